@@ -1,0 +1,3 @@
+//! Re-encryption schemes, ciphers, keys and the sealed file format of kmsfs.
+//!
+//! Pure: no I/O, no clock, no async; randomness is passed in.

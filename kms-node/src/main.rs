@@ -1,0 +1,2 @@
+//! kms-node
+fn main() {}

@@ -1,0 +1,2 @@
+//! kmsfs
+fn main() {}
