@@ -1,0 +1,1 @@
+//! The sealed file format (FORMAT §3 to §9).

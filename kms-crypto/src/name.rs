@@ -1,0 +1,1 @@
+//! Encrypted names (FORMAT §7).
