@@ -1,0 +1,60 @@
+//! Two people, real mounts, and a network of real node processes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says what it expects by unwrapping it"
+)]
+
+mod copies;
+mod five_minutes;
+mod leaks;
+mod quorum;
+mod revocation;
+
+use std::path::{Path, PathBuf};
+
+use kms_tests::{Devnet, Mount, Person, TIMEOUT, eventually};
+use tempfile::TempDir;
+
+/// Alice with a mounted store, Bob in her contacts, five nodes.
+struct Scene {
+    // Dropped in this order: mounts first, the directory last.
+    secure: Mount,
+    alice: Person,
+    bob: Person,
+    store: PathBuf,
+    net: Devnet,
+    root: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let net = Devnet::start(root.path(), 5);
+        let alice = Person::on(&net, root.path(), "alice");
+        let bob = Person::on(&net, root.path(), "bob");
+        let store = alice.init("secure");
+        let secure = alice.mount(&store, "secure");
+        alice.run(&["contact", "add", "bob", &bob.key()]);
+        Self {
+            secure,
+            alice,
+            bob,
+            store,
+            net,
+            root,
+        }
+    }
+
+    /// Bob's mount of Alice's store.
+    fn bobs(&self) -> Mount {
+        self.bob.mount(&self.store, "alice")
+    }
+}
+
+/// Waits until a recipient's mount shows what has just been shared: it looks once a second.
+fn appears(path: &Path) {
+    eventually("the share to appear", TIMEOUT, || {
+        path.symlink_metadata().ok()
+    });
+}

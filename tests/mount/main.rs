@@ -1,0 +1,57 @@
+//! One person, one store, real mounts, no network: private files need none.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says what it expects by unwrapping it"
+)]
+
+mod bad_input;
+mod crash;
+mod programs;
+mod tamper;
+
+use std::path::PathBuf;
+
+use kms_tests::{Mount, Person};
+use tempfile::TempDir;
+
+/// Alice with a mounted store.
+struct Scene {
+    secure: Mount,
+    alice: Person,
+    store: PathBuf,
+    root: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let alice = Person::new(root.path(), "alice");
+        let store = alice.init("secure");
+        let secure = alice.mount(&store, "secure");
+        Self {
+            secure,
+            alice,
+            store,
+            root,
+        }
+    }
+
+    /// Unmounts and mounts again, so that nothing is answered from memory.
+    fn remount(self) -> Self {
+        let Self {
+            secure,
+            alice,
+            store,
+            root,
+        } = self;
+        secure.unmount();
+        let secure = alice.mount(&store, "secure");
+        Self {
+            secure,
+            alice,
+            store,
+            root,
+        }
+    }
+}

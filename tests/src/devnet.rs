@@ -1,0 +1,120 @@
+//! A network of node processes on this machine, with an embedded ledger.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{TIMEOUT, eventually, program};
+
+/// `kms-node devnet`, and the nodes it started.
+pub struct Devnet {
+    dir: PathBuf,
+    process: Child,
+    restarted: Vec<Child>,
+    /// `file:…`, as the programs take it.
+    pub ledger: String,
+    /// The nodes' addresses, separated by commas.
+    pub bootstrap: String,
+}
+
+impl Devnet {
+    /// Starts `nodes` nodes below `dir` and waits until they say that they are ready.
+    pub fn start(dir: &Path, nodes: usize) -> Self {
+        let dir = dir.join("nodes");
+        fs::create_dir_all(&dir).unwrap();
+        let log = fs::File::create(dir.join("devnet.log")).unwrap();
+        let mut process = Command::new(program("kms-node"))
+            .args(["devnet", "--nodes", &nodes.to_string(), "--dir"])
+            .arg(&dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let field = |name: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(name))
+                .unwrap_or_else(|| panic!("no {name} in the ready line: {line:?}"))
+                .to_owned()
+        };
+        assert!(line.starts_with("ready "), "{line:?}");
+        let (ledger, bootstrap) = (field("ledger="), field("bootstrap="));
+        Self {
+            dir,
+            process,
+            restarted: Vec::new(),
+            ledger,
+            bootstrap,
+        }
+    }
+
+    /// The directory of node `number`, counted from 1.
+    pub fn node_dir(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("node-{number}"))
+    }
+
+    /// Everything the nodes keep: their directories, the ledger, the logs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn pid(&self, number: usize) -> Pid {
+        let text = fs::read_to_string(self.node_dir(number).join("pid")).unwrap();
+        Pid::from_raw(text.trim().parse().unwrap())
+    }
+
+    /// `kill -9` of one node; returns when it is gone.
+    pub fn kill(&self, number: usize) {
+        let pid = self.pid(number);
+        kill(pid, Signal::SIGKILL).unwrap();
+        eventually("the killed node to be gone", TIMEOUT, || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+
+    /// Starts a killed node again, the way its operator would.
+    pub fn restart(&mut self, number: usize) {
+        let log = fs::File::create(self.node_dir(number).join("log.restarted")).unwrap();
+        let config = self.node_dir(number).join("config.toml");
+        let child = Command::new(program("kms-node"))
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.restarted.push(child);
+        eventually("the restarted node to answer", TIMEOUT, || {
+            let status = Command::new(program("kms-node"))
+                .arg("status")
+                .arg("--config")
+                .arg(&config)
+                .output()
+                .unwrap();
+            status.status.success().then_some(())
+        });
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let pid = |child: &Child| Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        for child in self.restarted.iter().chain([&self.process]) {
+            let _ = kill(pid(child), Signal::SIGTERM);
+        }
+        for child in self.restarted.iter_mut().chain([&mut self.process]) {
+            let _ = child.wait();
+        }
+    }
+}
