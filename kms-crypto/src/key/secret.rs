@@ -1,0 +1,127 @@
+//! Secret scalars, one type per role.
+
+use core::fmt;
+use core::str::FromStr;
+
+use k256::{ProjectivePoint, Scalar};
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::PublicKey;
+use crate::curve::{self, SCALAR_LEN};
+use crate::error::{KeyError, KeyTextError};
+use crate::text;
+
+macro_rules! secret_scalar {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub struct $name {
+            scalar: Scalar,
+            public: PublicKey,
+        }
+
+        impl $name {
+            /// A new key.
+            #[must_use]
+            pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+                Self::from_scalar(curve::random_scalar(rng))
+            }
+
+            /// Reads the 32-byte big-endian form.
+            ///
+            /// # Errors
+            /// Zero, or not below the group order.
+            pub fn from_bytes(bytes: &[u8; SCALAR_LEN]) -> Result<Self, KeyError> {
+                let scalar = curve::decode_scalar(bytes).ok_or(KeyError::NotAScalar)?;
+                Ok(Self::from_scalar(scalar))
+            }
+
+            /// The 32-byte big-endian form.
+            #[must_use]
+            pub fn to_bytes(&self) -> Zeroizing<[u8; SCALAR_LEN]> {
+                Zeroizing::new(self.scalar.to_bytes().into())
+            }
+
+            /// The public key, computed once when the secret was read or made.
+            #[must_use]
+            pub const fn public(&self) -> PublicKey {
+                self.public
+            }
+
+            /// Wraps a scalar that is not zero.
+            pub(crate) fn from_scalar(scalar: Scalar) -> Self {
+                curve::count_operation();
+                let public = PublicKey::from_point(&ProjectivePoint::mul_by_generator(&scalar));
+                Self { scalar, public }
+            }
+
+            /// The scalar, for arithmetic.
+            #[allow(dead_code, reason = "not every role computes with its scalar")]
+            pub(crate) const fn scalar(&self) -> &Scalar {
+                &self.scalar
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.scalar.zeroize();
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.scalar.ct_eq(&other.scalar).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+secret_scalar!(
+    /// A person's key: opens what is shared with him, signs what he owns. As text
+    /// `KMS-SECRET-KEY-1…`.
+    IdentitySecret
+);
+secret_scalar!(
+    /// A node's key; the same bytes make its network identity.
+    NodeSecret
+);
+secret_scalar!(
+    /// The key of one policy: signs its ledger entries and its fragments, and nothing else, so that
+    /// a person's grants cannot be linked.
+    LedgerKey
+);
+secret_scalar!(
+    /// The key of one label and generation. m fragments of it together with the recipient's secret
+    /// reveal it, which is why every label has its own and no other role shares it.
+    DelegatingKey
+);
+
+impl IdentitySecret {
+    /// `KMS-SECRET-KEY-1…`, in capitals so that nobody takes it for the public form.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = text::encode(text::SECRET, self.to_bytes().as_ref());
+        text.make_ascii_uppercase();
+        text
+    }
+}
+
+impl FromStr for IdentitySecret {
+    type Err = KeyTextError;
+
+    fn from_str(text: &str) -> Result<Self, KeyTextError> {
+        let bytes = text::decode::<SCALAR_LEN>(text::SECRET, text)?;
+        Ok(Self::from_bytes(&bytes)?)
+    }
+}

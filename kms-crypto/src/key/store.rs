@@ -1,0 +1,55 @@
+//! What is derived from the store key. SCHEMES §4.
+
+use zeroize::Zeroizing;
+
+use super::{DelegatingKey, DirKey, LedgerKey, StoreKey};
+use crate::curve;
+use crate::id::{DirId, LabelId};
+use crate::kdf;
+
+impl StoreKey {
+    /// The key of a directory the owner made, in one epoch.
+    #[must_use]
+    pub fn dir_key(&self, dir: &DirId, epoch: u32) -> DirKey {
+        DirKey::from_bytes(&self.derive32("kms/dir-key/1", &[&dir.0, &epoch.to_be_bytes()]))
+    }
+
+    /// The key of the MAC by which the owner recognises his own headers.
+    #[must_use]
+    pub fn owner_mac_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive32("kms/owner-mac/1", &[])
+    }
+
+    /// The key that seals what the owner keeps about his grants.
+    #[must_use]
+    pub fn records_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive32("kms/records/1", &[])
+    }
+
+    /// The key of the MAC over the store's configuration.
+    #[must_use]
+    pub fn config_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive32("kms/config/1", &[])
+    }
+
+    /// The delegating key of a label. A new generation replaces one that may have leaked.
+    #[must_use]
+    pub fn delegating_key(&self, label: &LabelId, generation: u32) -> DelegatingKey {
+        let context: [&[u8]; 2] = [&label.0, &generation.to_be_bytes()];
+        DelegatingKey::from_scalar(self.derive_scalar("kms/delegating/1", &context))
+    }
+
+    /// The ledger key of the policy with this salt.
+    #[must_use]
+    pub fn ledger_key(&self, policy_salt: &[u8; 32]) -> LedgerKey {
+        LedgerKey::from_scalar(self.derive_scalar("kms/ledger-key/1", &[policy_salt]))
+    }
+
+    fn derive32(&self, domain: &'static str, context: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        kdf::derive32(self.as_bytes(), domain, context)
+    }
+
+    fn derive_scalar(&self, domain: &'static str, context: &[&[u8]]) -> k256::Scalar {
+        curve::wide_scalar(&kdf::derive64(self.as_bytes(), domain, context))
+    }
+}

@@ -1,0 +1,177 @@
+//! Re-encryption: how a label's key is shared without being given away. SCHEMES §7.
+//!
+//! ```text
+//! owner      encapsulate ─▶ (Capsule, LabelSecret)          split ─▶ n × KeyFrag
+//! node       KeyFrag::verify ─▶ VerifiedKeyFrag::reencrypt(Capsule) ─▶ CapsuleFrag
+//! recipient  m × CapsuleFrag::verify ─▶ IdentitySecret::open_reencrypted ─▶ LabelSecret
+//! ```
+//!
+//! Inside the crate a scheme is a type that implements the sealed [`Scheme`]; its capsules and
+//! fragments are types of their own, so that mixing schemes does not compile. At the byte boundary
+//! stand the enums of this module, which read and write the scheme's id. Nothing here says *who* may
+//! have a fragment, or until when: nodes and ledger do.
+
+mod any;
+mod sealed;
+mod split;
+mod wire;
+
+use rand_core::CryptoRng;
+
+use crate::error::{FragError, OpenError, SplitError};
+use crate::id::{CurveId, LabelId, SchemeId, StoreId};
+use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
+use crate::policy::{PolicyParams, Threshold};
+
+pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
+pub use split::Split;
+
+/// Split-key ECIES, m of n: the production scheme.
+pub const SPLIT: SchemeId = SchemeId(1);
+/// The curve of the elliptic-curve schemes.
+pub const SECP256K1: CurveId = CurveId(1);
+
+/// What a capsule's key derivation binds beside the scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelContext {
+    /// The store the label is in.
+    pub store: StoreId,
+    /// The label.
+    pub label: LabelId,
+    /// Which of the label's secrets this is; a revocation begins a new one.
+    pub epoch: u32,
+}
+
+/// A re-encryption scheme. Sealed: schemes are specified, reviewed and numbered here.
+pub trait Scheme: sealed::Sealed + Sized {
+    /// Its number in every encoding.
+    const ID: SchemeId;
+    /// Its curve's number in every encoding.
+    const CURVE: CurveId;
+
+    /// A label secret encapsulated to the label's public key.
+    type Capsule;
+    /// One node's share as received.
+    type KeyFrag;
+    /// One node's share, checked against a policy.
+    type VerifiedKeyFrag;
+    /// One node's answer as received.
+    type CapsuleFrag;
+    /// One node's answer, its proof checked.
+    type VerifiedCapsuleFrag;
+
+    /// Makes a capsule and the secret in it.
+    fn encapsulate(
+        rng: &mut (impl CryptoRng + ?Sized),
+        label_key: &PublicKey,
+        context: &LabelContext,
+    ) -> (Self::Capsule, LabelSecret);
+
+    /// Opens a capsule with the label's own key.
+    ///
+    /// # Errors
+    /// The capsule belongs to another label key.
+    fn decapsulate(
+        key: &DelegatingKey,
+        capsule: &Self::Capsule,
+        context: &LabelContext,
+    ) -> Result<LabelSecret, OpenError>;
+
+    /// Splits a re-encryption key from the label to the policy's recipient.
+    ///
+    /// # Errors
+    /// The keys are not the policy's, or the random number source repeats itself.
+    fn split(
+        rng: &mut (impl CryptoRng + ?Sized),
+        key: &DelegatingKey,
+        policy: &PolicyParams,
+        signer: &LedgerKey,
+        threshold: Threshold,
+    ) -> Result<Vec<Self::KeyFrag>, SplitError>;
+
+    /// Checks a share against the policy it claims to be for.
+    ///
+    /// # Errors
+    /// It is not that policy's, or was altered.
+    fn verify_key_frag(
+        frag: Self::KeyFrag,
+        policy: &PolicyParams,
+    ) -> Result<Self::VerifiedKeyFrag, FragError>;
+
+    /// Re-encrypts a capsule with one share and proves it.
+    fn reencrypt(
+        rng: &mut (impl CryptoRng + ?Sized),
+        frag: &Self::VerifiedKeyFrag,
+        capsule: &Self::Capsule,
+    ) -> Self::CapsuleFrag;
+
+    /// Checks a node's answer and its proof.
+    ///
+    /// # Errors
+    /// Which check failed.
+    fn verify_capsule_frag(
+        frag: Self::CapsuleFrag,
+        capsule: &Self::Capsule,
+        policy: &PolicyParams,
+    ) -> Result<Self::VerifiedCapsuleFrag, FragError>;
+
+    /// Opens a re-encrypted capsule.
+    ///
+    /// # Errors
+    /// Too few answers, answers that do not belong together, or somebody else's.
+    fn open<'a>(
+        recipient: &IdentitySecret,
+        capsule: &Self::Capsule,
+        frags: impl Iterator<Item = &'a Self::VerifiedCapsuleFrag>,
+        policy: &PolicyParams,
+        context: &LabelContext,
+    ) -> Result<LabelSecret, OpenError>
+    where
+        Self: 'a;
+}
+
+impl DelegatingKey {
+    /// Splits a re-encryption key from this label to the policy's recipient, by the policy's scheme;
+    /// `signer` is the policy's ledger key.
+    ///
+    /// # Errors
+    /// An unknown scheme, keys other than the policy's, or a random number source that repeats itself.
+    pub fn split(
+        &self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        policy: &PolicyParams,
+        signer: &LedgerKey,
+        threshold: Threshold,
+    ) -> Result<Vec<KeyFrag>, SplitError> {
+        any::split(self, rng, policy, signer, threshold)
+    }
+
+    /// Opens a capsule of this label.
+    ///
+    /// # Errors
+    /// The capsule belongs to another label key.
+    pub fn decapsulate(
+        &self,
+        capsule: &Capsule,
+        context: &LabelContext,
+    ) -> Result<LabelSecret, OpenError> {
+        any::decapsulate(self, capsule, context)
+    }
+}
+
+impl IdentitySecret {
+    /// Opens a re-encrypted capsule. More than the needed fragments may be given; the first m count.
+    ///
+    /// # Errors
+    /// Fewer than m fragments, two of one share, fragments of other policies, capsules or splits, or
+    /// a policy for somebody else.
+    pub fn open_reencrypted(
+        &self,
+        capsule: &Capsule,
+        frags: &[VerifiedCapsuleFrag],
+        policy: &PolicyParams,
+        context: &LabelContext,
+    ) -> Result<LabelSecret, OpenError> {
+        any::open(self, capsule, frags, policy, context)
+    }
+}

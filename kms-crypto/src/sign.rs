@@ -1,0 +1,143 @@
+//! Signatures: ECDSA over secp256k1 with SHA-256, low s only, each under a domain. SCHEMES §5.
+//!
+//! The signed digest is `SHA256(u32be(len domain) ‖ domain ‖ message)`, so that a signature made for
+//! one purpose never verifies for another. Nonces follow RFC 6979 with fresh randomness mixed in.
+
+use core::fmt;
+
+use ecdsa::hazmat;
+use k256::Scalar;
+use rand_core::CryptoRng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::curve;
+use crate::error::SignatureError;
+use crate::key::{IdentitySecret, LedgerKey, NodeSecret, PublicKey};
+
+/// A signature in its one permitted form: 64 bytes, both halves in `1..n`, the second one low.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Signature([u8; Self::LEN]);
+
+impl Signature {
+    /// Length of the byte form.
+    pub const LEN: usize = 64;
+
+    /// Reads the 64-byte form.
+    ///
+    /// # Errors
+    /// Another length, a half that is zero or not below the group order, or a high second half.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SignatureError> {
+        let bytes: [u8; Self::LEN] = bytes.try_into().map_err(|_| SignatureError)?;
+        let signature = Self(bytes);
+        signature.parsed()?;
+        Ok(signature)
+    }
+
+    /// The 64-byte form.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; Self::LEN] {
+        self.0
+    }
+
+    /// The 64-byte form, borrowed.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    fn parsed(&self) -> Result<k256::ecdsa::Signature, SignatureError> {
+        let signature =
+            k256::ecdsa::Signature::from_bytes(&self.0.into()).map_err(|_| SignatureError)?;
+        // One signature per message and nonce: with the high form allowed, anybody could make a
+        // second one out of it.
+        if signature.normalize_s() == signature {
+            Ok(signature)
+        } else {
+            Err(SignatureError)
+        }
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Signature({}…)",
+            data_encoding::HEXLOWER.encode(&self.0[..4])
+        )
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: [u8; Self::LEN] = serde_bytes::deserialize(deserializer)?;
+        Self::from_bytes(&bytes).map_err(de::Error::custom)
+    }
+}
+
+macro_rules! signs {
+    ($name:ident) => {
+        impl $name {
+            /// Signs `message` for the purpose `domain`.
+            #[must_use]
+            pub fn sign(
+                &self,
+                domain: &str,
+                message: &[u8],
+                rng: &mut (impl CryptoRng + ?Sized),
+            ) -> Signature {
+                sign_with(self.scalar(), domain, message, rng)
+            }
+        }
+    };
+}
+
+signs!(IdentitySecret);
+signs!(NodeSecret);
+signs!(LedgerKey);
+
+impl PublicKey {
+    /// Checks a signature on `message` for the purpose `domain`. Variable time: nothing is secret.
+    ///
+    /// # Errors
+    /// The signature does not hold; why is not said.
+    pub fn verify(
+        &self,
+        domain: &str,
+        message: &[u8],
+        signature: &Signature,
+    ) -> Result<(), SignatureError> {
+        curve::count_operation();
+        let digest = curve::hash(domain, &[message]);
+        let parsed = signature.parsed()?;
+        hazmat::verify_prehashed::<k256::Secp256k1>(&self.point(), &digest, &parsed)
+            .map_err(|_| SignatureError)
+    }
+}
+
+fn sign_with(
+    scalar: &Scalar,
+    domain: &str,
+    message: &[u8],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Signature {
+    curve::count_operation();
+    let digest = curve::hash(domain, &[message]);
+    let mut extra = Zeroizing::new([0u8; 32]);
+    rng.fill_bytes(extra.as_mut());
+    let key = Zeroizing::new(
+        Option::<k256::NonZeroScalar>::from(k256::NonZeroScalar::new(*scalar))
+            .expect("a secret key is not zero"),
+    );
+    let (signature, _) =
+        hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, &digest, extra.as_ref());
+    Signature(signature.to_bytes().into())
+}
