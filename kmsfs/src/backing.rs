@@ -1,0 +1,399 @@
+//! The store's files as the operating system holds them.
+//!
+//! Every system call on the store goes through [`Disk`]: paths are single names relative to an open directory and are
+//! resolved beneath it without following links (`openat2`), so that nobody who can write into the store leads the
+//! daemon out of it. Nothing here knows about encryption. [`Gate`] lets tests fail or stop any call.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, FallocateFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, RenameFlags,
+    ResolveFlags, StatVfs, Timestamps, Uid,
+};
+use rustix::io::{Errno, Result};
+
+pub use self::stat::{Kind, Stat, Time, TimeChange};
+
+mod stat;
+
+/// What a call is about to do, as a [`Gate`] sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Reads bytes, attributes or names.
+    Read,
+    /// Changes the bytes, the length or the attributes of a file.
+    Change,
+    /// Makes, moves or removes a name.
+    Namespace,
+    /// Makes earlier changes durable.
+    Sync,
+}
+
+/// Says whether a call may go ahead. Tests use it to make the n-th call fail, or every call from the n-th on.
+pub trait Gate: Send + Sync {
+    /// Is asked before each call; an error stands in for the call's own.
+    fn pass(&self, step: Step) -> Result<()>;
+}
+
+/// The system calls on a store. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Disk {
+    gate: Option<Arc<dyn Gate>>,
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk")
+            .field("gated", &self.gate.is_some())
+            .finish()
+    }
+}
+
+/// One entry of a backing directory.
+#[derive(Clone, Debug)]
+pub struct RawEntry {
+    /// The name as stored.
+    pub name: Vec<u8>,
+    /// The backing inode number.
+    pub ino: u64,
+    /// The kind, when the filesystem tells it in the listing.
+    pub kind: Option<Kind>,
+}
+
+/// Whether a rename may replace what stands at its destination.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Replace {
+    /// An existing object gives way.
+    Yes,
+    /// An existing object is an error (`EEXIST`).
+    No,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OpenMode {
+    /// For reading.
+    Read,
+    /// For reading and writing.
+    ReadWrite,
+}
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// `O_NONBLOCK` keeps a FIFO planted in the store from hanging the daemon; it means nothing for regular files.
+const FILE: OFlags = OFlags::CLOEXEC
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+impl Disk {
+    /// The system calls, each asked of `gate` first.
+    pub fn gated(gate: Arc<dyn Gate>) -> Self {
+        Self { gate: Some(gate) }
+    }
+
+    fn pass(&self, step: Step) -> Result<()> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.pass(step))
+    }
+
+    /// Opens the store's own directory; the one place where an ordinary path is followed.
+    pub fn open_root(&self, path: &Path) -> Result<OwnedFd> {
+        self.pass(Step::Read)?;
+        rustix::fs::open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    }
+
+    /// Opens a directory as a place to resolve names from.
+    pub fn open_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+        self.pass(Step::Read)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat2(dir, name, flags, Mode::empty(), BENEATH)
+    }
+
+    /// Opens a directory so that it can be listed and synced.
+    fn reopen_dir(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+        rustix::fs::openat(
+            dir,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    }
+
+    /// Opens a regular file. Anything else of that name is `ELOOP`, `EISDIR` or, for special files, `EINVAL`.
+    pub fn open_file(&self, dir: BorrowedFd<'_>, name: &str, mode: OpenMode) -> Result<OwnedFd> {
+        self.pass(Step::Read)?;
+        let access = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::ReadWrite => OFlags::RDWR,
+        };
+        rustix::fs::openat2(dir, name, access | FILE, Mode::empty(), BENEATH)
+    }
+
+    /// Makes a regular file that must not exist and opens it for reading and writing.
+    pub fn create_file(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<OwnedFd> {
+        self.pass(Step::Namespace)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
+        rustix::fs::openat2(
+            dir,
+            name,
+            flags,
+            Mode::from_raw_mode(mode & 0o7777),
+            BENEATH,
+        )
+    }
+
+    /// Attributes of a name, of the link itself where it is one.
+    pub fn stat(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Stat> {
+        self.pass(Step::Read)?;
+        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|raw| Stat::from_raw(&raw))
+    }
+
+    /// Attributes of an open object.
+    pub fn fstat(&self, fd: impl AsFd) -> Result<Stat> {
+        self.pass(Step::Read)?;
+        // AT_EMPTY_PATH also serves the O_PATH descriptors directories are kept by.
+        rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH).map(|raw| Stat::from_raw(&raw))
+    }
+
+    /// Fills `buf` from `offset`; fewer bytes only at the end of the file.
+    pub fn read_at(&self, fd: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.pass(Step::Read)?;
+        let mut done = 0;
+        while done < buf.len() {
+            let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
+            match rustix::io::pread(&fd, &mut buf[done..], at) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(Errno::INTR) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, fd: impl AsFd, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.pass(Step::Change)?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset.checked_add(done as u64).ok_or(Errno::FBIG)?;
+            match rustix::io::pwrite(&fd, &bytes[done..], at) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(written) => done += written,
+                Err(Errno::INTR) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts or extends a file.
+    pub fn set_len(&self, fd: impl AsFd, len: u64) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::ftruncate(fd, len)
+    }
+
+    /// Reserves room, leaving the length alone.
+    pub fn reserve(&self, fd: impl AsFd, offset: u64, len: u64) -> Result<()> {
+        self.pass(Step::Change)?;
+        match rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, len) {
+            // Not every filesystem can; the write itself will then tell.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Gives room back; the range reads as zeros and the length stays.
+    pub fn punch(&self, fd: impl AsFd, offset: u64, len: u64) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::fallocate(
+            fd,
+            FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
+            offset,
+            len,
+        )
+    }
+
+    /// Makes the bytes of a file durable.
+    pub fn sync_data(&self, fd: impl AsFd) -> Result<()> {
+        self.pass(Step::Sync)?;
+        rustix::fs::fdatasync(fd)
+    }
+
+    /// Makes a file, its attributes included, durable.
+    pub fn sync_all(&self, fd: impl AsFd) -> Result<()> {
+        self.pass(Step::Sync)?;
+        rustix::fs::fsync(fd)
+    }
+
+    /// Makes the names in a directory durable.
+    pub fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<()> {
+        self.pass(Step::Sync)?;
+        rustix::fs::fsync(Self::reopen_dir(dir)?)
+    }
+
+    /// Makes a directory.
+    pub fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode & 0o7777))
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+    }
+
+    /// Removes a name that is not a directory's.
+    pub fn unlink(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        rustix::fs::unlinkat(dir, name, AtFlags::empty())
+    }
+
+    /// Moves a name.
+    pub fn rename(
+        &self,
+        (from_dir, from): (BorrowedFd<'_>, &str),
+        (to_dir, to): (BorrowedFd<'_>, &str),
+        replace: Replace,
+    ) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        let flags = match replace {
+            Replace::Yes => RenameFlags::empty(),
+            Replace::No => RenameFlags::NOREPLACE,
+        };
+        rustix::fs::renameat_with(from_dir, from, to_dir, to, flags)
+    }
+
+    /// Gives an object a second name.
+    pub fn link(
+        &self,
+        (from_dir, from): (BorrowedFd<'_>, &str),
+        (to_dir, to): (BorrowedFd<'_>, &str),
+    ) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        rustix::fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())
+    }
+
+    /// Makes a symbolic link.
+    pub fn symlink(&self, target: &str, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+        self.pass(Step::Namespace)?;
+        rustix::fs::symlinkat(target, dir, name)
+    }
+
+    /// Reads where a symbolic link points.
+    pub fn read_link(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
+        self.pass(Step::Read)?;
+        rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes)
+    }
+
+    /// Sets the permission bits of an open file.
+    pub fn set_mode(&self, fd: impl AsFd, mode: u32) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))
+    }
+
+    /// Sets the permission bits of a directory held by an `O_PATH` descriptor.
+    pub fn set_dir_mode(&self, dir: BorrowedFd<'_>, mode: u32) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::chmodat(
+            dir,
+            ".",
+            Mode::from_raw_mode(mode & 0o7777),
+            AtFlags::empty(),
+        )
+    }
+
+    /// Sets the owner of a name, of the link itself where it is one.
+    pub fn set_owner(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<()> {
+        self.pass(Step::Change)?;
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Sets the owner of an open object.
+    pub fn set_owner_of(&self, fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.pass(Step::Change)?;
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
+    }
+
+    /// Sets access and modification time of a name, of the link itself where it is one.
+    pub fn set_times(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        atime: TimeChange,
+        mtime: TimeChange,
+    ) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::utimensat(dir, name, &times(atime, mtime), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Sets access and modification time of an open file (not of an `O_PATH` descriptor).
+    pub fn set_times_of(&self, fd: impl AsFd, atime: TimeChange, mtime: TimeChange) -> Result<()> {
+        self.pass(Step::Change)?;
+        rustix::fs::futimens(fd, &times(atime, mtime))
+    }
+
+    /// All names in a directory but `.` and `..`.
+    pub fn list(&self, dir: BorrowedFd<'_>) -> Result<Vec<RawEntry>> {
+        self.pass(Step::Read)?;
+        let fd = Self::reopen_dir(dir)?;
+        let mut buf = [MaybeUninit::uninit(); 32 * 1024];
+        let mut raw = RawDir::new(fd, &mut buf);
+        let mut entries = Vec::new();
+        while let Some(entry) = raw.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => None,
+                known => Some(Kind::from_file_type(known)),
+            };
+            entries.push(RawEntry {
+                name: name.to_vec(),
+                ino: entry.ino(),
+                kind,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Figures of the filesystem that holds the store.
+    pub fn statfs(&self, fd: impl AsFd) -> Result<StatVfs> {
+        self.pass(Step::Read)?;
+        rustix::fs::fstatvfs(fd)
+    }
+
+    /// Takes the exclusive lock of an open file without waiting; it goes with the descriptor.
+    pub fn lock(&self, fd: impl AsFd) -> Result<()> {
+        rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive)
+    }
+}
+
+fn times(atime: TimeChange, mtime: TimeChange) -> Timestamps {
+    Timestamps {
+        last_access: atime.to_raw(),
+        last_modification: mtime.to_raw(),
+    }
+}
