@@ -1,0 +1,229 @@
+//! What a process has read of a ledger file, and how it reads on (LEDGER §5.3).
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+};
+
+use kms_proto::ledger::{Chain, LedgerError, MAX_RECORD_BYTES, record_hash};
+
+use super::{
+    Access,
+    frame::{self, Frame, HEADER_BYTES, OVERHEAD_BYTES},
+    lock, unavailable,
+};
+
+/// How much is read at once.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// The part of a ledger file that has been read and found good.
+pub(super) struct View {
+    file: File,
+    id: FileId,
+    writer: bool,
+    chain: Chain,
+    /// Where each record begins; of the record at height h, index h - 1.
+    starts: Vec<u64>,
+    /// Where the next record will begin.
+    end: u64,
+    /// The file when there was nothing more to read in it.
+    settled: Option<Stamp>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct FileId {
+    dev: u64,
+    ino: u64,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Stamp {
+    id: FileId,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileId {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            dev: meta.dev(),
+            ino: meta.ino(),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            id: FileId::of(meta),
+            len: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+impl View {
+    pub(super) fn new(file: File, network: &str, writer: bool) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        let chain = Chain::new(network);
+        Ok(Self {
+            file,
+            id,
+            writer,
+            chain,
+            starts: Vec::new(),
+            end: HEADER_BYTES,
+            settled: None,
+        })
+    }
+
+    pub(super) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The encoded record at a height that has been read.
+    pub(super) fn record(&self, height: u64) -> io::Result<Vec<u8>> {
+        let index = usize::try_from(height)
+            .ok()
+            .and_then(|height| height.checked_sub(1));
+        let start = index
+            .and_then(|index| self.starts.get(index))
+            .ok_or(io::ErrorKind::NotFound)?;
+        let mut len = [0; 4];
+        self.file.read_exact_at(&mut len, *start)?;
+        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+        if len > MAX_RECORD_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut record = vec![0; len];
+        self.file.read_exact_at(&mut record, start + 4)?;
+        Ok(record)
+    }
+
+    /// Reads what is new. Costs one `stat` when nothing is.
+    pub(super) fn follow(&mut self, path: &Path, now: u64) -> Result<(), LedgerError> {
+        let meta = path.metadata().map_err(unavailable)?;
+        let stamp = Stamp::of(&meta);
+        if self.settled == Some(stamp) {
+            return Ok(());
+        }
+        if stamp.id != self.id {
+            return self.replace(path, now);
+        }
+        self.check_seen(stamp.len)?;
+        let before = self.end;
+        let unlocked = self.read_on(now);
+        let settled = match unlocked {
+            // Another process may have been in the middle of a repair: only what is seen under the
+            // lock counts as damage.
+            Err(LedgerError::Tampered { .. }) => {
+                let locked = lock(&self.file, Access::Shared)?;
+                let again = self.read_on(now);
+                drop(locked);
+                again?
+            }
+            other => other?,
+        };
+        if self.writer && self.end != before {
+            // A node may remember this head for ever, so it must outlive a power cut.
+            self.file.sync_data().map_err(unavailable)?;
+        }
+        self.settled = (settled == stamp.len).then_some(stamp);
+        Ok(())
+    }
+
+    /// Another file stands at the path: good if it says all that the old one did.
+    fn replace(&mut self, path: &Path, now: u64) -> Result<(), LedgerError> {
+        let file = File::open(path).map_err(unavailable)?;
+        let mut other = Self::new(file, self.chain.network(), self.writer).map_err(unavailable)?;
+        other.read_on(now)?;
+        other.chain.contains(&self.chain.head())?;
+        *self = other;
+        Ok(())
+    }
+
+    /// Checks that the file still ends, or goes on, as it was seen.
+    fn check_seen(&self, len: u64) -> Result<(), LedgerError> {
+        let seen = self.chain.head().height;
+        let Some(last) = self.starts.last() else {
+            return Ok(());
+        };
+        if len < self.end {
+            let ends = self.starts.iter().skip(1).chain([&self.end]);
+            let height = ends.take_while(|end| **end <= len).count();
+            return Err(LedgerError::Shorter {
+                height: u64::try_from(height).unwrap_or(u64::MAX),
+                seen,
+            });
+        }
+        let mut bytes = vec![0; usize::try_from(self.end - last).unwrap_or(usize::MAX)];
+        self.file
+            .read_exact_at(&mut bytes, *last)
+            .map_err(unavailable)?;
+        match frame::decode(&bytes, true) {
+            Frame::Record(record) if record_hash(record) == self.chain.head().hash => Ok(()),
+            _ => Err(LedgerError::Forked { height: seen }),
+        }
+    }
+
+    /// Takes in the records after those known, and says where the file ended.
+    fn read_on(&mut self, now: u64) -> Result<u64, LedgerError> {
+        if self.end == HEADER_BYTES && !frame::check_header(&self.file)? {
+            return Ok(0);
+        }
+        loop {
+            let (window, to_end) = self.read_window().map_err(unavailable)?;
+            let mut rest = window.as_slice();
+            let begun = self.end;
+            loop {
+                match frame::decode(rest, to_end) {
+                    Frame::Record(record) => {
+                        self.chain.accept(record, now)?;
+                        self.starts.push(self.end);
+                        let taken = record.len() + OVERHEAD_BYTES;
+                        self.end += u64::try_from(taken).unwrap_or(u64::MAX);
+                        rest = rest.get(taken..).unwrap_or_default();
+                    }
+                    Frame::Unfinished => break,
+                    Frame::Damaged(fault) => {
+                        return Err(LedgerError::Tampered {
+                            height: self.chain.head().height + 1,
+                            fault,
+                        });
+                    }
+                }
+            }
+            if to_end || self.end == begun {
+                return Ok(self.end);
+            }
+        }
+    }
+
+    /// Reads up to a window from the end of what is known; says whether the file ended with it.
+    fn read_window(&self) -> io::Result<(Vec<u8>, bool)> {
+        let len = self.file.metadata()?.len().saturating_sub(self.end);
+        let mut window = vec![0; usize::try_from(len.min(WINDOW_BYTES)).unwrap_or_default()];
+        let mut filled = 0;
+        while filled < window.len() {
+            let at = self.end + u64::try_from(filled).unwrap_or(u64::MAX);
+            match self.file.read_at(&mut window[filled..], at) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        // It may have been cut while it was read.
+        let cut = filled < window.len();
+        window.truncate(filled);
+        Ok((window, cut || len <= WINDOW_BYTES))
+    }
+}

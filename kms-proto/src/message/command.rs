@@ -1,0 +1,126 @@
+//! Requests with an author: the owner of a policy, or its recipient (WIRE §3.2).
+//!
+//! The author's key stands in the body where the policy needs it, so that a signature by anybody else
+//! has no encoding.
+
+use kms_crypto::{
+    id::PolicyId,
+    key::PublicKey,
+    policy::{PolicyParams, policy_id},
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{message::Refusal, secret::SecretBytes};
+
+/// The most capsules in one request.
+pub const MAX_CAPSULES: usize = 32;
+
+/// A request that is signed.
+#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Would you keep a fragment? Signed by the policy's ledger key. Answered by `Response::Arranged`.
+    Arrange(Arrange),
+    /// Keep this fragment. Signed by the policy's ledger key. Answered by `Response::Stored` when it is durable.
+    StoreRekey(StoreRekey),
+    /// Re-encrypt these capsules. Signed by the recipient. Answered by `Response::Reencrypted`.
+    Reencrypt(Reencrypt),
+    /// Delete the fragment. Signed by the policy's ledger key. Answered by `Response::Removed`.
+    RemoveRekey(RemoveRekey),
+}
+
+/// Asks for a promise to keep a fragment.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Arrange {
+    /// The policy's ledger key, who signs.
+    pub ledger_key: PublicKey,
+    /// The hidden half of the policy id (SCHEMES, policy id).
+    #[serde(with = "serde_bytes")]
+    pub inner: [u8; 32],
+    /// Until when, Unix seconds.
+    pub expiry: u64,
+    /// How many fragments open.
+    pub m: u8,
+    /// How many fragments there are.
+    pub n: u8,
+}
+
+impl Arrange {
+    /// The policy it is about.
+    pub fn policy(&self) -> PolicyId {
+        policy_id(&self.ledger_key, &self.inner)
+    }
+}
+
+/// Hands a key fragment over.
+#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StoreRekey {
+    /// What the policy id follows from. Its ledger key signs.
+    pub params: PolicyParams,
+    /// Until when, Unix seconds.
+    pub expiry: u64,
+    /// How many fragments open.
+    pub m: u8,
+    /// How many fragments there are.
+    pub n: u8,
+    /// Which of them this is, from 0.
+    pub index: u8,
+    /// The key fragment, encoded (SCHEMES). The node verifies it against the parameters above.
+    pub fragment: SecretBytes,
+}
+
+/// Asks for capsule fragments.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Reencrypt {
+    /// The recipient of the policy, who signs.
+    pub recipient: PublicKey,
+    /// The policy.
+    pub policy: PolicyId,
+    /// Capsules, encoded (SCHEMES); 1 to [`MAX_CAPSULES`].
+    pub capsules: Vec<ByteBuf>,
+}
+
+/// Asks for a fragment's deletion. Deleting what is not there succeeds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RemoveRekey {
+    /// The policy's ledger key, who signs.
+    pub ledger_key: PublicKey,
+    /// The hidden half of the policy id.
+    #[serde(with = "serde_bytes")]
+    pub inner: [u8; 32],
+}
+
+impl RemoveRekey {
+    /// The policy it is about.
+    pub fn policy(&self) -> PolicyId {
+        policy_id(&self.ledger_key, &self.inner)
+    }
+}
+
+impl Command {
+    /// Who has to sign it.
+    pub fn signer(&self) -> PublicKey {
+        match self {
+            Self::Arrange(it) => it.ledger_key,
+            Self::StoreRekey(it) => it.params.ledger_key,
+            Self::Reencrypt(it) => it.recipient,
+            Self::RemoveRekey(it) => it.ledger_key,
+        }
+    }
+
+    /// Checks what can be checked without a store or a ledger.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let fits = match self {
+            Self::Arrange(it) => 1 <= it.m && it.m <= it.n,
+            Self::StoreRekey(it) => 1 <= it.m && it.m <= it.n && it.index < it.n,
+            Self::Reencrypt(it) => (1..=MAX_CAPSULES).contains(&it.capsules.len()),
+            Self::RemoveRekey(_) => true,
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(Refusal::BadRequest)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a node does not do what it was asked (WIRE §3.4).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::EntryRefusal;
+
+/// A node's refusal. Each reads as the end of "the node says: …".
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It has no fragment of that policy.
+    #[error("it has no fragment of this policy")]
+    UnknownPolicy,
+    /// The ledger has no grant of that policy, or the grant does not name this node.
+    #[error("the ledger has no grant of this policy for it")]
+    NotGranted,
+    /// The policy was revoked.
+    #[error("revoked")]
+    Revoked {
+        /// When, Unix seconds.
+        at: u64,
+        /// The label's new epoch.
+        epoch: u32,
+    },
+    /// The policy's time is over.
+    #[error("expired")]
+    Expired {
+        /// When, Unix seconds.
+        at: u64,
+    },
+    /// Its view of the ledger is too old to be trusted.
+    #[error("it has lost sight of the ledger")]
+    LedgerStale,
+    /// The policy outlives what the node has promised.
+    #[error("it serves only until {available_until}")]
+    Outlives {
+        /// The node's own end, Unix seconds.
+        available_until: u64,
+    },
+    /// The request does not parse, or asks for something impossible.
+    #[error("the request is malformed")]
+    BadRequest,
+    /// The signature does not fit the author.
+    #[error("the request's signature is wrong")]
+    BadSignature,
+    /// The key fragment is not one of that policy.
+    #[error("the fragment is not sound: {}", why.escape_debug())]
+    BadFragment {
+        /// Which check failed.
+        why: String,
+    },
+    /// Addressed to another node, or of another network.
+    #[error("the request was meant for another node")]
+    NotForMe,
+    /// The deadline has passed, lies too far ahead, or the request was already made once.
+    #[error(
+        "the request is too late, too early or a repetition (the node's clock says {node_time})"
+    )]
+    TooLate {
+        /// The node's clock, Unix seconds.
+        node_time: u64,
+    },
+    /// It keeps no more fragments.
+    #[error("it has no room")]
+    Full,
+    /// It has too much to do; later may work.
+    #[error("it is busy")]
+    Busy,
+    /// The ledger does not accept the entry.
+    #[error("the ledger refuses: {0}")]
+    Ledger(EntryRefusal),
+    /// Something failed at the node; its log says what.
+    #[error("it failed; its log says why")]
+    Internal,
+}
