@@ -1,0 +1,246 @@
+//! What both sides of the network are made of, with every queue and table bounded.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad,
+    memory_connection_limits, noise, ping, request_response, tcp, yamux,
+};
+
+use crate::NetError;
+use crate::address::{ADDRESSES_PER_PEER, AddressScope, without_peer};
+use crate::codec::RawCodec;
+use crate::peer::is_node_id;
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    // The limits come first: what they refuse, the others never see.
+    limits: connection_limits::Behaviour,
+    memory: Toggle<memory_connection_limits::Behaviour>,
+    pub(crate) rpc: request_response::Behaviour<RawCodec>,
+    pub(crate) kad: kad::Behaviour<MemoryStore>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// The names that keep networks apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Protocols {
+    rpc: StreamProtocol,
+    kad: StreamProtocol,
+    family: String,
+}
+
+impl Protocols {
+    pub(crate) fn of(network: &str) -> Result<Self, NetError> {
+        let usable = (1..=64).contains(&network.len())
+            && network
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !usable {
+            return Err(NetError::Network(network.to_owned()));
+        }
+        let name = |what| {
+            StreamProtocol::try_from_owned(format!("/kms/{network}/{what}/1"))
+                .expect("it starts with a slash")
+        };
+        Ok(Self {
+            rpc: name("rpc"),
+            kad: name("kad"),
+            family: format!("/kms/{network}/1"),
+        })
+    }
+}
+
+/// What differs between a node and a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) mode: kad::Mode,
+    pub(crate) request_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) max_connections: u32,
+    pub(crate) max_memory_bytes: Option<usize>,
+}
+
+const CONNECTIONS_PER_PEER: u32 = 2;
+const PENDING_CONNECTIONS: u32 = 64;
+const STREAMS_PER_CONNECTION: usize = 16;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+const KAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) fn swarm(
+    keypair: Keypair,
+    protocols: &Protocols,
+    shape: Shape,
+) -> Result<Swarm<Behaviour>, NetError> {
+    match build_with_dns(keypair.clone(), protocols, shape) {
+        // A machine without a resolver configuration can still use numeric addresses.
+        Err(BuildError::Dns(error)) => {
+            tracing::warn!(%error, "no name resolution: only numeric addresses can be used");
+            build(keypair, protocols, shape)
+        }
+        Err(BuildError::Net(error)) => Err(error),
+        Ok(swarm) => Ok(swarm),
+    }
+}
+
+enum BuildError {
+    Dns(io::Error),
+    Net(NetError),
+}
+
+fn transport_error(error: impl std::fmt::Display) -> NetError {
+    NetError::Transport(error.to_string())
+}
+
+fn yamux_config() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(4 * STREAMS_PER_CONNECTION);
+    config
+}
+
+fn swarm_config(config: libp2p::swarm::Config) -> libp2p::swarm::Config {
+    config
+        .with_idle_connection_timeout(IDLE_TIMEOUT)
+        .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
+}
+
+fn build_with_dns(
+    keypair: Keypair,
+    protocols: &Protocols,
+    shape: Shape,
+) -> Result<Swarm<Behaviour>, BuildError> {
+    let built = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            yamux_config,
+        )
+        .map_err(|error| BuildError::Net(transport_error(error)))?
+        .with_dns()
+        .map_err(BuildError::Dns)?
+        .with_behaviour(|keypair| behaviour(keypair, protocols, shape))
+        .map_err(|error| BuildError::Net(transport_error(error)))?
+        .with_swarm_config(swarm_config)
+        .with_connection_timeout(shape.dial_timeout)
+        .build();
+    Ok(built)
+}
+
+fn build(
+    keypair: Keypair,
+    protocols: &Protocols,
+    shape: Shape,
+) -> Result<Swarm<Behaviour>, NetError> {
+    let built = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            yamux_config,
+        )
+        .map_err(transport_error)?
+        .with_behaviour(|keypair| behaviour(keypair, protocols, shape))
+        .map_err(transport_error)?
+        .with_swarm_config(swarm_config)
+        .with_connection_timeout(shape.dial_timeout)
+        .build();
+    Ok(built)
+}
+
+fn behaviour(keypair: &Keypair, protocols: &Protocols, shape: Shape) -> Behaviour {
+    let id = keypair.public().to_peer_id();
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(PENDING_CONNECTIONS))
+        .with_max_established(Some(shape.max_connections))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
+    let support = match shape.mode {
+        kad::Mode::Client => request_response::ProtocolSupport::Outbound,
+        kad::Mode::Server => request_response::ProtocolSupport::Full,
+    };
+    Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        memory: shape
+            .max_memory_bytes
+            .map(memory_connection_limits::Behaviour::with_max_bytes)
+            .into(),
+        rpc: request_response::Behaviour::with_codec(
+            RawCodec,
+            [(protocols.rpc.clone(), support)],
+            request_response::Config::default()
+                .with_request_timeout(shape.request_timeout)
+                .with_max_concurrent_streams(STREAMS_PER_CONNECTION),
+        ),
+        kad: kademlia(id, protocols, shape.mode),
+        identify: identify::Behaviour::new(
+            identify::Config::new(protocols.family.clone(), keypair.public())
+                .with_agent_version(concat!("kms/", env!("CARGO_PKG_VERSION")).to_owned())
+                .with_cache_size(0),
+        ),
+        ping: ping::Behaviour::new(
+            ping::Config::new()
+                .with_interval(PING_INTERVAL)
+                .with_timeout(PING_TIMEOUT),
+        ),
+    }
+}
+
+fn kademlia(id: PeerId, protocols: &Protocols, mode: kad::Mode) -> kad::Behaviour<MemoryStore> {
+    let mut config = kad::Config::new(protocols.kad.clone());
+    config
+        .set_query_timeout(KAD_QUERY_TIMEOUT)
+        .set_substreams_timeout(KAD_PEER_TIMEOUT)
+        .set_parallelism(NonZeroUsize::new(6).expect("six is not zero"))
+        // Peers enter the table through `admit` only, after identify has shown what they are.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        // Nothing is ever stored for others: fragments belong to one node each.
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_provider_publication_interval(None);
+    if mode == kad::Mode::Client {
+        config.set_periodic_bootstrap_interval(None);
+    }
+    let nothing = MemoryStoreConfig {
+        max_records: 0,
+        max_provided_keys: 0,
+        ..MemoryStoreConfig::default()
+    };
+    let mut kad = kad::Behaviour::with_config(id, MemoryStore::with_config(id, nothing), config);
+    kad.set_mode(Some(mode));
+    kad
+}
+
+/// Puts an identified peer into the routing table if it is a node of our network.
+pub(crate) fn admit(
+    swarm: &mut Swarm<Behaviour>,
+    protocols: &Protocols,
+    scope: AddressScope,
+    peer: PeerId,
+    info: identify::Info,
+) {
+    let ours = info.protocol_version == protocols.family && info.protocols.contains(&protocols.kad);
+    if !ours || !is_node_id(&peer) {
+        return;
+    }
+    let kept = info
+        .listen_addrs
+        .into_iter()
+        .map(without_peer)
+        .filter(|a| scope.admits(a))
+        .take(ADDRESSES_PER_PEER);
+    for address in kept.collect::<Vec<Multiaddr>>() {
+        swarm.behaviour_mut().kad.add_address(&peer, address);
+    }
+}

@@ -1,0 +1,402 @@
+//! The node's side: listens, serves Kademlia, and hands requests to a [`Handler`].
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use kms_crypto::key::NodeSecret;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self, ResponseChannel};
+use libp2p::swarm::{ConnectionId, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::NetError;
+use crate::address::{self, AddressScope};
+use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, admit, swarm};
+use crate::limit::RateLimit;
+use crate::peer::{PeerKey, keypair};
+
+/// Answers requests. Whatever bytes arrive, an answer is due.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request of at most [`REQUEST_LIMIT`](crate::REQUEST_LIMIT) bytes; the answer has at most
+    /// [`RESPONSE_LIMIT`](crate::RESPONSE_LIMIT).
+    fn handle(&self, peer: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>>;
+
+    /// The answer when there is no room for another request.
+    fn busy(&self) -> Vec<u8>;
+}
+
+/// How a node takes part in the network.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The network's name; networks of different names do not see each other.
+    pub network: String,
+    /// Addresses to listen on, such as `/ip4/0.0.0.0/tcp/4710`. Port 0 takes a free one.
+    pub listen: Vec<String>,
+    /// The addresses under which others reach this node. Empty: the ones it listens on.
+    pub external: Vec<String>,
+    /// Nodes to begin with, each ending in `/p2p/…`. The node's own address may be among them.
+    pub bootstrap: Vec<String>,
+    /// New connections are refused while the process is larger than this.
+    pub max_memory_bytes: usize,
+}
+
+impl ServerConfig {
+    /// A server of `network` on `listen`, with the usual limits.
+    pub fn new(network: impl Into<String>, listen: Vec<String>) -> Self {
+        Self {
+            network: network.into(),
+            listen,
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            max_memory_bytes: 512 * 1024 * 1024,
+        }
+    }
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct NetServer {
+    addresses: Vec<String>,
+    stop: Option<oneshot::Sender<()>>,
+    driver: JoinHandle<()>,
+}
+
+impl NetServer {
+    /// Starts listening; returns when every address is bound. To be called inside a tokio runtime.
+    pub async fn start(
+        config: ServerConfig,
+        secret: &NodeSecret,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Self, NetError> {
+        let protocols = Protocols::of(&config.network)?;
+        let listen = config
+            .listen
+            .iter()
+            .map(|text| address::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let external = config
+            .external
+            .iter()
+            .map(|text| address::parse(text).map(address::without_peer))
+            .collect::<Result<Vec<_>, _>>()?;
+        let bootstrap = config
+            .bootstrap
+            .iter()
+            .map(|text| address::parse_with_peer(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let scope = AddressScope::of(
+            listen
+                .iter()
+                .chain(&external)
+                .chain(bootstrap.iter().map(|(_, a)| a)),
+        );
+        let shape = Shape {
+            mode: kad::Mode::Server,
+            request_timeout: REQUEST_TIMEOUT,
+            dial_timeout: DIAL_TIMEOUT,
+            max_connections: MAX_CONNECTIONS,
+            max_memory_bytes: Some(config.max_memory_bytes),
+        };
+        let mut swarm = swarm(keypair(secret)?, &protocols, shape)?;
+        let own = *swarm.local_peer_id();
+        let bound = bind(&mut swarm, listen).await?;
+        let announced = if external.is_empty() { bound } else { external };
+        for address in &announced {
+            swarm.add_external_address(address.clone());
+        }
+        let addresses = announced
+            .into_iter()
+            .map(|address| address.with(Protocol::P2p(own)).to_string())
+            .collect();
+        let bootstrap = bootstrap
+            .into_iter()
+            .filter(|(peer, _)| *peer != own)
+            .collect();
+        let (stop, stopped) = oneshot::channel();
+        let driver = Driver {
+            swarm,
+            protocols,
+            scope,
+            bootstrap,
+            handler,
+            work: JoinSet::new(),
+            rate: RateLimit::new(REQUEST_BURST, REQUEST_REFILL),
+            per_ip: HashMap::new(),
+        };
+        Ok(Self {
+            addresses,
+            stop: Some(stop),
+            driver: tokio::spawn(driver.run(stopped)),
+        })
+    }
+
+    /// The announced addresses, each ending in `/p2p/…`, with the ports that were really bound.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Stops listening; requests already taken are answered first, within a moment.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        // The driver's own deadline ends it; its result carries nothing.
+        let _ = (&mut self.driver).await;
+    }
+}
+
+impl Drop for NetServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+const BIND_TIMEOUT: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a node without any peer tries its bootstrap addresses again.
+const LONELY_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_CONNECTIONS: u32 = 256;
+const CONNECTIONS_PER_IP: usize = 32;
+const REQUESTS_AT_ONCE: usize = 256;
+const REQUEST_BURST: u32 = 512;
+const REQUEST_REFILL: Duration = Duration::from_millis(5);
+
+/// Listens on every address and waits until each is bound.
+async fn bind(
+    swarm: &mut Swarm<Behaviour>,
+    listen: Vec<Multiaddr>,
+) -> Result<Vec<Multiaddr>, NetError> {
+    let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
+    for address in listen {
+        let refused = |source| NetError::Listen {
+            address: address.to_string(),
+            source,
+        };
+        let id = swarm
+            .listen_on(address.clone())
+            .map_err(|error| refused(std::io::Error::other(error)))?;
+        waiting.insert(id, address);
+    }
+    let deadline = tokio::time::Instant::now() + BIND_TIMEOUT;
+    let mut bound = Vec::new();
+    while !waiting.is_empty() {
+        match tokio::time::timeout_at(deadline, swarm.select_next_some()).await {
+            Ok(SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            }) => {
+                waiting.remove(&listener_id);
+                bound.push(address);
+            }
+            Ok(SwarmEvent::ListenerClosed {
+                listener_id,
+                reason: Err(source),
+                ..
+            }) => {
+                if let Some(address) = waiting.remove(&listener_id) {
+                    return Err(NetError::Listen {
+                        address: address.to_string(),
+                        source,
+                    });
+                }
+            }
+            Ok(_) => {}
+            Err(_) => {
+                let address = waiting
+                    .into_values()
+                    .map(|a| a.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return Err(NetError::Listen {
+                    address,
+                    source: std::io::ErrorKind::TimedOut.into(),
+                });
+            }
+        }
+    }
+    Ok(bound)
+}
+
+struct Driver {
+    swarm: Swarm<Behaviour>,
+    protocols: Protocols,
+    scope: AddressScope,
+    bootstrap: Vec<(PeerId, Multiaddr)>,
+    handler: Arc<dyn Handler>,
+    work: JoinSet<(ResponseChannel<Vec<u8>>, Vec<u8>)>,
+    rate: RateLimit<PeerId>,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+impl Driver {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        self.join_network();
+        let mut lonely = tokio::time::interval(LONELY_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.answer(done),
+                _ = lonely.tick() => {
+                    if self.swarm.connected_peers().next().is_none() {
+                        self.join_network();
+                    }
+                }
+                event = self.swarm.select_next_some() => self.on_event(event),
+            }
+        }
+        self.drain().await;
+    }
+
+    fn join_network(&mut self) {
+        for (peer, address) in &self.bootstrap {
+            self.swarm
+                .behaviour_mut()
+                .kad
+                .add_address(peer, address.clone());
+        }
+        if !self.bootstrap.is_empty() && self.swarm.behaviour_mut().kad.bootstrap().is_err() {
+            tracing::debug!("no peer to begin with");
+        }
+    }
+
+    /// Lets the requests already taken finish, and their answers leave.
+    async fn drain(mut self) {
+        let mut unsent = self.work.len();
+        let drained = async {
+            while unsent > 0 {
+                tokio::select! {
+                    Some(done) = self.work.join_next(), if !self.work.is_empty() => self.answer(done),
+                    event = self.swarm.select_next_some() => {
+                        if let SwarmEvent::Behaviour(BehaviourEvent::Rpc(
+                            request_response::Event::ResponseSent { .. }
+                            | request_response::Event::InboundFailure { .. },
+                        )) = event
+                        {
+                            unsent -= 1;
+                        }
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("stopped with unanswered requests");
+        }
+    }
+
+    fn answer(
+        &mut self,
+        done: Result<(ResponseChannel<Vec<u8>>, Vec<u8>), tokio::task::JoinError>,
+    ) {
+        match done {
+            // An error here means that the asker has gone.
+            Ok((channel, response)) => drop(
+                self.swarm
+                    .behaviour_mut()
+                    .rpc
+                    .send_response(channel, response),
+            ),
+            Err(error) => tracing::error!(
+                panicked = error.is_panic(),
+                "a request was dropped by its handler"
+            ),
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Rpc(event)) => self.on_rpc(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            })) => {
+                admit(&mut self.swarm, &self.protocols, self.scope, peer_id, info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) if ping.result.is_err() => {
+                self.swarm.close_connection(ping.connection);
+            }
+            SwarmEvent::ConnectionEstablished {
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                self.on_connected(connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { endpoint, .. } => self.on_closed(&endpoint),
+            _ => {}
+        }
+    }
+
+    fn on_rpc(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        match event {
+            request_response::Event::Message {
+                peer,
+                message:
+                    request_response::Message::Request {
+                        request, channel, ..
+                    },
+                ..
+            } => self.on_request(peer, request, channel),
+            request_response::Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "a request was not taken or not answered");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_request(&mut self, peer: PeerId, request: Vec<u8>, channel: ResponseChannel<Vec<u8>>) {
+        let Some(key) = PeerKey::of(&peer) else {
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        };
+        if self.work.len() >= REQUESTS_AT_ONCE || !self.rate.admit(peer, Instant::now()) {
+            let busy = self.handler.busy();
+            drop(self.swarm.behaviour_mut().rpc.send_response(channel, busy));
+            return;
+        }
+        let handler = Arc::clone(&self.handler);
+        self.work.spawn(async move {
+            let response = handler.handle(key, request).await;
+            (channel, response)
+        });
+    }
+
+    fn on_connected(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        if let Some(ip) = counted_ip(endpoint) {
+            let open = self.per_ip.entry(ip).or_default();
+            *open = open.saturating_add(1);
+            if *open > CONNECTIONS_PER_IP {
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    fn on_closed(&mut self, endpoint: &ConnectedPoint) {
+        if let Some(ip) = counted_ip(endpoint)
+            && let Some(open) = self.per_ip.get_mut(&ip)
+        {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.per_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+/// The address an incoming connection is counted under. Programs on this machine share one and are not counted.
+fn counted_ip(endpoint: &ConnectedPoint) -> Option<IpAddr> {
+    match endpoint {
+        ConnectedPoint::Listener { send_back_addr, .. } => {
+            address::ip(send_back_addr).filter(|ip| !ip.is_loopback())
+        }
+        ConnectedPoint::Dialer { .. } => None,
+    }
+}
