@@ -8,9 +8,9 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
 /// The longest request, in bytes.
-pub const REQUEST_LIMIT: usize = 16 * 1024;
+pub const REQUEST_LIMIT: usize = kms_proto::codec::MAX_REQUEST_BYTES;
 /// The longest response, in bytes.
-pub const RESPONSE_LIMIT: usize = 64 * 1024;
+pub const RESPONSE_LIMIT: usize = kms_proto::codec::MAX_RESPONSE_BYTES;
 
 /// Moves byte strings of bounded length.
 #[derive(Clone, Copy, Debug, Default)]
