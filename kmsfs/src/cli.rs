@@ -1,0 +1,435 @@
+//! The command line (CLI 1): definitions here, one file for each command
+//! beside it. Manual pages and completions come from the same definitions.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+
+use crate::failure::{Exit, Failure};
+
+mod contact;
+mod fsck;
+mod identity;
+mod init;
+mod man;
+mod mount;
+mod output;
+mod sharing;
+mod status;
+mod umount;
+
+pub use self::man::pages;
+
+/// An encrypted directory that is shared with setfattr.
+///
+/// A store is a directory of ciphertext, NAME.kmsfs, which any tool may copy, sync or back up. Mounted, it is an
+/// ordinary directory. Files and directories in it are shared with `kmsfs grant` or with
+/// `setfattr -n user.kms.grant -v "bob ttl=7d" FILE`; independent nodes let the named person open them until the
+/// grant expires or is revoked.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kmsfs",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Take the passphrase from the first line of FILE; `-` is standard input
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passfile: Option<PathBuf>,
+    /// Use this identity file instead of the usual one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Print one JSON document on standard output and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what went wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a store, and an identity when there is none
+    Init(InitArgs),
+    /// Mount a store
+    Mount(MountArgs),
+    /// Unmount; plain `fusermount3 -u` and `umount` are just as safe
+    Umount(UmountArgs),
+    /// Your own key: make, show, back up, restore, change its passphrase
+    #[command(subcommand)]
+    Identity(IdentityCommand),
+    /// The people you share with
+    #[command(subcommand)]
+    Contact(ContactCommand),
+    /// Share a file or directory
+    Grant(GrantArgs),
+    /// Withdraw somebody's access
+    Revoke(RevokeArgs),
+    /// Who can read what, until when
+    Shares(SharesArgs),
+    /// Why the last operation on a path failed
+    Why(WhyArgs),
+    /// Running mounts and the nodes they use
+    Status,
+    /// Verify everything in a store without changing it
+    Fsck(FsckArgs),
+    /// Print a completion script
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// `kmsfs init`
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The store; without the ending `.kmsfs` it is added
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+/// `kmsfs mount`
+#[derive(Args, Debug)]
+pub struct MountArgs {
+    /// The mount point, whose store is DIR.kmsfs; or the store, followed by the mount point
+    #[arg(value_name = "DIR", num_args = 1..=2, required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Mount options, separated by commas
+    #[arg(short, value_name = "OPTIONS", value_delimiter = ',')]
+    pub options: Vec<String>,
+    /// Stay in the foreground
+    #[arg(long, short)]
+    pub foreground: bool,
+    /// The background half: takes the secret key from standard input, reports on standard output
+    #[arg(long, hide = true)]
+    pub handover: bool,
+    /// Ignore mount options that are not known
+    #[arg(short, hide = true)]
+    pub sloppy: bool,
+}
+
+/// `kmsfs umount`
+#[derive(Args, Debug)]
+pub struct UmountArgs {
+    /// The mount point, or the store
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Detach now even if files are open; it ends when they are closed
+    #[arg(long)]
+    pub lazy: bool,
+}
+
+/// `kmsfs identity …`
+#[derive(Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Make an identity
+    New,
+    /// Print the public key; needs no passphrase
+    Show,
+    /// Copy the identity file, still protected by its passphrase
+    Backup(BackupArgs),
+    /// Bring an identity back from a backup, the recovery words, or a secret key
+    Restore(RestoreArgs),
+    /// Change the passphrase; the key stays the same
+    Passwd(PasswdArgs),
+}
+
+/// `kmsfs identity backup`
+#[derive(Args, Debug)]
+pub struct BackupArgs {
+    /// Where to; standard output when missing
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print the recovery words instead; asks for the passphrase
+    #[arg(long)]
+    pub words: bool,
+}
+
+/// `kmsfs identity restore`
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// A file with the backup, the words, or the secret key; `-` is standard input, nothing asks at the terminal
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `kmsfs identity passwd`
+#[derive(Args, Debug)]
+pub struct PasswdArgs {
+    /// Take the new passphrase from the first line of FILE
+    #[arg(long, value_name = "FILE")]
+    pub new_passfile: Option<PathBuf>,
+}
+
+/// `kmsfs contact …`
+#[derive(Debug, Subcommand)]
+pub enum ContactCommand {
+    /// Give a name to somebody's key
+    Add(ContactAddArgs),
+    /// List contacts and groups
+    List,
+    /// Show a key and the digits to compare
+    Show(ContactName),
+    /// Note that the digits were compared in person or on the phone
+    Verify(ContactName),
+    /// Forget somebody; grants stay as they are
+    Rm(ContactName),
+    /// Groups, written @NAME in a grant
+    #[command(subcommand)]
+    Group(GroupCommand),
+}
+
+/// `kmsfs contact add`
+#[derive(Args, Debug)]
+pub struct ContactAddArgs {
+    /// The name you choose
+    pub name: String,
+    /// Their public key
+    #[arg(value_name = "kms1…")]
+    pub key: String,
+}
+
+/// One contact.
+#[derive(Args, Debug)]
+pub struct ContactName {
+    /// The name you gave
+    pub name: String,
+}
+
+/// `kmsfs contact group …`
+#[derive(Debug, Subcommand)]
+pub enum GroupCommand {
+    /// Make a group, or add people to it
+    Add(GroupArgs),
+    /// Take people out of a group, or remove it whole
+    Rm(GroupRmArgs),
+}
+
+/// A group and people.
+#[derive(Args, Debug)]
+pub struct GroupArgs {
+    /// The group
+    pub group: String,
+    /// The people
+    #[arg(value_name = "NAME", required = true)]
+    pub members: Vec<String>,
+}
+
+/// A group and perhaps people.
+#[derive(Args, Debug)]
+pub struct GroupRmArgs {
+    /// The group
+    pub group: String,
+    /// The people; the whole group when missing
+    #[arg(value_name = "NAME")]
+    pub members: Vec<String>,
+}
+
+/// `kmsfs grant`
+#[derive(Args, Debug)]
+pub struct GrantArgs {
+    /// A file or directory in a mount
+    pub path: PathBuf,
+    /// A contact, a key, or a @group; several with commas
+    pub who: String,
+    /// What they may do
+    #[arg(default_value = "r", value_parser = ["r", "rw"])]
+    pub access: String,
+    /// How long: 30m, 12h, 7d, 4w
+    #[arg(long, conflicts_with = "until")]
+    pub ttl: Option<String>,
+    /// Until when: 2026-12-24, or 2026-12-24T10:00Z
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+    /// How many of how many nodes must agree
+    #[arg(long, value_name = "M/N")]
+    pub threshold: Option<String>,
+}
+
+/// `kmsfs revoke`
+#[derive(Args, Debug)]
+pub struct RevokeArgs {
+    /// A file or directory in a mount
+    pub path: PathBuf,
+    /// A contact, a key, or a @group; `*` is everybody
+    pub who: String,
+}
+
+/// `kmsfs shares`
+#[derive(Args, Debug)]
+pub struct SharesArgs {
+    /// Mounts to look at; all of them when missing
+    #[arg(value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    /// Only what this person can read
+    #[arg(long, value_name = "WHO")]
+    pub to: Option<String>,
+}
+
+/// `kmsfs why`
+#[derive(Args, Debug)]
+pub struct WhyArgs {
+    /// The path that failed; it need not exist
+    pub path: PathBuf,
+}
+
+/// `kmsfs fsck`
+#[derive(Args, Debug)]
+pub struct FsckArgs {
+    /// The store, or its mount point
+    pub store: PathBuf,
+}
+
+/// `kmsfs completions`
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `kmsfs man`
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Where the pages go
+    pub dir: PathBuf,
+}
+
+/// Which program name we were started under.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum CalledAs {
+    /// `kmsfs COMMAND …`
+    Kmsfs,
+    /// `mount.fuse.kmsfs`, or `kmsfs STORE DIR …` as mount.fuse(8) has it
+    MountHelper,
+}
+
+/// Runs the program.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let called_as = called_as(&args);
+    let json = args.iter().any(|arg| arg == "--json");
+    let result = match called_as {
+        CalledAs::MountHelper => crate::mount::helper::run(&args),
+        CalledAs::Kmsfs => parse(&args).and_then(|cli| match cli {
+            Some(cli) => dispatch(cli),
+            None => Ok(ExitCode::SUCCESS),
+        }),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            output::failure(&failure, json);
+            ExitCode::from(match called_as {
+                CalledAs::Kmsfs => failure.exit.code(),
+                CalledAs::MountHelper => failure.exit.mount_code(),
+            })
+        }
+    }
+}
+
+fn called_as(args: &[OsString]) -> CalledAs {
+    let program = args.first().map(PathBuf::from).unwrap_or_default();
+    let name = program.file_name().and_then(OsStr::to_str).unwrap_or("");
+    if name.starts_with("mount.") {
+        return CalledAs::MountHelper;
+    }
+    // mount.fuse(8) starts `kmsfs STORE DIR -o …`: a path where a command would stand.
+    let first = args.get(1).and_then(|arg| arg.to_str()).unwrap_or("-");
+    let command = Cli::command();
+    let known = command.get_subcommands().any(|sub| sub.get_name() == first);
+    if !known && !first.starts_with('-') && first.contains('/') {
+        return CalledAs::MountHelper;
+    }
+    CalledAs::Kmsfs
+}
+
+/// Parses; `None` when help or the version was asked for and printed.
+fn parse(args: &[OsString]) -> Result<Option<Cli>, Failure> {
+    match Cli::try_parse_from(args) {
+        Ok(cli) => Ok(Some(cli)),
+        Err(err) => match err.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                // A closed pipe (`kmsfs --help | head`) is no failure.
+                let _ = err.print();
+                Ok(None)
+            }
+            _ => Err(usage(&err, args)),
+        },
+    }
+}
+
+/// A wrong command line in three lines instead of a page.
+fn usage(err: &clap::Error, args: &[OsString]) -> Failure {
+    let text = err.render().to_string();
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .take_while(|line| !line.starts_with("Usage:"));
+    let what = lines
+        .next()
+        .unwrap_or("the command line is wrong")
+        .trim_start_matches("error: ");
+    let why: Vec<&str> = lines.map(|line| line.trim_start_matches("tip: ")).collect();
+    let command = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| {
+        Cli::command()
+            .get_subcommands()
+            .any(|s| s.get_name() == *arg)
+    });
+    let now = match command {
+        Some(command) => format!("See: kmsfs {command} --help"),
+        None => "See: kmsfs --help".to_owned(),
+    };
+    let mut what = what.trim_end_matches('.').to_owned();
+    if err.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        || err.kind() == ErrorKind::MissingSubcommand
+    {
+        what = "a command is missing".to_owned();
+        return Failure::new(Exit::Usage, format!("kmsfs: {what}.")).now(now);
+    }
+    Failure::new(Exit::Usage, format!("kmsfs: {what}."))
+        .why(why.join(" "))
+        .now(now)
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let common = cli.common;
+    match cli.command {
+        Command::Init(args) => init::run(&args, &common),
+        Command::Mount(args) => mount::run(&args, &common),
+        Command::Umount(args) => umount::run(&args, &common),
+        Command::Identity(command) => identity::run(&command, &common),
+        Command::Contact(command) => contact::run(&command, &common),
+        Command::Grant(args) => sharing::grant(&args, &common),
+        Command::Revoke(args) => sharing::revoke(&args, &common),
+        Command::Shares(args) => sharing::shares(&args, &common),
+        Command::Why(args) => sharing::why(&args, &common),
+        Command::Status => status::run(&common),
+        Command::Fsck(args) => fsck::run(&args, &common),
+        Command::Completions(args) => {
+            man::completions(args.shell);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(args) => man::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! `kmsfs grant`, `revoke`, `shares` and `why` (CLI 7): the attributes' verbs
+//! with a sentence as the answer.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use super::{Common, GrantArgs, RevokeArgs, SharesArgs, WhyArgs, output};
+use crate::{
+    contact::Book,
+    control::Request,
+    failure::{Exit, Failure},
+    home::Home,
+    mount::running::{self, Inside},
+};
+
+pub(super) fn grant(args: &GrantArgs, common: &Common) -> Result<ExitCode, Failure> {
+    let inside = Inside::find(&args.path)?;
+    let mut value = format!("{} {}", args.who, args.access);
+    for (name, option) in [
+        ("ttl", &args.ttl),
+        ("until", &args.until),
+        ("m", &args.threshold),
+    ] {
+        if let Some(option) = option {
+            value.push_str(&format!(" {name}={option}"));
+        }
+    }
+    let path = inside.bytes();
+    let answer = inside.ask(&Request::Grant { path, value })?;
+    let text = format!(
+        "{}\nUndo: kmsfs revoke {} {}",
+        text(&answer),
+        args.path.display(),
+        args.who
+    );
+    output::result(common, &document(&answer), &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn revoke(args: &RevokeArgs, common: &Common) -> Result<ExitCode, Failure> {
+    let inside = Inside::find(&args.path)?;
+    let path = inside.bytes();
+    let value = args.who.clone();
+    let answer = inside.ask(&Request::Revoke { path, value })?;
+    let text = format!(
+        "{}\nUndo: kmsfs grant {} {}",
+        text(&answer),
+        args.path.display(),
+        args.who
+    );
+    output::result(common, &document(&answer), &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn why(args: &WhyArgs, common: &Common) -> Result<ExitCode, Failure> {
+    let inside = Inside::find_untouched(&args.path)?;
+    let path = inside.bytes();
+    let answer = inside.ask(&Request::Why { path })?;
+    output::answer(common, &document(&answer), &text(&answer));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn shares(args: &SharesArgs, common: &Common) -> Result<ExitCode, Failure> {
+    let to = match &args.to {
+        None => None,
+        Some(who) => {
+            let book = Book::load(&Home::of_process()?.contacts)?;
+            let keys = book.resolve_all(who)?;
+            Some(keys.iter().map(ToString::to_string).collect::<Vec<_>>())
+        }
+    };
+    let mut shares = Vec::new();
+    for point in points(&args.dirs)? {
+        let answer = running::ask(&point, &Request::Shares)?;
+        let list = answer.get("shares").and_then(Value::as_array).cloned();
+        for mut share in list.unwrap_or_default() {
+            let wanted = to.as_ref().is_none_or(|keys| {
+                let key = share.get("key").and_then(Value::as_str).unwrap_or_default();
+                keys.iter().any(|wanted| wanted == key)
+            });
+            if wanted {
+                let path = point.join(share.get("path").and_then(Value::as_str).unwrap_or(""));
+                share["path"] = path.to_string_lossy().into();
+                shares.push(share);
+            }
+        }
+    }
+    let text = if shares.is_empty() {
+        "Nothing is shared.".to_owned()
+    } else {
+        let rows: Vec<Vec<String>> = shares.iter().map(row).collect();
+        output::table(&rows)
+    };
+    output::answer(common, &json!({ "shares": shares }), &text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The mounts that are meant: those named, or all of this person's that answer.
+fn points(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    if !dirs.is_empty() {
+        return dirs
+            .iter()
+            .map(|dir| running::entry(dir).map(|entry| entry.point))
+            .collect();
+    }
+    let points: Vec<PathBuf> = running::all()
+        .into_iter()
+        .map(|entry| entry.point)
+        .filter(|point| running::ask(point, &Request::Hello).is_ok())
+        .collect();
+    if points.is_empty() {
+        return Err(
+            Failure::new(Exit::Unavailable, "No store of yours is mounted.")
+                .why("What is shared stands encrypted in the store.")
+                .now("Mount it first: kmsfs mount DIR"),
+        );
+    }
+    Ok(points)
+}
+
+fn row(share: &Value) -> Vec<String> {
+    let field = |name: &str| {
+        share
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let path = field("path");
+    let path = if field("kind") == "directory" && !path.ends_with('/') {
+        path + "/"
+    } else {
+        path
+    };
+    vec![
+        path,
+        field("who"),
+        field("access"),
+        field("until_text"),
+        field("threshold"),
+        field("state"),
+    ]
+}
+
+fn text(answer: &Value) -> String {
+    answer
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The answer without its wording.
+fn document(answer: &Value) -> Value {
+    let mut document = answer.clone();
+    if let Some(fields) = document.as_object_mut()
+        && fields.len() > 1
+    {
+        fields.remove("text");
+    }
+    document
+}
