@@ -27,7 +27,7 @@ use kms_proto::{
 use parking_lot::Mutex;
 
 use crate::{Clock, system_clock};
-use follow::View;
+use follow::{Held, View};
 
 /// How long to wait for other writers.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -125,12 +125,20 @@ impl FileLedger {
         &self,
         ask: impl FnOnce(&mut View) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        self.with_view_while(Held::No, ask)
+    }
+
+    fn with_view_while<T>(
+        &self,
+        lock_held: Held,
+        ask: impl FnOnce(&mut View) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
         let mut view = self.view.lock();
-        view.follow(&self.path, (self.clock)())?;
+        view.follow(&self.path, (self.clock)(), lock_held)?;
         ask(&mut view)
     }
 
-    /// A handle on the file that is at the path, locked, with the view up to date.
+    /// The lock on the file that is at the path.
     fn lock_file(&self) -> Result<LockedFile, LedgerError> {
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
@@ -190,7 +198,9 @@ impl Ledger for FileLedger {
         let entry = entry.admit(&self.network)?;
         let _turn = self.turn.lock();
         let locked = self.lock_file()?;
-        let prepared = self.with_view(|view| Ok(view.chain().prepare(entry, (self.clock)())?))?;
+        let prepared = self.with_view_while(Held::Yes, |view| {
+            Ok(view.chain().prepare(entry, (self.clock)())?)
+        })?;
         match prepared {
             Prepared::Known { height } => Ok(Receipt { height }),
             Prepared::New(record) => {

@@ -32,6 +32,13 @@ pub(super) struct View {
     settled: Option<Stamp>,
 }
 
+/// Whether this process holds the file's lock already.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Held {
+    Yes,
+    No,
+}
+
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct FileId {
     dev: u64,
@@ -109,7 +116,12 @@ impl View {
     }
 
     /// Reads what is new. Costs one `stat` when nothing is.
-    pub(super) fn follow(&mut self, path: &Path, now: u64) -> Result<(), LedgerError> {
+    pub(super) fn follow(
+        &mut self,
+        path: &Path,
+        now: u64,
+        lock_held: Held,
+    ) -> Result<(), LedgerError> {
         let meta = path.metadata().map_err(unavailable)?;
         let stamp = Stamp::of(&meta);
         if self.settled == Some(stamp) {
@@ -124,7 +136,7 @@ impl View {
         let settled = match unlocked {
             // Another process may have been in the middle of a repair: only what is seen under the
             // lock counts as damage.
-            Err(LedgerError::Tampered { .. }) => {
+            Err(LedgerError::Tampered { .. }) if lock_held == Held::No => {
                 let locked = lock(&self.file, Access::Shared)?;
                 let again = self.read_on(now);
                 drop(locked);
