@@ -1,1 +1,38 @@
-//! kms-client
+//! The public API of kms: generate keys, encrypt, grant, revoke, fetch keys, decrypt.
+//!
+//! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
+//! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
+//! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
+//! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
+//! * [`error`]: what can go wrong, with each node's own answer.
+//!
+//! Nothing here knows a filesystem or libp2p: [`connect`] is the only place that names a transport and a ledger.
+
+pub mod blocking;
+pub mod client;
+pub mod connect;
+pub mod decrypt;
+pub mod error;
+pub mod grammar;
+pub mod grant;
+pub mod place;
+pub mod record;
+pub mod revoke;
+pub mod ticket;
+
+mod disk;
+mod drive;
+mod health;
+mod submit;
+
+pub use client::{Client, ClientConfig};
+pub use connect::NetworkConfig;
+pub use decrypt::KeyRequest;
+pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum};
+pub use grammar::{GrantSpec, RevokeSpec, Who};
+pub use grant::{Grant, GrantRequest};
+pub use kms_crypto::policy::Threshold;
+pub use place::{Kind, NodeAddress, Step};
+pub use record::{OwnerRecord, Records};
+pub use revoke::{Revocation, RevokeOutcome, RevokeRequest};
+pub use ticket::Ticket;

@@ -297,10 +297,9 @@ pub enum OpenError {
     /// The policy is for somebody else.
     #[error("the policy is for another recipient")]
     OtherRecipient,
-    /// The answers are proved one by one but do not add up to the label's key: the owner made the
-    /// shares wrongly.
-    #[error("the fragments do not add up to the label's key")]
-    Inconsistent,
+    /// The capsule belongs to another label key.
+    #[error("the capsule does not belong to this label")]
+    OtherLabel,
 }
 
 fn list(positions: &[usize]) -> String {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::SplitError;
 use crate::id::{PolicyId, SchemeId};
 use crate::key::PublicKey;
+use crate::scheme;
 
 /// Everything a policy id commits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl PolicyParams {
         salt: [u8; 32],
     ) -> Self {
         Self {
-            scheme: SchemeId::SPLIT_ECIES,
+            scheme: scheme::SPLIT,
             ledger_key,
             label_key,
             recipient,

@@ -1,0 +1,102 @@
+//! The client without `async`, for programs that have threads: a small runtime of its own runs the network.
+//!
+//! A runtime does not survive a fork: a program that puts itself into the background connects afterwards. Nothing here may
+//! be called from inside another tokio runtime's worker.
+
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::{IdentitySecret, LabelSecret};
+use kms_proto::ledger::{NodeRecord, PolicyState};
+use kms_proto::message::NodeStatus;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::connect::NetworkConfig;
+use crate::decrypt::KeyRequest;
+use crate::error::{Answer, ClientError, ConnectError};
+use crate::grant::{Grant, GrantRequest};
+use crate::place::NodeAddress;
+use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
+
+/// [`crate::Client`] with its own threads. Any number of threads may call it at once.
+pub struct Client {
+    client: crate::Client,
+    // Dropped last: tasks of the client end with it.
+    runtime: Runtime,
+}
+
+/// The threads that move messages; calls wait on their own threads.
+const WORKERS: usize = 2;
+
+impl Client {
+    /// Connects; see [`crate::Client::connect`].
+    pub fn connect(config: &NetworkConfig) -> Result<Self, ConnectError> {
+        let runtime = runtime()?;
+        let client = runtime.block_on(crate::Client::connect(config))?;
+        Ok(Self { client, runtime })
+    }
+
+    /// Gives a client threads of its own.
+    pub fn new(client: crate::Client) -> Result<Self, ConnectError> {
+        Ok(Self {
+            client,
+            runtime: runtime()?,
+        })
+    }
+
+    /// See [`crate::Client::grant`].
+    pub fn grant(&self, request: &GrantRequest<'_>) -> Result<Grant, ClientError> {
+        self.runtime.block_on(self.client.grant(request))
+    }
+
+    /// See [`crate::Client::revoke`].
+    pub fn revoke(&self, request: &RevokeRequest<'_>) -> Result<RevokeOutcome, ClientError> {
+        self.runtime.block_on(self.client.revoke(request))
+    }
+
+    /// See [`crate::Client::record_revocation`].
+    pub fn record_revocation(
+        &self,
+        request: &RevokeRequest<'_>,
+    ) -> Result<Revocation, ClientError> {
+        self.runtime
+            .block_on(self.client.record_revocation(request))
+    }
+
+    /// See [`crate::Client::remove_fragments`].
+    pub fn remove_fragments(&self, request: &RevokeRequest<'_>) -> Removal {
+        self.runtime.block_on(self.client.remove_fragments(request))
+    }
+
+    /// See [`crate::Client::decrypt_key`].
+    pub fn decrypt_key(
+        &self,
+        request: &KeyRequest,
+        identity: &IdentitySecret,
+    ) -> Result<LabelSecret, ClientError> {
+        self.runtime
+            .block_on(self.client.decrypt_key(request, identity))
+    }
+
+    /// See [`crate::Client::policy_state`].
+    pub fn policy_state(&self, policy: &PolicyId) -> Result<PolicyState, ClientError> {
+        self.runtime.block_on(self.client.policy_state(policy))
+    }
+
+    /// See [`crate::Client::nodes`].
+    pub fn nodes(&self) -> Result<Vec<NodeRecord>, ClientError> {
+        self.runtime.block_on(self.client.nodes())
+    }
+
+    /// See [`crate::Client::node_status`].
+    pub fn node_status(&self, node: &NodeAddress) -> Result<NodeStatus, Answer> {
+        self.runtime.block_on(self.client.node_status(node))
+    }
+}
+
+fn runtime() -> Result<Runtime, ConnectError> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("kms-client")
+        .enable_all()
+        .build()
+        .map_err(ConnectError::Runtime)
+}

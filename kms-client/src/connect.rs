@@ -1,0 +1,76 @@
+//! From a configuration to a working client: opens the ledger, starts the transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kms_ledger::{FileLedger, FileOptions, LedgerUrl, parse_url};
+use kms_net::NetClient;
+use kms_proto::DEFAULT_NETWORK;
+use kms_proto::ledger::Ledger;
+
+use crate::client::{Client, ClientConfig, DEFAULT_TIMEOUT};
+use crate::error::ConnectError;
+
+/// Which network, as it stands in a configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NetworkConfig {
+    /// The network's name.
+    pub network: String,
+    /// The ledger: `file:/path`.
+    pub ledger: String,
+    /// Nodes to begin with, as multiaddresses that end in `/p2p/…`. The ledger names all others.
+    pub bootstrap: Vec<String>,
+    /// How long one operation may take, all in all.
+    pub timeout: Duration,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            network: DEFAULT_NETWORK.to_owned(),
+            ledger: String::new(),
+            bootstrap: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+impl Client {
+    /// Connects. The ledger is opened and read; nodes are dialled when they are first needed, and again whenever a
+    /// connection has broken. To be called inside a tokio runtime.
+    pub async fn connect(config: &NetworkConfig) -> Result<Self, ConnectError> {
+        let ledger = open_ledger(config)?;
+        let transport = NetClient::start(&kms_net::ClientConfig {
+            network: config.network.clone(),
+            bootstrap: config.bootstrap.clone(),
+        })
+        .map_err(|error| ConnectError::Transport {
+            reason: error.to_string(),
+        })?;
+        let mut with = ClientConfig::new(&config.network, ledger, Arc::new(transport));
+        with.timeout = config.timeout;
+        Ok(Self::new(with))
+    }
+}
+
+fn open_ledger(config: &NetworkConfig) -> Result<Arc<dyn Ledger>, ConnectError> {
+    let url = config.ledger.trim();
+    if url.is_empty() {
+        return Err(ConnectError::NoLedger);
+    }
+    let unusable = |reason: String| ConnectError::LedgerUrl {
+        url: url.to_owned(),
+        reason,
+    };
+    match parse_url(url).map_err(|error| unusable(error.to_string()))? {
+        LedgerUrl::File(path) => {
+            let ledger = FileLedger::open_reader(&path, FileOptions::new(&config.network));
+            let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
+                url: url.to_owned(),
+                source,
+            })?;
+            Ok(Arc::new(ledger))
+        }
+        other => Err(unusable(format!("{other:?} cannot be read from here"))),
+    }
+}

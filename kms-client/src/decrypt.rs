@@ -1,0 +1,224 @@
+//! Fetching a label's secret: m nodes re-encrypt its capsule, the recipient puts their answers together (WIRE §5).
+//!
+//! Every answer's proof is checked when it comes. A node that fails, lies or dawdles is replaced by another one; when m
+//! answers are good nobody else is waited for. Which nodes may be asked is said by the ledger, not by the ticket.
+
+use kms_crypto::error::DecodeError;
+use kms_crypto::key::{IdentitySecret, LabelSecret};
+use kms_crypto::policy::{PolicyParams, Threshold};
+use kms_crypto::scheme::{Capsule, CapsuleFrag, LabelContext, VerifiedCapsuleFrag};
+use kms_proto::CLOCK_SKEW_SECONDS;
+use kms_proto::ledger::PolicyState;
+use kms_proto::message::{Command, Reencrypt, Refusal, Response};
+use serde_bytes::ByteBuf;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::drive::{self, Fault, Patience};
+use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
+use crate::place::NodeAddress;
+
+/// Which key to fetch.
+#[derive(Clone, Debug)]
+pub struct KeyRequest {
+    /// What the policy's id is made of.
+    pub params: PolicyParams,
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+    /// Who holds fragments, as the ticket says. The ledger's list counts, if it can be read.
+    pub nodes: Vec<NodeAddress>,
+    /// The label's secret, encapsulated.
+    pub capsule: Capsule,
+    /// What the capsule is bound to.
+    pub context: LabelContext,
+}
+
+impl KeyRequest {
+    /// Reads the capsule as it stands in a header.
+    pub fn parse_capsule(bytes: &[u8]) -> Result<Capsule, DecodeError> {
+        Capsule::from_bytes(bytes)
+    }
+}
+
+/// What the ledger says about a policy whose key is wanted.
+enum Standing {
+    Live {
+        expiry: u64,
+        nodes: Vec<NodeAddress>,
+    },
+    /// The ledger cannot be read; nodes read it themselves.
+    NotKnown { nodes: Vec<NodeAddress> },
+}
+
+impl Client {
+    /// Fetches the secret of a label from the nodes of a policy.
+    pub async fn decrypt_key(
+        &self,
+        request: &KeyRequest,
+        identity: &IdentitySecret,
+    ) -> Result<LabelSecret, ClientError> {
+        if identity.public() != request.params.recipient {
+            return Err(RequestError::NotTheRecipient.into());
+        }
+        let deadline = self.deadline();
+        let standing = self.standing(request).await?;
+        let (Standing::Live { nodes, .. } | Standing::NotKnown { nodes }) = &standing;
+        let nodes = self.healthy_first(nodes.clone());
+        let patience = Patience {
+            hedge: self.shared.config.hedge,
+            deadline,
+        };
+        let need = usize::from(request.threshold.needed());
+        let capsule = request.capsule.to_bytes();
+        let ask =
+            |index: usize| self.fragment(request, &capsule, identity, nodes.get(index), deadline);
+        let mut shares = Vec::with_capacity(need);
+        let accept = |frag: &VerifiedCapsuleFrag| {
+            if shares.contains(&frag.share_id()) {
+                return Err(Answer::Duplicate);
+            }
+            shares.push(frag.share_id());
+            Ok(())
+        };
+        let gathered = drive::gather(&nodes, need, patience, ask, accept).await?;
+        self.note_health(&gathered.answers);
+        if gathered.good.len() < need {
+            return Err(verdict(request, &standing, gathered.answers, self.now()));
+        }
+        let secret = identity.open_reencrypted(
+            &request.capsule,
+            &gathered.good,
+            &request.params,
+            &request.context,
+        )?;
+        Ok(secret)
+    }
+
+    async fn standing(&self, request: &KeyRequest) -> Result<Standing, ClientError> {
+        match self.policy_state(&request.params.id()).await {
+            Ok(PolicyState::Live(grant)) => {
+                let nodes = self.locate(&grant.nodes, &request.nodes).await;
+                Ok(Standing::Live {
+                    expiry: grant.expiry,
+                    nodes,
+                })
+            }
+            Ok(PolicyState::Revoked { at, .. }) => Err(ClientError::Revoked { at }),
+            Ok(PolicyState::Expired { at, .. }) => Err(ClientError::Expired { at }),
+            Ok(PolicyState::Unknown) => Err(ClientError::NotGranted),
+            Err(error) => {
+                tracing::warn!(%error, "the ledger cannot be read; the nodes are asked all the same");
+                Ok(Standing::NotKnown {
+                    nodes: request.nodes.clone(),
+                })
+            }
+        }
+    }
+
+    /// One node's answer, its proof checked.
+    async fn fragment(
+        &self,
+        request: &KeyRequest,
+        capsule: &[u8],
+        identity: &IdentitySecret,
+        node: Option<&NodeAddress>,
+        deadline: Instant,
+    ) -> Result<VerifiedCapsuleFrag, Fault> {
+        let node = node.ok_or(Answer::NotAsked)?;
+        let command = Command::Reencrypt(Reencrypt {
+            recipient: identity.public(),
+            policy: request.params.id(),
+            capsules: vec![ByteBuf::from(capsule)],
+        });
+        let refusal = match self.command(node, command, identity, deadline).await? {
+            Response::Reencrypted { fragments } => match <[_; 1]>::try_from(fragments) {
+                Ok([Ok(bytes)]) => return Ok(check(request, &bytes)?),
+                Ok([Err(refusal)]) => refusal,
+                Err(_) => return Err(Answer::Malformed.into()),
+            },
+            Response::Refused(refusal) => refusal,
+            _ => return Err(Answer::Malformed.into()),
+        };
+        if let Refusal::Revoked { at, .. } = refusal {
+            self.weigh_revocation(request, at).await?;
+        }
+        Err(Answer::Refused(refusal).into())
+    }
+
+    /// A node says that the policy is revoked. That ends the matter unless the ledger, read again, says it lives: one
+    /// lying node must not be able to lock a reader out.
+    async fn weigh_revocation(&self, request: &KeyRequest, at: u64) -> Result<(), Fault> {
+        match self.fresh_policy_state(&request.params.id()).await {
+            Ok(PolicyState::Live(_)) => Ok(()),
+            Ok(PolicyState::Revoked { at, .. }) => Err(Fault::Final(ClientError::Revoked { at })),
+            Ok(PolicyState::Expired { at, .. }) => Err(Fault::Final(ClientError::Expired { at })),
+            Ok(PolicyState::Unknown) | Err(_) => Err(Fault::Final(ClientError::Revoked { at })),
+        }
+    }
+}
+
+fn check(request: &KeyRequest, bytes: &[u8]) -> Result<VerifiedCapsuleFrag, Answer> {
+    let frag = CapsuleFrag::from_bytes(bytes).map_err(|_| Answer::Malformed)?;
+    let frag = frag
+        .verify(&request.capsule, &request.params)
+        .map_err(Answer::BadProof)?;
+    // The owner signed the threshold into every fragment: one of another split opens nothing together with the rest.
+    if frag.threshold() == request.threshold {
+        Ok(frag)
+    } else {
+        Err(Answer::Malformed)
+    }
+}
+
+/// Says in one word why there were too few good answers.
+fn verdict(request: &KeyRequest, standing: &Standing, answers: Answers, now: u64) -> ClientError {
+    let needed = request.threshold.needed();
+    let count = |wanted: fn(&Answer) -> bool| answers.count(wanted);
+    let good = count(|it| *it == Answer::Good);
+    let misbehaved = count(Answer::is_misbehaviour);
+    let slow = count(|it| {
+        use kms_proto::transport::TransportError::Timeout;
+        matches!(it, Answer::Pending | Answer::Failed(Timeout))
+    });
+    let denied = count(|it| {
+        matches!(
+            it,
+            Answer::Refused(Refusal::UnknownPolicy | Refusal::NotGranted)
+        )
+    });
+    if let Some(at) = expired(&answers, standing, now) {
+        return ClientError::Expired { at };
+    }
+    let known = matches!(standing, Standing::Live { .. });
+    let blocked = usize::from(request.threshold.total()).saturating_sub(usize::from(needed));
+    if !known && denied > blocked {
+        return ClientError::NotGranted;
+    }
+    let enough = |count: usize| count >= usize::from(needed);
+    let quorum = Quorum {
+        needed,
+        good: u8::try_from(good).unwrap_or(u8::MAX),
+        answers,
+    };
+    if misbehaved > 0 && enough(good + misbehaved) {
+        ClientError::BadProofs(quorum)
+    } else if slow > 0 && enough(good + misbehaved + slow) {
+        ClientError::Timeout(quorum)
+    } else {
+        ClientError::NoQuorum(quorum)
+    }
+}
+
+/// When nodes say that the time is over: believed when it is nearly so by this clock too, or cannot be known here.
+fn expired(answers: &Answers, standing: &Standing, now: u64) -> Option<u64> {
+    let said = answers.0.iter().find_map(|it| match it.answer {
+        Answer::Refused(Refusal::Expired { at }) => Some(at),
+        _ => None,
+    })?;
+    match standing {
+        Standing::NotKnown { .. } => Some(said),
+        Standing::Live { expiry, .. } => {
+            (*expiry <= now.saturating_add(CLOCK_SKEW_SECONDS)).then_some(*expiry)
+        }
+    }
+}

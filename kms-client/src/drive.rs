@@ -1,0 +1,172 @@
+//! Drives the protocol machines of `kms-proto`: sends what they say, tells them what came back and what time it is.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kms_proto::arrange::{Arrange, ArrangeOptions, ArrangeOutput};
+use kms_proto::gather::{self, Gather, GatherOptions, GatherOutput};
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::{Answer, Answers, ClientError, NodeAnswer};
+use crate::place::NodeAddress;
+
+/// Why a question to one node gave nothing.
+pub(crate) enum Fault {
+    /// The node's own answer; others may do better.
+    Node(Answer),
+    /// Nothing that other nodes say can change the outcome.
+    Final(ClientError),
+}
+
+impl From<Answer> for Fault {
+    fn from(answer: Answer) -> Self {
+        Self::Node(answer)
+    }
+}
+
+/// What a question to several nodes gave.
+pub(crate) struct Gathered<T> {
+    pub(crate) good: Vec<T>,
+    pub(crate) answers: Answers,
+}
+
+/// How long to be patient.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// A node that takes longer gets company.
+    pub(crate) hedge: Duration,
+    /// When it is over.
+    pub(crate) deadline: Instant,
+}
+
+/// Asks `nodes` by their index until `need` of them have answered well. `accept` may still refuse an answer in the light
+/// of the ones before it.
+pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
+    nodes: &[NodeAddress],
+    need: usize,
+    patience: Patience,
+    ask: impl Fn(usize) -> F,
+    mut accept: impl FnMut(&T) -> Result<(), Answer>,
+) -> Result<Gathered<T>, ClientError> {
+    let started = Instant::now();
+    let give_up_at = patience.deadline.saturating_duration_since(started);
+    let options = GatherOptions {
+        need,
+        hedge_after: patience.hedge,
+        give_up_at,
+    };
+    let mut machine = Gather::new(options, 0..nodes.len());
+    let mut running = FuturesUnordered::new();
+    loop {
+        while let Some(output) = machine.poll(started.elapsed()) {
+            match output {
+                GatherOutput::Ask(index) => {
+                    let answer = ask(index);
+                    running.push(async move { (index, answer.await) });
+                }
+                GatherOutput::Done | GatherOutput::GiveUp => {
+                    let answers = answers(nodes, machine.answers());
+                    let good = machine
+                        .into_good()
+                        .into_iter()
+                        .map(|(_, good)| good)
+                        .collect();
+                    return Ok(Gathered { good, answers });
+                }
+            }
+        }
+        let wake = started + machine.wake_at().unwrap_or(give_up_at);
+        tokio::select! {
+            Some((index, result)) = running.next() => {
+                let result = result.and_then(|good| accept(&good).map(|()| good).map_err(Fault::Node));
+                match result {
+                    Ok(good) => machine.on_good(index, good),
+                    Err(Fault::Node(answer)) => machine.on_failure(index, answer),
+                    Err(Fault::Final(error)) => return Err(error),
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+    }
+}
+
+/// Where the fragments are, or why they are nowhere.
+pub(crate) enum Placed {
+    /// Who holds fragment 0, 1, …, as indices.
+    All(Vec<usize>),
+    /// Not all could be placed.
+    NotAll(Answers),
+}
+
+/// What placing a fragment takes.
+pub(crate) trait Placing {
+    /// Asks whether the node would keep one.
+    fn ask(&self, node: usize) -> impl Future<Output = Result<(), Answer>>;
+    /// Sends it one.
+    fn store(&self, node: usize, index: u8) -> impl Future<Output = Result<(), Answer>>;
+    /// Begins to take back what it may have been sent.
+    fn withdraw(&self, node: usize);
+}
+
+/// Places `options.count` fragments on nodes that answer, one on each.
+pub(crate) async fn place(
+    nodes: &[NodeAddress],
+    options: ArrangeOptions,
+    placing: &impl Placing,
+) -> Placed {
+    enum Step {
+        Asked,
+        Stored,
+    }
+    let started = Instant::now();
+    let mut machine = Arrange::new(options, 0..nodes.len());
+    let mut asking = FuturesUnordered::new();
+    let mut storing = FuturesUnordered::new();
+    loop {
+        while let Some(output) = machine.poll(started.elapsed()) {
+            match output {
+                ArrangeOutput::Ask(node) => {
+                    asking.push(async move { (node, placing.ask(node).await) })
+                }
+                ArrangeOutput::Store(node, index) => {
+                    storing.push(async move { (node, placing.store(node, index).await) });
+                }
+                ArrangeOutput::Withdraw(node) => placing.withdraw(node),
+                ArrangeOutput::Done => {
+                    if let Some(holders) = machine.placed() {
+                        return Placed::All(holders);
+                    }
+                }
+                ArrangeOutput::GiveUp => return Placed::NotAll(answers(nodes, machine.answers())),
+            }
+        }
+        let wake = started + machine.wake_at().unwrap_or(options.give_up_at);
+        let (step, node, result) = tokio::select! {
+            Some((node, result)) = asking.next() => (Step::Asked, node, result),
+            Some((node, result)) = storing.next() => (Step::Stored, node, result),
+            () = sleep_until(wake) => continue,
+        };
+        match (step, result) {
+            (Step::Asked, Ok(())) => machine.on_agreed(node),
+            (Step::Stored, Ok(())) => machine.on_stored(node),
+            (_, Err(answer)) => machine.on_failure(node, answer),
+        }
+    }
+}
+
+fn answers(nodes: &[NodeAddress], answers: Vec<(usize, gather::Answer<Answer>)>) -> Answers {
+    let answer = |answer| match answer {
+        gather::Answer::NotAsked => Answer::NotAsked,
+        gather::Answer::Silent => Answer::Pending,
+        gather::Answer::Good => Answer::Good,
+        gather::Answer::Failed(why) => why,
+    };
+    let named = |(index, said)| {
+        nodes.get(index).map(|it: &NodeAddress| NodeAnswer {
+            node: it.key,
+            answer: answer(said),
+        })
+    };
+    Answers(answers.into_iter().filter_map(named).collect())
+}

@@ -1,0 +1,253 @@
+//! What can go wrong between a client, its nodes and its ledger, with each node's own answer.
+
+use std::fmt;
+
+use kms_crypto::error::{FragError, OpenError, SplitError};
+use kms_crypto::key::PublicKey;
+use kms_proto::ledger::LedgerError;
+use kms_proto::message::Refusal;
+use kms_proto::transport::TransportError;
+
+use crate::grammar::utc;
+
+/// Why something that needs the network did not happen. Each variant is one row of the error table that users see.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no ledger to read or no network to speak to: nothing is configured, or it cannot be used.
+    #[error("no network: {0}")]
+    NoNetwork(#[from] ConnectError),
+    /// The ledger cannot be read, or is not what it was.
+    #[error("the ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// No grant of this policy exists.
+    #[error("this was never granted")]
+    NotGranted,
+    /// The owner withdrew the grant.
+    #[error("the grant was withdrawn at {}", utc(*.at))]
+    Revoked {
+        /// When, in seconds since 1970.
+        at: u64,
+    },
+    /// The grant is over.
+    #[error("the grant ended at {}", utc(*.at))]
+    Expired {
+        /// When, in seconds since 1970.
+        at: u64,
+    },
+    /// Fewer nodes than needed gave their part, and no more can be asked.
+    #[error("{} nodes are needed, {} answered ({})", .0.needed, .0.good, .0)]
+    NoQuorum(Quorum),
+    /// The time was over before enough nodes had answered; enough of them might still have.
+    #[error("{} nodes are needed, {} answered in time ({})", .0.needed, .0.good, .0)]
+    Timeout(Quorum),
+    /// Enough nodes answered, but fewer than needed proved that their answer is right.
+    #[error("{} valid answers are needed, {} were valid ({})", .0.needed, .0.good, .0)]
+    BadProofs(Quorum),
+    /// The nodes did their part and still the key does not open: capsule and policy do not belong together.
+    #[error("the key does not open: {0}")]
+    Open(#[from] OpenError),
+    /// The ledger knows too few nodes that serve for so long.
+    #[error("{needed} nodes are needed until {}, {eligible} of {registered} registered ones serve so long", utc(*.until))]
+    TooFewNodes {
+        /// n.
+        needed: u8,
+        /// How many could.
+        eligible: usize,
+        /// How many there are.
+        registered: usize,
+        /// The expiry asked for, in seconds since 1970.
+        until: u64,
+    },
+    /// Fewer than n nodes took a fragment. What had been stored was taken back.
+    #[error("{} nodes have to take a fragment, {} did ({quorum})", quorum.needed, quorum.good)]
+    NotStored {
+        /// What each node said.
+        quorum: Quorum,
+        /// The nodes that may still keep a fragment, which without the ledger's word is good for nothing.
+        left: Vec<PublicKey>,
+    },
+    /// No node put the entry into the ledger.
+    #[error("no node could write into the ledger ({0})")]
+    NotRecorded(Answers),
+    /// The request contradicts itself.
+    #[error("{0}")]
+    BadRequest(#[from] RequestError),
+}
+
+/// A request that cannot be made at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The keys do not belong to the policy, or the threshold is impossible.
+    #[error("the key cannot be split: {0}")]
+    Split(#[from] SplitError),
+    /// The grant would be over before it begins.
+    #[error("{} is already over", utc(*.at))]
+    AlreadyOver {
+        /// The expiry asked for, in seconds since 1970.
+        at: u64,
+    },
+    /// The key is not the author of that policy.
+    #[error("this key is not the author of the policy")]
+    NotTheAuthor,
+    /// The identity is not the one the policy was made for.
+    #[error("the policy is for another identity")]
+    NotTheRecipient,
+}
+
+/// Why no network can be reached from here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No ledger is named.
+    #[error("no ledger is configured")]
+    NoLedger,
+    /// The ledger's address is not one this program can use.
+    #[error("the ledger '{url}' cannot be used: {reason}")]
+    LedgerUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The ledger is not there, or is not one.
+    #[error("the ledger '{url}' cannot be opened: {source}")]
+    LedgerOpen {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        source: LedgerError,
+    },
+    /// The client of the node network does not start: a bootstrap address that is none, mostly.
+    #[error("the node network cannot be joined: {reason}")]
+    Transport {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system gives no threads.
+    #[error("the network cannot be run: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// How far a question to several nodes came.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Quorum {
+    /// How many good answers were needed.
+    pub needed: u8,
+    /// How many there were.
+    pub good: u8,
+    /// What each node did.
+    pub answers: Answers,
+}
+
+/// What each node did, in the order in which they were asked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Answers(pub Vec<NodeAnswer>);
+
+/// What one node did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NodeAnswer {
+    /// The node.
+    pub node: PublicKey,
+    /// What it did.
+    pub answer: Answer,
+}
+
+/// What a node did with a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// What it should.
+    Good,
+    /// It said no.
+    Refused(Refusal),
+    /// It answered, and the proof of the answer is wrong.
+    BadProof(FragError),
+    /// It answered with something that is no answer to the question.
+    Malformed,
+    /// It gave another node's share as its own.
+    Duplicate,
+    /// It says that it has written into the ledger, and the ledger does not show it.
+    NotWritten,
+    /// No answer came.
+    Failed(TransportError),
+    /// No answer had come when the time was over, or when it was no longer needed.
+    Pending,
+    /// It was not asked any more.
+    NotAsked,
+}
+
+impl Answer {
+    /// Whether the node answered and the answer shows that it does not do what it should.
+    #[must_use]
+    pub fn is_misbehaviour(&self) -> bool {
+        matches!(
+            self,
+            Self::BadProof(_) | Self::Malformed | Self::Duplicate | Self::NotWritten
+        )
+    }
+}
+
+impl Answers {
+    /// The answers of one kind.
+    pub(crate) fn count(&self, wanted: impl Fn(&Answer) -> bool) -> usize {
+        self.0.iter().filter(|it| wanted(&it.answer)).count()
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good => f.write_str("ok"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::BadProof(error) => write!(f, "returned an invalid proof, not used: {error}"),
+            Self::Malformed => f.write_str("returned something else than an answer"),
+            Self::Duplicate => f.write_str("returned another node's share"),
+            Self::NotWritten => f.write_str("says it has written what the ledger does not show"),
+            Self::Failed(error) => write!(f, "{error}"),
+            Self::Pending => f.write_str("no answer yet"),
+            Self::NotAsked => f.write_str("not asked"),
+        }
+    }
+}
+
+impl fmt::Display for NodeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", short(&self.node), self.answer)
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no node was asked");
+        }
+        for (index, answer) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{answer}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Quorum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.answers.fmt(f)
+    }
+}
+
+/// A node's key as people compare it in a line of text: its beginning and its end.
+#[must_use]
+pub fn short(node: &PublicKey) -> String {
+    let text = node.to_string();
+    match (
+        text.get(..9),
+        text.len().checked_sub(4).and_then(|at| text.get(at..)),
+    ) {
+        (Some(head), Some(tail)) => format!("{head}…{tail}"),
+        _ => text,
+    }
+}

@@ -1,0 +1,333 @@
+//! Granting: a label's key is split over nodes, then the ledger is told (WIRE §6, LEDGER §2).
+//!
+//! Candidates are the nodes that promised, in the ledger, to serve until the grant ends. They are tried in the order of
+//! their distance to the policy: `SHA-256` of the node's key XOR a hash of the policy id and the ledger's head, so that
+//! nobody can prepare a node that is close to a policy that does not exist yet. The first n that answer get one fragment
+//! each. The entry in the ledger comes last: before it, the fragments are worth nothing.
+
+use kms_crypto::id::PolicyId;
+use kms_crypto::kdf;
+use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
+use kms_crypto::policy::{PolicyParams, Threshold};
+use kms_crypto::scheme::KeyFrag;
+use kms_proto::arrange::ArrangeOptions;
+use kms_proto::ledger::{self, Entry, NodeRecord};
+use kms_proto::message::{Arrange, Command, RemoveRekey, Response, StoreRekey};
+use kms_proto::secret::SecretBytes;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::{Client, rng};
+use crate::drive::{self, Placed, Placing};
+use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
+use crate::place::NodeAddress;
+
+/// What to grant.
+pub struct GrantRequest<'a> {
+    /// The key of the label that is shared.
+    pub delegating_key: &'a DelegatingKey,
+    /// The author of the policy: a key of this policy alone.
+    pub ledger_key: &'a LedgerKey,
+    /// Whom it is shared with.
+    pub recipient: PublicKey,
+    /// Makes the policy one of its own; the ledger key is derived from it.
+    pub salt: [u8; 32],
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+    /// When it ends, in seconds since 1970.
+    pub expiry: u64,
+}
+
+/// A grant that nodes and ledger know of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// What the policy's id is made of.
+    pub params: PolicyParams,
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+    /// When it ends, in seconds since 1970.
+    pub expiry: u64,
+    /// Who holds fragment 0, 1, ….
+    pub nodes: Vec<NodeAddress>,
+    /// The height of its entry in the ledger.
+    pub height: u64,
+}
+
+impl GrantRequest<'_> {
+    /// What the policy's id is made of.
+    #[must_use]
+    pub fn params(&self) -> PolicyParams {
+        PolicyParams::new(
+            self.ledger_key.public(),
+            self.delegating_key.public(),
+            self.recipient,
+            self.salt,
+        )
+    }
+}
+
+impl Client {
+    /// Makes a grant. When it fails, what had been stored has been taken back as far as nodes confirmed it, and the
+    /// ledger knows of nothing.
+    pub async fn grant(&self, request: &GrantRequest<'_>) -> Result<Grant, ClientError> {
+        if request.expiry <= self.now() {
+            return Err(RequestError::AlreadyOver { at: request.expiry }.into());
+        }
+        let deadline = self.deadline();
+        let params = request.params();
+        let nodes = self.candidates(&params.id(), request).await?;
+        let fragments = request
+            .delegating_key
+            .split(&mut rng(), &params, request.ledger_key, request.threshold)
+            .map_err(RequestError::Split)?;
+        let placing = FragmentPlacing {
+            client: self,
+            request,
+            params,
+            nodes: &nodes,
+            fragments: &fragments,
+            deadline,
+            withdrawing: Mutex::default(),
+        };
+        let holders = match drive::place(
+            &nodes,
+            self.placing_options(request.threshold, deadline),
+            &placing,
+        )
+        .await
+        {
+            Placed::All(holders) => holders,
+            Placed::NotAll(answers) => return Err(placing.give_up(answers).await),
+        };
+        let holders: Vec<NodeAddress> = holders
+            .iter()
+            .filter_map(|index| nodes.get(*index).cloned())
+            .collect();
+        match self
+            .record_grant(request, &params, &holders, deadline)
+            .await
+        {
+            Ok(height) => Ok(Grant {
+                params,
+                threshold: request.threshold,
+                expiry: request.expiry,
+                nodes: holders,
+                height,
+            }),
+            Err(error) => {
+                placing.withdraw_all(&holders);
+                placing.withdrawn().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn record_grant(
+        &self,
+        request: &GrantRequest<'_>,
+        params: &PolicyParams,
+        holders: &[NodeAddress],
+        deadline: Instant,
+    ) -> Result<u64, ClientError> {
+        let entry = Entry::Grant(ledger::Grant {
+            ledger_key: params.ledger_key,
+            inner: params.inner(),
+            expiry: request.expiry,
+            m: request.threshold.needed(),
+            nodes: holders.iter().map(|node| node.key).collect(),
+            seq: 1,
+        });
+        self.submit(&params.id(), entry, request.ledger_key, holders, deadline)
+            .await
+    }
+
+    /// The nodes that may hold a fragment, nearest first.
+    async fn candidates(
+        &self,
+        policy: &PolicyId,
+        request: &GrantRequest<'_>,
+    ) -> Result<Vec<NodeAddress>, ClientError> {
+        let (head, records) = self
+            .read_ledger(|ledger| Ok((ledger.head()?, ledger.nodes()?)))
+            .await?;
+        let registered = records
+            .iter()
+            .filter(|it| it.available_until > self.now())
+            .count();
+        let nodes = nearest_first(policy, &head.hash, records, request.expiry);
+        let needed = request.threshold.total();
+        if nodes.len() < usize::from(needed) {
+            return Err(ClientError::TooFewNodes {
+                needed,
+                eligible: nodes.len(),
+                registered,
+                until: request.expiry,
+            });
+        }
+        Ok(nodes)
+    }
+
+    /// Part of the time is kept back for the ledger, or for taking back what was stored.
+    fn placing_options(&self, threshold: Threshold, deadline: Instant) -> ArrangeOptions {
+        let timeout = self.shared.config.timeout;
+        let left = deadline.saturating_duration_since(Instant::now());
+        ArrangeOptions {
+            count: threshold.total(),
+            hedge_after: self.shared.config.hedge,
+            store_within: timeout / 4,
+            give_up_at: left.saturating_sub(timeout * 3 / 8),
+        }
+    }
+}
+
+/// The nodes that serve until `expiry`, in the order in which they are tried.
+fn nearest_first(
+    policy: &PolicyId,
+    head: &[u8; 32],
+    records: Vec<NodeRecord>,
+    expiry: u64,
+) -> Vec<NodeAddress> {
+    let target = kdf::hash("kms/placement/1", &[policy.as_bytes(), head]);
+    let distance = |key: &PublicKey| {
+        let mut distance = kdf::hash("kms/placement-node/1", &[key.as_bytes()]);
+        distance
+            .iter_mut()
+            .zip(target)
+            .for_each(|(byte, other)| *byte ^= other);
+        distance
+    };
+    let serving = records
+        .into_iter()
+        .filter(|it| it.available_until >= expiry);
+    let mut nodes: Vec<_> = serving
+        .map(|it| {
+            (
+                distance(&it.key),
+                NodeAddress {
+                    key: it.key,
+                    addrs: it.addrs,
+                },
+            )
+        })
+        .collect();
+    nodes.sort_by_key(|(distance, _)| *distance);
+    nodes.into_iter().map(|(_, node)| node).collect()
+}
+
+struct FragmentPlacing<'a> {
+    client: &'a Client,
+    request: &'a GrantRequest<'a>,
+    params: PolicyParams,
+    nodes: &'a [NodeAddress],
+    fragments: &'a [KeyFrag],
+    deadline: Instant,
+    withdrawing: Mutex<Vec<(PublicKey, JoinHandle<bool>)>>,
+}
+
+impl Placing for FragmentPlacing<'_> {
+    async fn ask(&self, node: usize) -> Result<(), Answer> {
+        let command = Command::Arrange(Arrange {
+            ledger_key: self.params.ledger_key,
+            inner: self.params.inner(),
+            expiry: self.request.expiry,
+            m: self.request.threshold.needed(),
+            n: self.request.threshold.total(),
+        });
+        match self.send(node, command).await? {
+            Response::Arranged(it)
+                if it.policy == self.params.id() && it.available_until >= self.request.expiry =>
+            {
+                Ok(())
+            }
+            Response::Refused(refusal) => Err(Answer::Refused(refusal)),
+            _ => Err(Answer::Malformed),
+        }
+    }
+
+    async fn store(&self, node: usize, index: u8) -> Result<(), Answer> {
+        let fragment = self
+            .fragments
+            .get(usize::from(index))
+            .ok_or(Answer::NotAsked)?;
+        let command = Command::StoreRekey(StoreRekey {
+            params: self.params,
+            expiry: self.request.expiry,
+            m: self.request.threshold.needed(),
+            n: self.request.threshold.total(),
+            index,
+            fragment: SecretBytes::new(fragment.to_bytes().to_vec()),
+        });
+        match self.send(node, command).await? {
+            Response::Stored {
+                policy,
+                index: stored,
+            } if policy == self.params.id() && stored == index => Ok(()),
+            Response::Refused(refusal) => Err(Answer::Refused(refusal)),
+            _ => Err(Answer::Malformed),
+        }
+    }
+
+    fn withdraw(&self, node: usize) {
+        if let Some(node) = self.nodes.get(node) {
+            self.begin_withdrawal(node);
+        }
+    }
+}
+
+impl FragmentPlacing<'_> {
+    async fn send(&self, node: usize, command: Command) -> Result<Response, Answer> {
+        let node = self.nodes.get(node).ok_or(Answer::NotAsked)?;
+        self.client
+            .command(node, command, self.request.ledger_key, self.deadline)
+            .await
+    }
+
+    /// Asks in the background, so that neither success nor failure waits for a node that may be dead.
+    fn begin_withdrawal(&self, node: &NodeAddress) {
+        let command = Command::RemoveRekey(RemoveRekey {
+            ledger_key: self.params.ledger_key,
+            inner: self.params.inner(),
+        });
+        let Ok(message) =
+            self.client
+                .signed(&node.key, command, self.request.ledger_key, self.deadline)
+        else {
+            return;
+        };
+        let (client, node, deadline) = (self.client.clone(), node.clone(), self.deadline);
+        let (key, policy) = (node.key, self.params.id());
+        let task = tokio::spawn(async move {
+            let removed = client.ask(&node, message, deadline).await;
+            removed.is_ok_and(|it| client.is_receipt(it, &node.key, &policy))
+        });
+        self.withdrawing.lock().push((key, task));
+    }
+
+    fn withdraw_all(&self, holders: &[NodeAddress]) {
+        holders.iter().for_each(|node| self.begin_withdrawal(node));
+    }
+
+    /// Waits for the nodes that were asked to take a fragment back; returns those that have not confirmed it.
+    async fn withdrawn(&self) -> Vec<PublicKey> {
+        let tasks = std::mem::take(&mut *self.withdrawing.lock());
+        let mut left = Vec::new();
+        for (node, task) in tasks {
+            if !matches!(timeout_at(self.deadline, task).await, Ok(Ok(true))) {
+                left.push(node);
+            }
+        }
+        left
+    }
+
+    async fn give_up(&self, answers: Answers) -> ClientError {
+        let left = self.withdrawn().await;
+        let good = u8::try_from(answers.count(|it| *it == Answer::Good)).unwrap_or(u8::MAX);
+        let quorum = Quorum {
+            needed: self.request.threshold.total(),
+            good,
+            answers,
+        };
+        ClientError::NotStored { quorum, left }
+    }
+}

@@ -1,0 +1,261 @@
+//! What an owner keeps about his grants: enough to list, extend and revoke them (SHARES §3).
+//!
+//! One file for each policy, sealed under a key from the store key, in the store itself: an owner who opens his store on
+//! another machine can revoke there. A record is written *before* nodes are asked, so that whatever a crash leaves behind
+//! at nodes is known here and can be taken back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kms_crypto::aead::{self, Refused};
+use kms_crypto::id::{LabelId, PolicyId, StoreId};
+use kms_crypto::kdf;
+use kms_crypto::key::{PublicKey, StoreKey};
+use kms_crypto::policy::{PolicyParams, Threshold};
+use kms_proto::codec;
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::disk;
+use crate::place::{self, Kind, NodeAddress, Step};
+use crate::ticket::{SHARES, hex16};
+
+/// The longest record, sealed, in bytes.
+pub const MAX_RECORD_BYTES: usize = 64 * 1024;
+/// The largest number of records in one store.
+pub const MAX_RECORDS: usize = 65_536;
+/// The record format of this version.
+pub const RECORD_VERSION: u16 = 1;
+
+/// One grant, as its owner keeps it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OwnerRecord {
+    /// The record format, [`RECORD_VERSION`].
+    pub version: u16,
+    /// The label.
+    pub label: LabelId,
+    /// Which of the label's delegating keys was split.
+    pub generation: u32,
+    /// What is shared.
+    pub kind: Kind,
+    /// Where it was when this was written; the label says what it is.
+    pub path: Vec<Step>,
+    /// What the policy's id is made of; names the recipient.
+    pub params: PolicyParams,
+    /// m: how many nodes must answer.
+    pub needed: u8,
+    /// n: how many nodes hold a fragment.
+    pub total: u8,
+    /// When access ends, in seconds since 1970.
+    pub expiry: u64,
+    /// When it was granted, in seconds since 1970.
+    pub created: u64,
+    /// The nodes that hold a fragment, or may: empty until the first was asked.
+    pub nodes: Vec<NodeAddress>,
+    /// The sequence number of the ticket written last; 0 before the first.
+    pub sequence: u64,
+    /// How far it has come.
+    pub status: Status,
+}
+
+/// How far a grant has come.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Being made. One that stays like this was interrupted, and is to be revoked.
+    Preparing,
+    /// In the ledger, at this height.
+    Live {
+        /// The height.
+        height: u64,
+    },
+    /// Withdrawn.
+    Revoked {
+        /// When, in seconds since 1970.
+        at: u64,
+        /// The epoch of the label since then.
+        epoch: u32,
+        /// The nodes that have confirmed that they deleted their fragment.
+        removed: Vec<PublicKey>,
+    },
+}
+
+impl OwnerRecord {
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> PolicyId {
+        self.params.id()
+    }
+
+    /// The threshold.
+    pub fn threshold(&self) -> Result<Threshold, RecordError> {
+        Threshold::new(self.needed, self.total)
+            .map_err(|_| RecordError::Implausible { what: "threshold" })
+    }
+
+    /// Whether the recipient can open it at `now`, as far as the owner knows.
+    #[must_use]
+    pub fn is_live(&self, now: u64) -> bool {
+        matches!(self.status, Status::Live { .. }) && now < self.expiry
+    }
+}
+
+/// Why a record is not written or not believed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The file cannot be read or written.
+    #[error("the record of a grant cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// Damaged, forged, or of another store.
+    #[error("the record of a grant does not open: {0}")]
+    Refused(#[from] Refused),
+    /// What was sealed is not a record.
+    #[error("the record of a grant is malformed: {0}")]
+    Malformed(#[from] codec::DecodeError),
+    /// A record of a version this program does not know.
+    #[error("the record of a grant has version {version}, which is not known here")]
+    Version {
+        /// The version.
+        version: u16,
+    },
+    /// It makes no sense, or lies under another policy's name.
+    #[error("the {what} in the record of a grant makes no sense")]
+    Implausible {
+        /// What it is about.
+        what: &'static str,
+    },
+    /// There is too much to say.
+    #[error("the record of a grant would be {bytes} bytes long; {MAX_RECORD_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// The owner's records in one store.
+pub struct Records {
+    dir: PathBuf,
+    store: StoreId,
+    key: Zeroizing<[u8; 32]>,
+}
+
+/// Everything that is in [`Records`].
+#[derive(Debug, Default)]
+pub struct RecordList {
+    /// The records, oldest first.
+    pub records: Vec<OwnerRecord>,
+    /// Files that are no records of this store.
+    pub refused: Vec<(PathBuf, RecordError)>,
+}
+
+impl Records {
+    /// The records of the store at `root`.
+    #[must_use]
+    pub fn new(root: &Path, key: &StoreKey, store: StoreId) -> Self {
+        Self {
+            dir: root.join(SHARES).join(OWN),
+            store,
+            key: key.records_key(),
+        }
+    }
+
+    /// Writes a record in place of an earlier one of the same policy; durable when it returns.
+    pub fn put(
+        &self,
+        record: &OwnerRecord,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(), RecordError> {
+        check(record)?;
+        let name = self.file_name(&record.policy());
+        let plaintext = Zeroizing::new(codec::encode(record));
+        let sealed = aead::seal_record(&self.key, &self.associated(&name), &plaintext, rng);
+        if sealed.len() > MAX_RECORD_BYTES {
+            return Err(RecordError::TooLong {
+                bytes: sealed.len(),
+            });
+        }
+        Ok(disk::replace(&self.dir, &name, &sealed, rng)?)
+    }
+
+    /// The record of a policy, if there is one.
+    pub fn find(&self, policy: &PolicyId) -> Result<Option<OwnerRecord>, RecordError> {
+        match self.read(&self.file_name(policy)) {
+            Err(RecordError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Forgets a policy.
+    pub fn remove(&self, policy: &PolicyId) -> Result<(), RecordError> {
+        Ok(disk::remove(&self.dir, &self.file_name(policy))?)
+    }
+
+    /// All records. One that is damaged is listed apart and hides no other.
+    pub fn list(&self) -> Result<RecordList, RecordError> {
+        let mut list = RecordList::default();
+        for name in disk::names(&self.dir, SUFFIX, MAX_RECORDS)? {
+            match self.read(&name) {
+                Ok(record) => list.records.push(record),
+                Err(RecordError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => list.refused.push((self.dir.join(name), error)),
+            }
+        }
+        list.records
+            .sort_by_key(|record| (record.created, record.policy()));
+        Ok(list)
+    }
+
+    fn read(&self, name: &str) -> Result<OwnerRecord, RecordError> {
+        let sealed = disk::read_bounded(&self.dir.join(name), MAX_RECORD_BYTES)?;
+        let bytes = aead::open_record(&self.key, &self.associated(name), &sealed)?;
+        let record: OwnerRecord = codec::decode(&bytes, MAX_RECORD_BYTES)?;
+        if record.version != RECORD_VERSION {
+            return Err(RecordError::Version {
+                version: record.version,
+            });
+        }
+        check(&record)?;
+        if self.file_name(&record.policy()) != name {
+            return Err(RecordError::Implausible { what: "policy" });
+        }
+        Ok(record)
+    }
+
+    /// Says nothing about the policy to who does not have the store key.
+    fn file_name(&self, policy: &PolicyId) -> String {
+        let name = kdf::mac(
+            &self.key,
+            "kms/record-name/1",
+            &[self.store.as_bytes(), policy.as_bytes()],
+        );
+        format!("{}{SUFFIX}", hex16(&name))
+    }
+
+    /// `"kms/owner-record/1" ‖ store id ‖ file name`.
+    fn associated(&self, name: &str) -> Vec<u8> {
+        [
+            b"kms/owner-record/1".as_slice(),
+            self.store.as_bytes(),
+            name.as_bytes(),
+        ]
+        .concat()
+    }
+}
+
+fn check(record: &OwnerRecord) -> Result<(), RecordError> {
+    record.threshold()?;
+    if !place::is_path(&record.path) {
+        return Err(RecordError::Implausible { what: "path" });
+    }
+    if !record.nodes.is_empty() && !place::are_distinct(&record.nodes, record.total) {
+        return Err(RecordError::Implausible {
+            what: "list of nodes",
+        });
+    }
+    Ok(())
+}
+
+const OWN: &str = "own";
+const SUFFIX: &str = ".rec";

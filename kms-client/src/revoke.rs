@@ -1,0 +1,205 @@
+//! Revoking: the ledger is told first, then every node deletes its fragment and signs for it (WIRE §3, LEDGER §2).
+//!
+//! After the first step no honest node in contact with the ledger re-encrypts any more. The second one makes it so that
+//! even later dishonesty finds nothing. A node that is away deletes when it sees the ledger again.
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::{LedgerKey, PublicKey};
+use kms_crypto::policy::{PolicyParams, Threshold};
+use kms_proto::ledger::{Entry, PolicyState, Revoke};
+use kms_proto::message::{Command, RemoveRekey, Response};
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Client;
+use crate::error::{Answer, Answers, ClientError, NodeAnswer, RequestError};
+use crate::place::NodeAddress;
+
+/// What to revoke.
+pub struct RevokeRequest<'a> {
+    /// The author of the policy.
+    pub ledger_key: &'a LedgerKey,
+    /// What the policy's id is made of.
+    pub params: PolicyParams,
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+    /// Who holds fragments, as far as is known. The ledger may know better.
+    pub nodes: &'a [NodeAddress],
+    /// The label's new epoch.
+    pub epoch: u32,
+}
+
+/// A revocation that the ledger shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Revocation {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// The label's epoch from then on.
+    pub epoch: u32,
+    /// The height of an entry at or after which the ledger shows it.
+    pub height: u64,
+}
+
+/// What came of a revocation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RevokeOutcome {
+    /// What the ledger shows.
+    pub revocation: Revocation,
+    /// The nodes' part.
+    pub removal: Removal,
+}
+
+/// What the nodes did about their fragments.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Removal {
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+    /// The nodes that signed for the deletion.
+    pub removed: Vec<PublicKey>,
+    /// What each node did.
+    pub answers: Answers,
+}
+
+impl Removal {
+    /// Whether the nodes that have not signed for the deletion are enough to re-encrypt, if they all were dishonest. Then
+    /// the label needs a new delegating key.
+    #[must_use]
+    pub fn leaves_quorum(&self) -> bool {
+        let left = usize::from(self.threshold.total()).saturating_sub(self.removed.len());
+        left >= usize::from(self.threshold.needed())
+    }
+}
+
+impl Client {
+    /// Revokes a policy: [`Client::record_revocation`], then [`Client::remove_fragments`].
+    pub async fn revoke(&self, request: &RevokeRequest<'_>) -> Result<RevokeOutcome, ClientError> {
+        let revocation = self.record_revocation(request).await?;
+        let removal = self.remove_fragments(request).await;
+        Ok(RevokeOutcome {
+            revocation,
+            removal,
+        })
+    }
+
+    /// Puts the revocation into the ledger; it counts from then on. A policy that is revoked already stays as it is.
+    pub async fn record_revocation(
+        &self,
+        request: &RevokeRequest<'_>,
+    ) -> Result<Revocation, ClientError> {
+        let deadline = self.deadline();
+        let params = &request.params;
+        if request.ledger_key.public() != params.ledger_key {
+            return Err(RequestError::NotTheAuthor.into());
+        }
+        let policy = params.id();
+        if let PolicyState::Revoked { at, epoch, .. } = self.fresh_policy_state(&policy).await? {
+            let height = self.read_ledger(|ledger| Ok(ledger.head()?.height)).await?;
+            return Ok(Revocation { at, epoch, height });
+        }
+        let nodes = self.holders(request).await;
+        let entry = Entry::Revoke(Revoke {
+            ledger_key: params.ledger_key,
+            inner: params.inner(),
+            epoch: request.epoch,
+        });
+        let height = self
+            .submit(&policy, entry, request.ledger_key, &nodes, deadline)
+            .await?;
+        match self.fresh_policy_state(&policy).await? {
+            PolicyState::Revoked { at, epoch, .. } => Ok(Revocation { at, epoch, height }),
+            // Submitting ends well only when the ledger shows the entry, and nothing undoes a revocation.
+            _ => Err(ClientError::NotRecorded(Answers::default())),
+        }
+    }
+
+    /// Has every node delete its fragment. May be repeated for the nodes that did not answer.
+    pub async fn remove_fragments(&self, request: &RevokeRequest<'_>) -> Removal {
+        let deadline = self.deadline();
+        let nodes = self.holders(request).await;
+        let mut asking: FuturesUnordered<_> = nodes
+            .iter()
+            .map(|node| async move {
+                let removed =
+                    timeout_at(deadline, self.remove_fragment(request, node, deadline)).await;
+                let answer = match removed {
+                    Ok(Ok(())) => Answer::Good,
+                    Ok(Err(answer)) => answer,
+                    Err(_) => Answer::Pending,
+                };
+                NodeAnswer {
+                    node: node.key,
+                    answer,
+                }
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(nodes.len());
+        while let Some(answer) = asking.next().await {
+            answers.push(answer);
+        }
+        let removed = answers
+            .iter()
+            .filter(|it| it.answer == Answer::Good)
+            .map(|it| it.node)
+            .collect();
+        Removal {
+            threshold: request.threshold,
+            removed,
+            answers: Answers(answers),
+        }
+    }
+
+    async fn remove_fragment(
+        &self,
+        request: &RevokeRequest<'_>,
+        node: &NodeAddress,
+        deadline: Instant,
+    ) -> Result<(), Answer> {
+        let params = &request.params;
+        let command = Command::RemoveRekey(RemoveRekey {
+            ledger_key: params.ledger_key,
+            inner: params.inner(),
+        });
+        match self
+            .command(node, command, request.ledger_key, deadline)
+            .await?
+        {
+            Response::Refused(refusal) => Err(Answer::Refused(refusal)),
+            response => self
+                .is_receipt(response, &node.key, &params.id())
+                .then_some(())
+                .ok_or(Answer::Malformed),
+        }
+    }
+
+    /// Whether a response is the node's signed word that its fragment of `policy` is gone.
+    pub(crate) fn is_receipt(
+        &self,
+        response: Response,
+        node: &PublicKey,
+        policy: &PolicyId,
+    ) -> bool {
+        let Response::Removed(receipt) = response else {
+            return false;
+        };
+        let claim = receipt.claim();
+        let about_this =
+            claim.node == *node && claim.policy == *policy && claim.network == self.network();
+        about_this && receipt.verify().is_ok()
+    }
+
+    /// The nodes that may hold a fragment: those of the ledger's grant and those known before.
+    async fn holders(&self, request: &RevokeRequest<'_>) -> Vec<NodeAddress> {
+        let mut keys: Vec<PublicKey> = match self.policy_state(&request.params.id()).await {
+            Ok(PolicyState::Live(grant) | PolicyState::Expired { grant, .. }) => grant.nodes,
+            Ok(PolicyState::Revoked { grant, .. }) => grant.map(|it| it.nodes).unwrap_or_default(),
+            Ok(PolicyState::Unknown) | Err(_) => Vec::new(),
+        };
+        for node in request.nodes {
+            if !keys.contains(&node.key) {
+                keys.push(node.key);
+            }
+        }
+        self.locate(&keys, request.nodes).await
+    }
+}
