@@ -13,6 +13,8 @@ pub mod client;
 pub mod connect;
 pub mod decrypt;
 pub mod error;
+#[cfg(feature = "test-util")]
+pub mod fake;
 pub mod grammar;
 pub mod grant;
 pub mod place;

@@ -1,0 +1,214 @@
+//! Fetching keys while nodes are dead, slow or dishonest.
+
+use std::time::Duration;
+
+use kms_client::fake::Conduct;
+use kms_client::{Answer, ClientError, Threshold};
+use kms_crypto::key::IdentitySecret;
+use kms_proto::message::Refusal;
+
+use crate::{Scene, WEEK, rng};
+
+#[tokio::test]
+async fn the_recipient_gets_exactly_the_secret_and_asks_no_more_nodes_than_needed() {
+    let scene = Scene::new(7);
+    let grant = scene.grant().await.unwrap();
+    scene.opens(&grant).await;
+    let asked: usize = (0..7).map(|index| scene.network.node(index).asked()).sum();
+    assert_eq!(asked, 3);
+}
+
+#[tokio::test]
+async fn the_key_opens_with_n_minus_m_nodes_dead() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.network.set(0, Conduct::Dead);
+    scene.network.set(3, Conduct::Dead);
+    scene.opens(&grant).await;
+}
+
+#[tokio::test]
+async fn with_m_minus_1_nodes_alive_every_node_is_reported_with_its_own_answer() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.network.set(0, Conduct::Dead);
+    scene.network.set(1, Conduct::Dead);
+    scene.network.set(2, Conduct::Refuses(Refusal::LedgerStale));
+    match scene.refused(&grant).await {
+        ClientError::NoQuorum(quorum) => {
+            assert_eq!(quorum.needed, 3);
+            assert!(quorum.good <= 2, "{quorum:?}");
+            assert_eq!(quorum.answers.0.len(), 5);
+            let text = quorum.to_string();
+            assert!(
+                text.contains("cannot be reached") && text.contains("lost sight of the ledger"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn silent_nodes_are_replaced_and_too_many_of_them_are_a_timeout() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.network.set(0, Conduct::Silent);
+    scene.network.set(1, Conduct::Silent);
+    scene.opens(&grant).await;
+    scene.network.set(2, Conduct::Silent);
+    let error = scene.refused(&grant).await;
+    assert!(
+        matches!(&error, ClientError::Timeout(quorum) if quorum.good == 2),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn slow_nodes_still_serve_when_nobody_else_is_left() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    for index in 0..5 {
+        scene
+            .network
+            .set(index, Conduct::Slow(Duration::from_millis(120)));
+    }
+    scene.opens(&grant).await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_restarted_is_called_again() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    for index in 0..5 {
+        scene.network.set(index, Conduct::Restarted);
+    }
+    scene.opens(&grant).await;
+}
+
+#[tokio::test]
+async fn liars_are_found_out_and_replaced() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.network.set(1, Conduct::Liar);
+    scene.network.set(2, Conduct::Garbage);
+    for _ in 0..5 {
+        scene.opens(&grant).await;
+    }
+}
+
+#[tokio::test]
+async fn with_too_many_liars_the_error_names_them() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let liars = [1, 2, 4];
+    for index in liars {
+        scene.network.set(index, Conduct::Liar);
+    }
+    match scene.refused(&grant).await {
+        ClientError::BadProofs(quorum) => {
+            let bad = quorum
+                .answers
+                .0
+                .iter()
+                .filter(|it| matches!(it.answer, Answer::BadProof(_)));
+            let named: Vec<_> = bad
+                .map(|it| scene.network.index(&it.node).unwrap())
+                .collect();
+            assert!(
+                !named.is_empty() && named.iter().all(|index| liars.contains(index)),
+                "{named:?}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_share_given_twice_counts_once() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    // Two nodes pass off what a third one has: three answers, one share.
+    scene.network.set(1, Conduct::Copycat(0));
+    scene.network.set(2, Conduct::Copycat(0));
+    for _ in 0..5 {
+        scene.opens(&grant).await;
+    }
+    scene.network.set(3, Conduct::Copycat(0));
+    let error = scene.refused(&grant).await;
+    assert!(matches!(error, ClientError::BadProofs(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("another node's share"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_grant_that_is_over_opens_nothing() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.opens(&grant).await;
+    scene.network.pass(WEEK);
+    let error = scene.refused(&grant).await;
+    assert!(
+        matches!(error, ClientError::Expired { at } if at == grant.expiry),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_never_granted_is_told_from_what_cannot_be_reached() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let mut request = scene.key_request(&grant);
+    request.params.salt = [9; 32];
+    let error = scene
+        .client
+        .decrypt_key(&request, &scene.bob)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, ClientError::NotGranted), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_identity_cannot_even_ask() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let eve = IdentitySecret::generate(&mut rng());
+    let error = scene
+        .client
+        .decrypt_key(&scene.key_request(&grant), &eve)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, ClientError::BadRequest(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn one_of_one_and_one_node_of_many_work_too() {
+    let scene = Scene::new(3);
+    let grant = scene
+        .grant_for(Threshold::new(1, 1).unwrap(), WEEK)
+        .await
+        .unwrap();
+    scene.opens(&grant).await;
+    let scene = Scene::new(12);
+    let grant = scene
+        .grant_for(Threshold::new(9, 12).unwrap(), WEEK)
+        .await
+        .unwrap();
+    scene.opens(&grant).await;
+}
+
+#[tokio::test]
+async fn a_lie_about_a_revocation_locks_nobody_out() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene
+        .network
+        .set(1, Conduct::Refuses(Refusal::Revoked { at: 1, epoch: 2 }));
+    for _ in 0..5 {
+        scene.opens(&grant).await;
+    }
+}
