@@ -297,9 +297,10 @@ pub enum OpenError {
     /// The policy is for somebody else.
     #[error("the policy is for another recipient")]
     OtherRecipient,
-    /// The capsule belongs to another label key.
-    #[error("the capsule does not belong to this label")]
-    OtherLabel,
+    /// The answers are proved one by one but do not add up to the label's key: the owner made the
+    /// shares wrongly.
+    #[error("the fragments do not add up to the label's key")]
+    Inconsistent,
 }
 
 fn list(positions: &[usize]) -> String {

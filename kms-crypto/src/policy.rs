@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use crate::error::SplitError;
 use crate::id::{PolicyId, SchemeId};
 use crate::key::PublicKey;
-use crate::scheme;
 
 /// Everything a policy id commits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +39,7 @@ impl PolicyParams {
         salt: [u8; 32],
     ) -> Self {
         Self {
-            scheme: scheme::SPLIT,
+            scheme: SchemeId::SPLIT_ECIES,
             ledger_key,
             label_key,
             recipient,

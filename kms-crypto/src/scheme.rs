@@ -13,7 +13,7 @@
 
 mod any;
 mod sealed;
-mod split;
+pub mod split;
 mod wire;
 
 use rand_core::CryptoRng;
@@ -25,11 +25,6 @@ use crate::policy::{PolicyParams, Threshold};
 
 pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
 pub use split::Split;
-
-/// Split-key ECIES, m of n: the production scheme.
-pub const SPLIT: SchemeId = SchemeId(1);
-/// The curve of the elliptic-curve schemes.
-pub const SECP256K1: CurveId = CurveId(1);
 
 /// What a capsule's key derivation binds beside the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +62,13 @@ pub trait Scheme: sealed::Sealed + Sized {
         context: &LabelContext,
     ) -> (Self::Capsule, LabelSecret);
 
-    /// Opens a capsule with the label's own key.
-    ///
-    /// # Errors
-    /// The capsule belongs to another label key.
+    /// Opens a capsule with the label's own key. A capsule of another label, or another context, gives
+    /// a secret that opens nothing.
     fn decapsulate(
         key: &DelegatingKey,
         capsule: &Self::Capsule,
         context: &LabelContext,
-    ) -> Result<LabelSecret, OpenError>;
+    ) -> LabelSecret;
 
     /// Splits a re-encryption key from the label to the policy's recipient.
     ///
@@ -146,10 +139,11 @@ impl DelegatingKey {
         any::split(self, rng, policy, signer, threshold)
     }
 
-    /// Opens a capsule of this label.
+    /// Opens a capsule of this label. A capsule of another label, or another context, gives a secret
+    /// that opens nothing; the seal it should open says so.
     ///
     /// # Errors
-    /// The capsule belongs to another label key.
+    /// The capsule is of a scheme this key is not for.
     pub fn decapsulate(
         &self,
         capsule: &Capsule,
@@ -161,6 +155,7 @@ impl DelegatingKey {
 
 impl IdentitySecret {
     /// Opens a re-encrypted capsule. More than the needed fragments may be given; the first m count.
+    /// A capsule of another label, or another context, gives a secret that opens nothing.
     ///
     /// # Errors
     /// Fewer than m fragments, two of one share, fragments of other policies, capsules or splits, or

@@ -141,3 +141,86 @@ fn sign_with(
         hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, &digest, extra.as_ref());
     Signature(signature.to_bytes().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rng() -> impl CryptoRng {
+        rand_core::UnwrapErr(getrandom::SysRng)
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_key_purpose_and_message_only() {
+        let rng = &mut rng();
+        let (key, other) = (NodeSecret::generate(rng), NodeSecret::generate(rng));
+        let signature = key.sign("grant", b"message", rng);
+        assert_eq!(key.public().verify("grant", b"message", &signature), Ok(()));
+        assert!(
+            other
+                .public()
+                .verify("grant", b"message", &signature)
+                .is_err()
+        );
+        assert!(
+            key.public()
+                .verify("revoke", b"message", &signature)
+                .is_err()
+        );
+        assert!(
+            key.public()
+                .verify("grantm", b"essage", &signature)
+                .is_err()
+        );
+        assert!(key.public().verify("grant", b"messag", &signature).is_err());
+        for at in 0..Signature::LEN {
+            let mut bytes = signature.to_bytes();
+            bytes[at] ^= 1;
+            let altered = Signature::from_bytes(&bytes)
+                .and_then(|signature| key.public().verify("grant", b"message", &signature));
+            assert_eq!(altered, Err(SignatureError), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_other_form_of_a_signature_is_refused() {
+        let rng = &mut rng();
+        let signature = IdentitySecret::generate(rng).sign("grant", b"message", rng);
+        let parsed = signature.parsed().unwrap();
+        let (r, s) = parsed.split_scalars();
+        let high = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-s).to_bytes()).unwrap();
+        assert_eq!(Signature::from_bytes(&high.to_bytes()), Err(SignatureError));
+        // Whoever bypasses reading does not get it past verifying either.
+        assert_eq!(
+            Signature(high.to_bytes().into()).parsed(),
+            Err(SignatureError)
+        );
+    }
+
+    #[test]
+    fn halves_outside_the_group_are_refused() {
+        let rng = &mut rng();
+        let good = LedgerKey::generate(rng)
+            .sign("grant", b"message", rng)
+            .to_bytes();
+        for half in [0..32, 32..64] {
+            for byte in [0, 0xff] {
+                let mut bytes = good;
+                bytes[half.clone()].fill(byte);
+                assert_eq!(Signature::from_bytes(&bytes), Err(SignatureError));
+            }
+        }
+        assert_eq!(Signature::from_bytes(&good[..63]), Err(SignatureError));
+        assert_eq!(
+            Signature::from_bytes(&[good.as_slice(), &[0]].concat()),
+            Err(SignatureError)
+        );
+    }
+
+    #[test]
+    fn signing_twice_gives_two_signatures() {
+        let rng = &mut rng();
+        let key = LedgerKey::generate(rng);
+        assert_ne!(key.sign("grant", b"m", rng), key.sign("grant", b"m", rng));
+    }
+}

@@ -94,7 +94,7 @@ pub(super) fn decapsulate(
     context: &LabelContext,
 ) -> Result<LabelSecret, OpenError> {
     match capsule {
-        Capsule::Split(capsule) => Split::decapsulate(key, capsule, context),
+        Capsule::Split(capsule) => Ok(Split::decapsulate(key, capsule, context)),
     }
 }
 
