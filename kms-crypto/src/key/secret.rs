@@ -57,7 +57,6 @@ macro_rules! secret_scalar {
             }
 
             /// The scalar, for arithmetic.
-            #[allow(dead_code, reason = "not every role computes with its scalar")]
             pub(crate) const fn scalar(&self) -> &Scalar {
                 &self.scalar
             }

@@ -143,9 +143,6 @@ pub(super) fn label_secret(
         &context.label.0,
         &epoch,
     ];
-    LabelSecret::from_bytes(&*derive_from_point(
-        point,
-        "kms/split/label-secret/1",
-        &parts,
-    ))
+    let bytes = derive_from_point(point, "kms/split/label-secret/1", &parts);
+    LabelSecret::from_bytes(&bytes)
 }

@@ -97,8 +97,11 @@ fn unknown_versions_schemes_and_curves_are_named() {
     }
 }
 
+/// A name and where it stands.
+type Field = (&'static str, usize);
+
 /// Where the points and scalars of each encoding stand, after the prefix.
-fn fields(what: &str) -> (Vec<(&'static str, usize)>, Vec<(&'static str, usize)>) {
+fn fields(what: &str) -> (Vec<Field>, Vec<Field>) {
     match what {
         "capsule" => (vec![("E", 0), ("V", 33)], vec![("s", 66)]),
         "key fragment" => (vec![("X", 64), ("U1", 97)], vec![("rk", 32)]),

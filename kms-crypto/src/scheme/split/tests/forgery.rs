@@ -7,6 +7,11 @@ use crate::curve::random_scalar;
 use crate::scheme::split::cfrag::{Proof, challenge};
 use crate::scheme::split::generator::{mul_u, u};
 
+/// A point of an answer.
+type Slot = fn(&mut CapsuleFrag) -> &mut k256::AffinePoint;
+/// Something done to a fragment.
+type Change<'a, F> = &'a dyn Fn(&mut F);
+
 /// Which of the three points is not the committed share's multiple.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
@@ -64,7 +69,7 @@ fn shifting_one_point_of_the_answer_and_its_proof_is_refused() {
     let world = World::new(2, 3);
     let shift = ProjectivePoint::generator();
     let shifted = |point: &k256::AffinePoint| (ProjectivePoint::from(*point) + shift).to_affine();
-    let alter: [(&str, fn(&mut CapsuleFrag) -> &mut k256::AffinePoint); 5] = [
+    let alter: [(&str, Slot); 5] = [
         ("E1", |frag| &mut frag.e1),
         ("V1", |frag| &mut frag.v1),
         ("E2", |frag| &mut frag.proof.e2),
@@ -85,7 +90,7 @@ fn everything_the_owner_signed_is_bound() {
     let world = World::new(2, 3);
     let stranger = World::new(2, 3);
     let foreign = &stranger.frags[0].frag.commitment;
-    let alter: [(&str, &dyn Fn(&mut CapsuleFrag)); 7] = [
+    let alter: [(&str, Change<'_, CapsuleFrag>); 7] = [
         ("id", &|frag| frag.commitment.id[0] ^= 1),
         ("X", &|frag| frag.commitment.precursor = foreign.precursor),
         ("U1", &|frag| frag.commitment.u1 = foreign.u1),
@@ -196,7 +201,7 @@ fn an_altered_share_is_refused() {
     let stranger = World::new(2, 3);
     let threshold = Threshold::new(2, 3).unwrap();
     let foreign = &stranger.frags[0].frag.commitment;
-    let alter: [(&str, FragError, &dyn Fn(&mut KeyFrag)); 7] = [
+    let alter: [(&str, FragError, Change<'_, KeyFrag>); 7] = [
         ("id", FragError::Signature, &|frag| {
             frag.commitment.id[31] ^= 1
         }),
