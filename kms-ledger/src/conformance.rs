@@ -149,6 +149,8 @@ pub fn registration(
     )
 }
 
+type Check = fn(&Arc<dyn Ledger>, &TestClock);
+
 fn refusal(result: Result<kms_proto::ledger::Receipt, LedgerError>) -> EntryRefusal {
     match result {
         Err(LedgerError::Refused(refusal)) => refusal,
@@ -161,7 +163,7 @@ fn refusal(result: Result<kms_proto::ledger::Receipt, LedgerError>) -> EntryRefu
 /// # Panics
 /// When a ledger does not conform.
 pub fn check_ledger(make: &mut dyn FnMut(Clock) -> Arc<dyn Ledger>) {
-    let checks: &[fn(&Arc<dyn Ledger>, &TestClock)] = &[
+    let checks: &[Check] = &[
         check_empty,
         check_a_grant_lives_until_its_expiry,
         check_a_revocation_is_for_good,

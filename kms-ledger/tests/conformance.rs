@@ -1,4 +1,5 @@
 //! Every kind of ledger passes the one suite.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
 

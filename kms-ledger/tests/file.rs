@@ -1,4 +1,5 @@
 //! What happens to a ledger file: crashes, several writers, damage, forgery.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     fs::{self, OpenOptions},

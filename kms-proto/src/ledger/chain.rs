@@ -96,6 +96,10 @@ pub enum ChainFault {
 
 /// What may come next.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time and taken apart at once"
+)]
 pub enum Prepared {
     /// The entry is there already.
     Known {

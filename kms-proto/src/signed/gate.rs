@@ -21,6 +21,10 @@ const MAX_REMEMBERED: usize = 65_536;
 
 /// A message that may be acted upon.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time and taken apart at once"
+)]
 pub enum Incoming {
     /// From anybody.
     Query(Query),

@@ -1,0 +1,509 @@
+//! Entries, chains and files.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use kms_crypto::key::LedgerKey;
+use kms_ledger::{FileLedger, FileOptions};
+use kms_proto::{
+    ledger::{
+        Entry, EntryStatement, Grant, Ledger, RegisterNode, Revoke, SignedEntry, record_hash,
+    },
+    signed::{Signed, Signer},
+};
+
+use crate::{Area, Counter, NETWORK, NOW, node, owner};
+
+fn signed(network: &str, entry: Entry, key: &impl Signer) -> SignedEntry {
+    let statement = EntryStatement {
+        network: network.into(),
+        entry,
+    };
+    Signed::sign(statement, key, &mut Counter(0))
+        .expect("the author signs")
+        .into_signed()
+}
+
+fn grant_of(key: &LedgerKey) -> Grant {
+    let nodes = (1..=3).map(|number| node(number).public()).collect();
+    Grant {
+        ledger_key: key.public(),
+        inner: [7; 32],
+        expiry: NOW + 1000,
+        m: 2,
+        nodes,
+        seq: 1,
+    }
+}
+
+fn grant(change: impl FnOnce(&mut Grant)) -> SignedEntry {
+    let mut grant = grant_of(&owner(1));
+    change(&mut grant);
+    signed(NETWORK, Entry::Grant(grant), &owner(1))
+}
+
+fn revoke(epoch: u32) -> SignedEntry {
+    signed(
+        NETWORK,
+        Entry::Revoke(Revoke {
+            ledger_key: owner(1).public(),
+            inner: [7; 32],
+            epoch,
+        }),
+        &owner(1),
+    )
+}
+
+fn register(seq: u64, available_until: u64, addrs: &[&str]) -> SignedEntry {
+    let addrs = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+    signed(
+        NETWORK,
+        Entry::RegisterNode(RegisterNode {
+            key: node(1).public(),
+            available_until,
+            addrs,
+            seq,
+        }),
+        &node(1),
+    )
+}
+
+pub(crate) fn write(area: &Area) {
+    entries(area);
+    rules(area);
+    files(area);
+}
+
+fn submit(area: &Area, name: &str, spec: &str, expect: &str, entries: &[(u64, Vec<u8>)]) {
+    let times: Vec<_> = entries.iter().map(|(time, _)| time.to_string()).collect();
+    let fields = [
+        ("spec", spec),
+        ("expect", expect),
+        ("type", "submit"),
+        ("network", NETWORK),
+        ("times", &times.join(" ")),
+    ];
+    let payloads: Vec<_> = entries.iter().map(|(_, entry)| entry.clone()).collect();
+    area.write(name, &fields, &payloads);
+}
+
+fn entries(area: &Area) {
+    let one = |name: &str, expect: &str, entry: Vec<u8>| {
+        submit(area, name, "LEDGER 2", expect, &[(NOW, entry)])
+    };
+    let good = grant(|_| {}).to_bytes();
+    one("entry-grant", "ok", good.clone());
+    one("entry-revoke", "ok", revoke(2).to_bytes());
+    one(
+        "entry-register",
+        "ok",
+        register(1, NOW + 9, &["/ip4/192.0.2.1/tcp/4100"]).to_bytes(),
+    );
+    one(
+        "entry-register-without-address",
+        "ok",
+        register(1, NOW + 9, &[]).to_bytes(),
+    );
+    one("entry-empty", "malformed", Vec::new());
+    one("entry-cut", "malformed", good[..good.len() - 1].to_vec());
+    one(
+        "entry-trailing-byte",
+        "malformed",
+        [&good[..], &[0]].concat(),
+    );
+    let mut forged = good.clone();
+    *forged.last_mut().expect("not empty") ^= 1;
+    one("entry-wrong-signature", "bad_signature", forged);
+    let stranger = |bytes: &[u8]| {
+        // The stranger's own signature under the author's words.
+        let other = signed(NETWORK, Entry::Grant(grant_of(&owner(2))), &owner(2)).to_bytes();
+        [&bytes[..bytes.len() - 64], &other[other.len() - 64..]].concat()
+    };
+    one(
+        "entry-signed-by-a-stranger",
+        "bad_signature",
+        stranger(&good),
+    );
+    let author = owner(1).public().to_bytes();
+    let at = good
+        .windows(33)
+        .position(|it| it == author)
+        .expect("the author's key");
+    let renamed = [&good[..at], owner(2).public().as_bytes(), &good[at + 33..]].concat();
+    one("entry-in-anothers-name", "bad_signature", renamed);
+    let elsewhere = signed("elsewhere", Entry::Grant(grant_of(&owner(1))), &owner(1));
+    one("entry-other-network", "other_network", elsewhere.to_bytes());
+    one(
+        "entry-grant-m-0",
+        "bad_threshold",
+        grant(|it| it.m = 0).to_bytes(),
+    );
+    one(
+        "entry-grant-m-over-n",
+        "bad_threshold",
+        grant(|it| it.m = 4).to_bytes(),
+    );
+    one(
+        "entry-grant-without-nodes",
+        "bad_threshold",
+        grant(|it| it.nodes.clear()).to_bytes(),
+    );
+    one(
+        "entry-grant-node-twice",
+        "bad_threshold",
+        grant(|it| it.nodes[2] = it.nodes[0]).to_bytes(),
+    );
+    one(
+        "entry-grant-expired",
+        "already_expired",
+        grant(|it| it.expiry = NOW).to_bytes(),
+    );
+    one(
+        "entry-nine-addresses",
+        "bad_addresses",
+        register(1, NOW + 9, &["/dns/x"; 9]).to_bytes(),
+    );
+    one(
+        "entry-empty-address",
+        "bad_addresses",
+        register(1, NOW + 9, &[""]).to_bytes(),
+    );
+    one(
+        "entry-long-address",
+        "bad_addresses",
+        register(1, NOW + 9, &["x".repeat(257).as_str()]).to_bytes(),
+    );
+}
+
+fn rules(area: &Area) {
+    let case = |name: &str, expect: &str, entries: &[(u64, SignedEntry)]| {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(time, entry)| (*time, entry.to_bytes()))
+            .collect();
+        submit(area, name, "LEDGER 4", expect, &entries);
+    };
+    let again = |seq| grant(|it| it.seq = seq);
+    let other = signed(
+        NETWORK,
+        Entry::Revoke(Revoke {
+            ledger_key: owner(2).public(),
+            inner: [7; 32],
+            epoch: 2,
+        }),
+        &owner(2),
+    );
+    case(
+        "rule-grant-then-revoke",
+        "ok",
+        &[(NOW, again(1)), (NOW + 1, revoke(2))],
+    );
+    case(
+        "rule-grant-after-revoke",
+        "revoked",
+        &[(NOW, again(1)), (NOW + 1, revoke(2)), (NOW + 2, again(2))],
+    );
+    case(
+        "rule-grant-after-early-revoke",
+        "revoked",
+        &[(NOW, revoke(2)), (NOW, again(1))],
+    );
+    case(
+        "rule-revoke-of-another-policy-does-not-count",
+        "ok",
+        &[(NOW, again(1)), (NOW, other), (NOW, again(2))],
+    );
+    case(
+        "rule-grant-repeated",
+        "ok",
+        &[(NOW, again(1)), (NOW + 1, again(1))],
+    );
+    case(
+        "rule-grant-replaced",
+        "ok",
+        &[(NOW, again(1)), (NOW + 1, again(2))],
+    );
+    let longer = grant(|it| it.expiry += 1);
+    case(
+        "rule-grant-same-number-other-terms",
+        "outnumbered",
+        &[(NOW, again(1)), (NOW + 1, longer)],
+    );
+    case(
+        "rule-grant-older-number",
+        "outnumbered",
+        &[(NOW, again(5)), (NOW + 1, again(4))],
+    );
+    case(
+        "rule-revoke-later-epoch",
+        "ok",
+        &[(NOW, revoke(2)), (NOW, revoke(3))],
+    );
+    case(
+        "rule-revoke-older-epoch",
+        "outnumbered",
+        &[(NOW, revoke(3)), (NOW, revoke(2))],
+    );
+    let addr = &["/ip4/192.0.2.1/tcp/4100"][..];
+    case(
+        "rule-register-again",
+        "ok",
+        &[
+            (NOW, register(1, NOW + 9, &[])),
+            (NOW, register(2, NOW + 9, addr)),
+        ],
+    );
+    case(
+        "rule-register-same-number",
+        "outnumbered",
+        &[
+            (NOW, register(1, NOW + 9, &[])),
+            (NOW, register(1, NOW + 9, addr)),
+        ],
+    );
+    case(
+        "rule-register-shorter",
+        "shortened",
+        &[
+            (NOW, register(1, NOW + 9, &[])),
+            (NOW, register(2, NOW + 8, addr)),
+        ],
+    );
+    let late = grant(|it| it.expiry = NOW + 50);
+    case(
+        "rule-clock-went-back",
+        "already_expired",
+        &[(NOW + 50, register(1, NOW + 99, &[])), (NOW, late)],
+    );
+}
+
+struct File<'a> {
+    spec: &'a str,
+    expect: &'a str,
+    height: u64,
+    now: u64,
+    seen: Option<(u64, [u8; 32])>,
+}
+
+fn files(area: &Area) {
+    let write = |name: &str, file: File<'_>, bytes: &[u8]| {
+        let (height, now) = (file.height.to_string(), file.now.to_string());
+        let seen = file
+            .seen
+            .map(|(height, hash)| format!("{height} {}", data_encoding::HEXLOWER.encode(&hash)));
+        let mut fields = vec![
+            ("spec", file.spec),
+            ("expect", file.expect),
+            ("type", "file"),
+            ("network", NETWORK),
+            ("now", &now),
+            ("height", &height),
+        ];
+        if let Some(seen) = &seen {
+            fields.push(("seen", seen));
+        }
+        area.write(&format!("file-{name}"), &fields, &[bytes.to_vec()]);
+    };
+    let ok = |height| File {
+        spec: "LEDGER 5.2",
+        expect: "ok",
+        height,
+        now: NOW,
+        seen: None,
+    };
+    let tampered = |height| File {
+        spec: "LEDGER 5.2",
+        expect: "tampered",
+        height,
+        now: NOW,
+        seen: None,
+    };
+    let chain = |height| File {
+        spec: "LEDGER 3",
+        ..tampered(height)
+    };
+
+    let (whole, ends) = three_records();
+    let (one, two, three) = (
+        &whole[16..ends[0]],
+        &whole[ends[0]..ends[1]],
+        &whole[ends[1]..],
+    );
+    write("three-records", ok(3), &whole);
+    write("empty", ok(0), &whole[..16]);
+    write("just-made", ok(0), &whole[..9]);
+    write("of-no-length", ok(0), &[]);
+    write("unfinished-length", ok(2), &whole[..ends[1] + 2]);
+    write("unfinished-record", ok(2), &whole[..ends[1] + 60]);
+    write("unfinished-checksum", ok(2), &whole[..whole.len() - 1]);
+    write("unfinished-zeros", ok(3), &[&whole[..], &[0; 200]].concat());
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        bytes
+    };
+    write(
+        "unfinished-or-wrong-at-the-end",
+        ok(2),
+        &flipped(whole.len() - 20),
+    );
+    let not_a_ledger = || File {
+        expect: "not-a-ledger",
+        ..tampered(0)
+    };
+    write("wrong-magic", not_a_ledger(), &flipped(0));
+    write("version-2", not_a_ledger(), &with_version(&whole, 2));
+    write("wrong-header-checksum", not_a_ledger(), &flipped(13));
+    write("wrong-byte", tampered(2), &flipped(ends[0] + 40));
+    write("wrong-checksum", tampered(1), &flipped(ends[0] - 1));
+    write("longer-length", tampered(2), &flipped(ends[0] + 2));
+    write("impossible-length", tampered(2), &flipped(ends[0]));
+    write(
+        "many-zeros",
+        tampered(4),
+        &[&whole[..], &[0; 20_000]].concat(),
+    );
+
+    write(
+        "record-left-out",
+        chain(2),
+        &[&whole[..16], one, three].concat(),
+    );
+    write("record-twice", chain(2), &[&whole[..16], one, one].concat());
+    write(
+        "records-swapped",
+        chain(1),
+        &[&whole[..16], two, one].concat(),
+    );
+    write(
+        "first-left-out",
+        chain(1),
+        &[&whole[..16], two, three].concat(),
+    );
+    let later = forged_frame(two, &time(NOW + 1), &time(NOW + 3));
+    write(
+        "time-changed-breaks-the-chain",
+        chain(3),
+        &[&whole[..ends[0]], &later, three].concat(),
+    );
+    let back = forged_frame(two, &time(NOW + 1), &time(NOW - 1));
+    write(
+        "back-in-time",
+        chain(2),
+        &[&whole[..ends[0]], &back].concat(),
+    );
+    let version = forged_frame(one, b"\x67version\x01", b"\x67version\x02");
+    write(
+        "record-version-2",
+        chain(1),
+        &[&whole[..16], &version].concat(),
+    );
+    let network = forged_frame(one, b"\x67network\x67vectors", b"\x67network\x67another");
+    write(
+        "record-of-another-network",
+        chain(1),
+        &[&whole[..16], &network].concat(),
+    );
+    let entry = forged_frame(two, &[7; 32], &[6; 32]);
+    write(
+        "entry-changed",
+        chain(2),
+        &[&whole[..ends[0]], &entry].concat(),
+    );
+
+    let ahead = |now, expect| File {
+        spec: "LEDGER 3",
+        expect,
+        height: 3,
+        now,
+        seen: None,
+    };
+    write("30-seconds-ahead", ahead(NOW + 2 - 30, "ok"), &whole);
+    write(
+        "31-seconds-ahead",
+        ahead(NOW + 2 - 31, "ahead-of-clock"),
+        &whole,
+    );
+
+    let head = |frame: &[u8]| record_hash(&frame[4..frame.len() - 4]);
+    let seen = |height, hash, expect, at| File {
+        spec: "LEDGER 3",
+        expect,
+        height: at,
+        now: NOW,
+        seen: Some((height, hash)),
+    };
+    write("seen-before", seen(2, head(two), "ok", 3), &whole);
+    write(
+        "shorter-than-seen",
+        seen(3, head(three), "shorter", 2),
+        &whole[..ends[1]],
+    );
+    write(
+        "shorter-by-a-wrong-byte",
+        seen(3, head(three), "shorter", 2),
+        &flipped(whole.len() - 20),
+    );
+    write("other-than-seen", seen(2, head(one), "forked", 2), &whole);
+}
+
+/// A ledger file of a registration, a grant a second later, its revocation another second later; where each record ends.
+fn three_records() -> (Vec<u8>, Vec<usize>) {
+    let dir = std::env::temp_dir().join(format!("kms-ledger-vectors-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a directory for a file");
+    let path = dir.join("ledger");
+    let time = Arc::new(AtomicU64::new(NOW));
+    let clock = Arc::clone(&time);
+    let options = FileOptions {
+        clock: Arc::new(move || clock.load(SeqCst)),
+        ..FileOptions::new(NETWORK)
+    };
+    let ledger = FileLedger::open_writer(&path, options).expect("a new ledger");
+    let ends = [
+        register(1, NOW + 5000, &["/ip4/192.0.2.1/tcp/4100"]),
+        grant(|_| {}),
+        revoke(2),
+    ]
+    .iter()
+    .map(|entry| {
+        ledger.submit(entry).expect("accepted");
+        time.fetch_add(1, SeqCst);
+        fs::read(&path).expect("it can be read").len()
+    })
+    .collect();
+    let whole = fs::read(&path).expect("it can be read");
+    fs::remove_dir_all(dir).expect("it can be removed");
+    (whole, ends)
+}
+
+fn with_version(file: &[u8], version: u8) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    bytes[9] = version;
+    let checksum = crc32c::crc32c(&bytes[..12]).to_be_bytes();
+    bytes[12..16].copy_from_slice(&checksum);
+    bytes
+}
+
+/// A record's time as it is encoded.
+fn time(seconds: u64) -> Vec<u8> {
+    [b"\x64time\x1a", &seconds.to_be_bytes()[4..]].concat()
+}
+
+/// A frame with some bytes changed, and the checksum right again.
+fn forged_frame(frame: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = frame
+        .windows(from.len())
+        .position(|it| it == from)
+        .expect("what is to be changed is there");
+    let mut bytes = frame.to_vec();
+    bytes[at..at + to.len()].copy_from_slice(to);
+    let end = bytes.len() - 4;
+    let checksum = crc32c::crc32c(&bytes[4..end]).to_be_bytes();
+    bytes[end..].copy_from_slice(&checksum);
+    bytes
+}
