@@ -1,0 +1,236 @@
+//! A node on the network: starting, registering, looking after its fragments, stopping.
+//!
+//! Nothing has to be cleaned up after a crash: the lock is the kernel's, and store and ledger mend themselves when they
+//! are opened.
+
+mod upkeep;
+
+use std::fs::{self, File, Permissions};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kms_ledger::{FileLedger, FileOptions, LedgerUrl, UrlError, parse_url, system_clock};
+use kms_net::{NetError, NetServer, ServerConfig};
+use kms_proto::codec;
+use kms_proto::ledger::{Head, Ledger, LedgerError};
+
+use crate::config::Config;
+use crate::keyfile::{self, KeyFileError, StorageKey};
+use crate::node::{Node, Parts, Service};
+use crate::store::{Note, RedbStore, Slots, StoreError, Vault};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {source}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another node runs on the same data.
+    #[error("another kms-node is running on {0}")]
+    Running(PathBuf),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The fragments cannot be opened.
+    #[error("cannot open the fragments: {0}")]
+    Store(#[from] StoreError),
+    /// The ledger's name is not one.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// This kind of ledger cannot be used by a node.
+    #[error("a node cannot use the ledger {0}")]
+    LedgerKind(String),
+    /// The ledger cannot be opened, or does not take the node's registration.
+    #[error("the ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The network does not start.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Something that is not the configuration's fault.
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+/// A node that is up: registered, listening, looking after itself.
+pub struct Daemon {
+    node: Arc<Node>,
+    server: NetServer,
+    upkeep: tokio::task::JoinHandle<()>,
+    pid_file: Option<PathBuf>,
+    addresses_file: PathBuf,
+    /// Held as long as the node runs.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Starts a node; it serves when this returns.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let blocking = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&blocking)).await;
+        let (node, lock) =
+            opened.map_err(|_| StartError::Internal("opening the store failed"))??;
+        let server_config = ServerConfig {
+            external: config.external.clone(),
+            bootstrap: config.bootstrap.clone(),
+            ..ServerConfig::new(&config.network, config.listen.clone())
+        };
+        let service = Arc::new(Service::new(Arc::clone(&node)));
+        let server = NetServer::start(server_config, node.secret(), service).await?;
+        node.set_addresses(server.addresses().to_vec());
+        let addresses_file = config.data_dir.join(ADDRESSES_FILE);
+        write_line(&addresses_file, &server.addresses().join("\n"))?;
+        upkeep::register(&node, server.addresses(), config.lifetime).await?;
+        if let Some(path) = &config.pid_file {
+            write_line(path, &std::process::id().to_string())?;
+        }
+        let upkeep = tokio::spawn(upkeep::run(
+            Arc::clone(&node),
+            server.addresses().to_vec(),
+            config.lifetime,
+        ));
+        tracing::info!(node = %node.key(), addresses = ?server.addresses(), held = node.vault().held(), "serving");
+        Ok(Self {
+            node,
+            server,
+            upkeep,
+            pid_file: config.pid_file,
+            addresses_file,
+            _lock: lock,
+        })
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its addresses, each ending in `/p2p/…`.
+    pub fn addresses(&self) -> &[String] {
+        self.server.addresses()
+    }
+
+    /// Serves until `end`, then stops.
+    pub async fn run_until(self, end: impl Future<Output = ()>) {
+        end.await;
+        self.stop().await;
+    }
+
+    /// Stops: answers what was asked, closes the store.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.server.stop().await;
+        self.upkeep.abort();
+        // Aborted or ended, it holds the node no longer.
+        let _ = self.upkeep.await;
+        // Files of a running node: gone with it, if they are still its own.
+        let own = std::process::id().to_string();
+        for path in self
+            .pid_file
+            .iter()
+            .filter(|path| fs::read_to_string(path).is_ok_and(|pid| pid.trim() == own))
+        {
+            drop(fs::remove_file(path));
+        }
+        drop(fs::remove_file(&self.addresses_file));
+        let node = self.node;
+        // Closing waits for the last write.
+        let closed = tokio::task::spawn_blocking(move || drop(node)).await;
+        if closed.is_err() {
+            tracing::error!("closing the store failed");
+        }
+    }
+}
+
+/// The file in the data directory that says where the running node is reached.
+pub const ADDRESSES_FILE: &str = "addresses";
+
+fn open(config: &Config) -> Result<(Arc<Node>, File), StartError> {
+    let lock = lock(&config.data_dir)?;
+    let secret = keyfile::node_secret(&config.identity)?;
+    let storage_key = keyfile::storage_key(&config.storage_key)?;
+    let clock = system_clock();
+    let vault = open_vault(&config.data_dir, &storage_key, clock())?;
+    let seen = vault
+        .note(Note::LedgerHead)?
+        .and_then(|bytes| codec::decode::<Head>(&bytes, bytes.len()).ok());
+    let ledger = open_ledger(&config.ledger, &config.network, seen)?;
+    let node = Node::new(Parts {
+        secret,
+        network: config.network.clone(),
+        vault,
+        ledger,
+        clock,
+        max_fragments: config.max_fragments,
+    });
+    Ok((Arc::new(node), lock))
+}
+
+/// Makes the data directory and takes its lock, which ends with the process however that ends.
+fn lock(data_dir: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::DataDir {
+        path: data_dir.to_owned(),
+        source,
+    };
+    fs::create_dir_all(data_dir).map_err(failed)?;
+    fs::set_permissions(data_dir, Permissions::from_mode(0o700)).map_err(failed)?;
+    let lock = File::create(data_dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(StartError::Running(data_dir.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn open_vault(data_dir: &Path, storage_key: &StorageKey, now: u64) -> Result<Vault, StoreError> {
+    let keys = data_dir.join("record-keys");
+    let store = RedbStore::open(data_dir.join("fragments.redb"))?;
+    Vault::open(Box::new(store), Slots::open(&keys)?, storage_key, now)
+}
+
+fn open_ledger(
+    url: &str,
+    network: &str,
+    seen: Option<Head>,
+) -> Result<Arc<dyn Ledger>, StartError> {
+    match parse_url(url)? {
+        LedgerUrl::File(path) => {
+            let options = FileOptions {
+                seen,
+                ..FileOptions::new(network)
+            };
+            Ok(Arc::new(FileLedger::open_writer(&path, options)?))
+        }
+        _ => Err(StartError::LedgerKind(url.to_owned())),
+    }
+}
+
+/// Replaces a small file at once, so that nobody reads half of it.
+fn write_line(path: &Path, text: &str) -> Result<(), StartError> {
+    let failed = |source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    fs::write(&temporary, format!("{text}\n"))
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(failed)
+}

@@ -1,0 +1,175 @@
+//! What a node does unasked: follows the ledger, erases what is revoked or over, renews its registration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kms_crypto::id::PolicyId;
+use kms_proto::codec;
+use kms_proto::ledger::{Entry, EntryStatement, LedgerError, PolicyState, RegisterNode};
+use kms_proto::signed::Signed;
+
+use crate::node::Node;
+use crate::rng;
+use crate::store::{Note, Row};
+
+/// How often the ledger is followed: a revocation erases within this time.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times the ledger is followed between two sweeps over all fragments.
+const FOLLOWS_PER_SWEEP: u64 = 60;
+/// How long a fragment may wait for its grant.
+const UNGRANTED_SECONDS: u64 = 60 * 60;
+/// How long a fragment is kept after its policy's end: the end may yet be moved.
+const EXPIRED_SECONDS: u64 = 24 * 60 * 60;
+
+/// Registers the node until at least half of its lifetime from now, and tells it what it has promised.
+pub(super) async fn register(
+    node: &Arc<Node>,
+    addresses: &[String],
+    lifetime: Duration,
+) -> Result<(), LedgerError> {
+    let (node, addresses) = (Arc::clone(node), addresses.to_vec());
+    let registered = tokio::task::spawn_blocking(move || {
+        let until = register_now(&node, &addresses, lifetime)?;
+        node.promise(until);
+        Ok(())
+    });
+    registered
+        .await
+        .unwrap_or_else(|error| Err(LedgerError::Unavailable(Box::new(error))))
+}
+
+fn register_now(node: &Node, addresses: &[String], lifetime: Duration) -> Result<u64, LedgerError> {
+    // Sets the head as well, by which the node tells the time.
+    node.view().follow(node.view().ledger().head()?.height)?;
+    let now = node.view().now();
+    let known = node
+        .view()
+        .ledger()
+        .nodes()?
+        .into_iter()
+        .find(|record| record.key == node.key());
+    let enough = now.saturating_add(lifetime.as_secs() / 2);
+    if let Some(known) = known
+        .as_ref()
+        .filter(|known| known.addrs == addresses && known.available_until >= enough)
+    {
+        return Ok(known.available_until);
+    }
+    let promised = known.as_ref().map_or(0, |known| known.available_until);
+    let registration = RegisterNode {
+        key: node.key(),
+        available_until: now.saturating_add(lifetime.as_secs()).max(promised),
+        addrs: addresses.to_vec(),
+        seq: known.map_or(1, |known| known.seq.saturating_add(1)),
+    };
+    let until = registration.available_until;
+    let statement = EntryStatement {
+        network: node.network().to_owned(),
+        entry: Entry::RegisterNode(registration),
+    };
+    let entry = Signed::sign(statement, node.secret(), &mut rng())
+        .expect("the entry names this node's key");
+    node.view().ledger().submit(entry.signed())?;
+    Ok(until)
+}
+
+/// Looks after a node until it is dropped.
+pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
+    let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut height = None;
+    let mut round: u64 = 0;
+    loop {
+        interval.tick().await;
+        if round.is_multiple_of(FOLLOWS_PER_SWEEP) {
+            sweep(&node).await;
+            if let Err(error) = register(&node, &addresses, lifetime).await {
+                tracing::warn!(%error, "the registration could not be looked at or renewed");
+            }
+        }
+        round = round.wrapping_add(1);
+        height = follow(&node, height).await.or(height);
+    }
+}
+
+/// Takes note of what was appended since `after`; the first time, of the head alone: the sweep has seen the rest.
+async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
+    let at = Arc::clone(node);
+    let followed = tokio::task::spawn_blocking(move || {
+        let after = match after {
+            Some(after) => after,
+            None => at.view().ledger().head()?.height,
+        };
+        let mut news = at.view().follow(after)?;
+        news.revoked.retain(|policy| at.vault().holds(policy));
+        Ok::<_, LedgerError>(news)
+    });
+    match followed.await {
+        Ok(Ok(news)) => {
+            for policy in news.revoked {
+                erase(node, policy, "revoked").await;
+            }
+            if after != Some(news.head.height) {
+                let noted = node
+                    .vault()
+                    .set_note(Note::LedgerHead, codec::encode(&news.head))
+                    .await;
+                if let Err(error) = noted {
+                    tracing::warn!(%error, "the ledger's head could not be noted");
+                }
+            }
+            Some(news.head.height)
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the ledger cannot be followed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Erases every fragment that is of no use any more.
+async fn sweep(node: &Arc<Node>) {
+    let at = Arc::clone(node);
+    let useless = tokio::task::spawn_blocking(move || {
+        let rows = at.vault().rows().unwrap_or_default();
+        rows.into_iter()
+            .filter_map(|(policy, row)| Some((policy, uselessness(&at, &policy, &row)?)))
+            .collect::<Vec<_>>()
+    });
+    for (policy, why) in useless.await.unwrap_or_default() {
+        erase(node, policy, why).await;
+    }
+    if let Err(error) = node.vault().forget_removals(node.view().now()).await {
+        tracing::warn!(%error, "old removals could not be forgotten");
+    }
+}
+
+fn uselessness(node: &Node, policy: &PolicyId, row: &Row) -> Option<&'static str> {
+    let now = node.view().now();
+    let waited = now > row.stored_at.saturating_add(UNGRANTED_SECONDS);
+    // A ledger that does not answer proves nothing.
+    match node.view().policy(policy).ok()? {
+        PolicyState::Revoked { .. } => Some("revoked"),
+        PolicyState::Expired { at, .. } => {
+            (now > at.saturating_add(EXPIRED_SECONDS)).then_some("expired")
+        }
+        PolicyState::Unknown => waited.then_some("never granted"),
+        PolicyState::Live(grant) => {
+            (waited && !grant.nodes.contains(&node.key())).then_some("granted to other nodes")
+        }
+    }
+}
+
+async fn erase(node: &Node, policy: PolicyId, why: &'static str) {
+    let held = match node.vault().remove(policy, node.view().now()).await {
+        Ok(removal) => removal.held,
+        Err(error) => {
+            tracing::error!(%error, ?policy, "a fragment could not be erased");
+            return;
+        }
+    };
+    if held {
+        tracing::info!(?policy, why, "a fragment is erased");
+    }
+}

@@ -1,0 +1,262 @@
+//! What a node does about a message: checks, decides, acts, answers (WIRE §3, §4).
+//!
+//! Knows no network. Deciding is calculation and runs in the [`Workshop`]; the two things that wait for the disk,
+//! storing and removing, leave it and wait in the vault's queue, where they are committed together.
+
+mod ledger;
+mod policy;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::{NodeSecret, PublicKey};
+use kms_ledger::Clock;
+use kms_net::{Handler, PeerKey};
+use kms_proto::ledger::{Ledger, SignedEntry};
+use kms_proto::message::{Command, NodeStatus, Query, Refusal, Response};
+use kms_proto::signed::{Gate, Incoming};
+
+use crate::store::{Fragment, StoreError, Vault};
+use crate::view::{LEASE, LedgerView};
+use crate::work::{WorkError, Workshop};
+
+/// What a node is made of.
+pub struct Parts {
+    /// Its identity.
+    pub secret: NodeSecret,
+    /// The network's name.
+    pub network: String,
+    /// Its fragments.
+    pub vault: Vault,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// The clock.
+    pub clock: Clock,
+    /// How many fragments it keeps at most.
+    pub max_fragments: u64,
+}
+
+/// A node without its network.
+pub struct Node {
+    secret: NodeSecret,
+    network: String,
+    gate: Gate,
+    vault: Vault,
+    view: Arc<LedgerView>,
+    max_fragments: u64,
+    available_until: AtomicU64,
+    addresses: OnceLock<Vec<String>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What deciding leads to.
+enum Step {
+    Answer(Box<Response>),
+    Store(Box<Fragment>),
+    Remove(PolicyId),
+    Submit(Box<SignedEntry>),
+}
+
+impl Step {
+    fn answer(response: Response) -> Self {
+        Self::Answer(Box::new(response))
+    }
+}
+
+impl Node {
+    /// Puts a node together.
+    pub fn new(parts: Parts) -> Self {
+        let view = LedgerView::new(parts.ledger, parts.clock, LEASE);
+        Self {
+            gate: Gate::new(&parts.network, parts.secret.public()),
+            secret: parts.secret,
+            network: parts.network,
+            vault: parts.vault,
+            view: Arc::new(view),
+            max_fragments: parts.max_fragments,
+            available_until: AtomicU64::new(0),
+            addresses: OnceLock::new(),
+        }
+    }
+
+    /// The node's identity.
+    pub fn secret(&self) -> &NodeSecret {
+        &self.secret
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// The node's key.
+    pub fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    /// Its fragments.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Its sight of the ledger.
+    pub fn view(&self) -> &Arc<LedgerView> {
+        &self.view
+    }
+
+    /// Its addresses, as it reports them. They are set once.
+    pub fn set_addresses(&self, addresses: Vec<String>) {
+        // A second setting is a mistake of the caller's that changes nothing.
+        let _ = self.addresses.set(addresses);
+    }
+
+    /// Says until when it serves, Unix seconds: from then on it takes fragments.
+    pub fn promise(&self, available_until: u64) {
+        self.available_until
+            .store(available_until, Ordering::Relaxed);
+    }
+
+    /// Until when it has promised to serve, Unix seconds; 0 as long as it has promised nothing.
+    fn available_until(&self) -> u64 {
+        self.available_until.load(Ordering::Relaxed)
+    }
+
+    /// Decides about a message. May block and calculates.
+    fn consider(&self, message: &[u8]) -> Step {
+        let incoming = match self.gate.open(message, self.view.now()) {
+            Ok(incoming) => incoming,
+            Err(refusal) => return Step::answer(Response::Refused(refusal)),
+        };
+        let step = match incoming {
+            Incoming::Query(Query::Status) => Ok(Step::answer(Response::Status(self.status()))),
+            Incoming::Query(Query::LedgerRead { from, max }) => {
+                self.read_ledger(from, max).map(Step::answer)
+            }
+            Incoming::Query(Query::LedgerSubmit { entry }) => self.consider_entry(&entry),
+            Incoming::Command(Command::Arrange(arrange)) => {
+                self.arrange(&arrange).map(Step::answer)
+            }
+            Incoming::Command(Command::StoreRekey(rekey)) => self.consider_rekey(&rekey),
+            Incoming::Command(Command::Reencrypt(request)) => {
+                self.reencrypt(&request).map(Step::answer)
+            }
+            Incoming::Command(Command::RemoveRekey(remove)) => Ok(Step::Remove(remove.policy())),
+        };
+        step.unwrap_or_else(|refusal| Step::answer(Response::Refused(refusal)))
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus {
+            node: self.key(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network: self.network.clone(),
+            time: self.view.now(),
+            available_until: self.available_until(),
+            fragments: self.vault.held(),
+            head: self.view.head(),
+            addrs: self.addresses.get().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A node with the threads it works on: what the network hands requests to.
+#[derive(Debug)]
+pub struct Service {
+    node: Arc<Node>,
+    calculations: Workshop,
+    appends: Workshop,
+}
+
+const WAITING_CALCULATIONS: usize = 1024;
+/// Appending waits for a lock between processes; more at once would only wait in more places.
+const APPENDS_AT_ONCE: usize = 2;
+const WAITING_APPENDS: usize = 64;
+
+impl Service {
+    /// Serves a node.
+    pub fn new(node: Arc<Node>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            node,
+            calculations: Workshop::new(cores, WAITING_CALCULATIONS),
+            appends: Workshop::new(APPENDS_AT_ONCE, WAITING_APPENDS),
+        }
+    }
+
+    /// Answers a message.
+    pub async fn answer(&self, message: Vec<u8>) -> Response {
+        let node = Arc::clone(&self.node);
+        let step = match self.calculations.run(move || node.consider(&message)).await {
+            Ok(step) => step,
+            Err(error) => return Response::Refused(work_refusal(error)),
+        };
+        let answer = match step {
+            Step::Answer(response) => return *response,
+            Step::Store(fragment) => self.node.store(&fragment).await,
+            Step::Remove(policy) => self.remove(policy).await,
+            Step::Submit(entry) => {
+                let node = Arc::clone(&self.node);
+                self.appends
+                    .run(move || node.submit(&entry))
+                    .await
+                    .unwrap_or_else(|error| Err(work_refusal(error)))
+            }
+        };
+        answer.unwrap_or_else(Response::Refused)
+    }
+
+    async fn remove(&self, policy: PolicyId) -> Result<Response, Refusal> {
+        let removal = self
+            .node
+            .vault
+            .remove(policy, self.node.view.now())
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let node = Arc::clone(&self.node);
+        // Signing is a calculation like any other.
+        self.calculations
+            .run(move || node.receipt(policy, removal))
+            .await
+            .map_err(work_refusal)
+    }
+}
+
+impl Handler for Service {
+    fn handle(&self, _: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async move {
+            // A message that takes longer has been given up by its sender.
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await {
+                Ok(response) => response.to_bytes(),
+                Err(_) => self.busy(),
+            }
+        })
+    }
+
+    fn busy(&self) -> Vec<u8> {
+        Response::Refused(Refusal::Busy).to_bytes()
+    }
+}
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(9);
+
+fn work_refusal(error: WorkError) -> Refusal {
+    match error {
+        WorkError::Full => Refusal::Busy,
+        WorkError::Failed => Refusal::Internal,
+    }
+}
+
+fn store_refusal(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "the fragment store fails");
+    Refusal::Internal
+}

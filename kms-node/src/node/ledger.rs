@@ -1,0 +1,56 @@
+//! The ledger at a node: reading it to others, appending what they signed (WIRE §3.1).
+
+use kms_proto::codec::MAX_RESPONSE_BYTES;
+use kms_proto::ledger::{LedgerError, SignedEntry};
+use kms_proto::message::{MAX_READ, Records, Refusal, Response};
+use serde_bytes::ByteBuf;
+
+use super::{Node, Step};
+
+/// Room for everything in a response beside the records.
+const OVERHEAD_BYTES: usize = 512;
+/// Room for each record's own length.
+const RECORD_OVERHEAD_BYTES: usize = 5;
+
+impl Node {
+    pub(super) fn read_ledger(&self, from: u64, max: u32) -> Result<Response, Refusal> {
+        let max = usize::try_from(max.min(MAX_READ)).map_err(|_| Refusal::BadRequest)?;
+        let ledger = self.view.ledger();
+        let head = ledger.head().map_err(ledger_refusal)?;
+        let mut room = MAX_RESPONSE_BYTES - OVERHEAD_BYTES;
+        let mut records = Vec::new();
+        for record in ledger.read(from, max).map_err(ledger_refusal)? {
+            let Some(left) = room.checked_sub(record.len() + RECORD_OVERHEAD_BYTES) else {
+                break;
+            };
+            room = left;
+            records.push(ByteBuf::from(record));
+        }
+        Ok(Response::Records(Records { head, records }))
+    }
+
+    pub(super) fn consider_entry(&self, bytes: &[u8]) -> Result<Step, Refusal> {
+        let entry = SignedEntry::from_bytes(bytes).map_err(|_| Refusal::BadRequest)?;
+        // Refused here, it need not wait in the queue of those that append.
+        entry.admit(&self.network).map_err(Refusal::Ledger)?;
+        Ok(Step::Submit(Box::new(entry)))
+    }
+
+    pub(super) fn submit(&self, entry: &SignedEntry) -> Result<Response, Refusal> {
+        let receipt = self.view.ledger().submit(entry).map_err(ledger_refusal)?;
+        Ok(Response::Submitted {
+            height: receipt.height,
+        })
+    }
+}
+
+fn ledger_refusal(error: LedgerError) -> Refusal {
+    match error {
+        LedgerError::Refused(refusal) => Refusal::Ledger(refusal),
+        LedgerError::Busy => Refusal::Busy,
+        error => {
+            tracing::warn!(%error, "the ledger does not answer");
+            Refusal::LedgerStale
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Policies at a node: promising, storing, re-encrypting, removing (WIRE §3.2).
+
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::PublicKey;
+use kms_crypto::policy::PolicyParams;
+use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
+use kms_proto::ledger::PolicyState;
+use kms_proto::message::{Arrange, Arranged, Reencrypt, Refusal, Removed, Response, StoreRekey};
+use kms_proto::signed::Signed;
+use serde_bytes::ByteBuf;
+
+use super::{Node, Step, store_refusal};
+use crate::rng;
+use crate::store::{Fragment, Removal, Stored};
+
+impl Node {
+    /// Says whether a fragment would be taken. Promises nothing it could not keep, keeps no note of it.
+    pub(super) fn arrange(&self, arrange: &Arrange) -> Result<Response, Refusal> {
+        let policy = arrange.policy();
+        self.check_room(&policy, arrange.expiry)?;
+        Ok(Response::Arranged(Arranged {
+            policy,
+            available_until: self.available_until(),
+        }))
+    }
+
+    /// Whether a policy could have a fragment here until `expiry`.
+    fn check_room(&self, policy: &PolicyId, expiry: u64) -> Result<(), Refusal> {
+        let available_until = self.available_until();
+        if expiry > available_until {
+            return Err(Refusal::Outlives { available_until });
+        }
+        if expiry <= self.view.now() {
+            return Err(Refusal::Expired { at: expiry });
+        }
+        if let PolicyState::Revoked { at, epoch, .. } = self.view.policy(policy)? {
+            return Err(Refusal::Revoked { at, epoch });
+        }
+        if let Some(tombstone) = self
+            .vault
+            .removal(policy)
+            .map_err(|error| store_refusal(&error))?
+        {
+            return Err(Refusal::Revoked {
+                at: tombstone.at,
+                epoch: 0,
+            });
+        }
+        if self.vault.held() >= self.max_fragments {
+            Err(Refusal::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks a fragment against the parameters its policy id follows from.
+    pub(super) fn consider_rekey(&self, rekey: &StoreRekey) -> Result<Step, Refusal> {
+        let params = rekey.params;
+        self.check_room(&params.id(), rekey.expiry)?;
+        let bad = |why: String| Refusal::BadFragment { why };
+        let frag =
+            KeyFrag::from_bytes(rekey.fragment.expose()).map_err(|error| bad(error.to_string()))?;
+        let frag = frag
+            .verify(&params)
+            .map_err(|error| bad(error.to_string()))?;
+        let threshold = frag.threshold();
+        if (threshold.needed(), threshold.total()) != (rekey.m, rekey.n) {
+            return Err(bad(format!("the fragment is of a split {threshold}")));
+        }
+        Ok(Step::Store(Box::new(Fragment {
+            params,
+            expiry: rekey.expiry,
+            index: rekey.index,
+            frag: frag.to_bytes(),
+        })))
+    }
+
+    pub(super) async fn store(&self, fragment: &Fragment) -> Result<Response, Refusal> {
+        let policy = fragment.params.id();
+        match self
+            .vault
+            .put(fragment, self.view.now())
+            .await
+            .map_err(|error| store_refusal(&error))?
+        {
+            Stored::Durable => {
+                tracing::info!(?policy, expiry = fragment.expiry, "a fragment is kept");
+                Ok(Response::Stored {
+                    policy,
+                    index: fragment.index,
+                })
+            }
+            Stored::RemovedBefore(tombstone) => Err(Refusal::Revoked {
+                at: tombstone.at,
+                epoch: 0,
+            }),
+        }
+    }
+
+    /// Re-encrypts, if the ledger says that the policy lives, for its recipient.
+    pub(super) fn reencrypt(&self, request: &Reencrypt) -> Result<Response, Refusal> {
+        let held = || {
+            self.vault
+                .fragment(&request.policy)
+                .map_err(|error| store_refusal(&error))
+        };
+        let grant = match self.view.live(&request.policy) {
+            // Says which half is missing: the grant, or both.
+            Err(Refusal::NotGranted) if held()?.is_none() => return Err(Refusal::UnknownPolicy),
+            grant => grant?,
+        };
+        if !grant.nodes.contains(&self.key()) {
+            return Err(Refusal::NotGranted);
+        }
+        let fragment = held()?.ok_or(Refusal::UnknownPolicy)?;
+        check_recipient(&fragment.params, &request.recipient)?;
+        let frag = VerifiedKeyFrag::from_bytes_trusted(&fragment.frag).map_err(|error| {
+            tracing::error!(policy = ?request.policy, %error, "a stored fragment does not parse");
+            Refusal::Internal
+        })?;
+        let one = |capsule: &ByteBuf| {
+            let capsule = Capsule::from_bytes(capsule).map_err(|_| Refusal::BadRequest)?;
+            let answer = frag
+                .reencrypt(&mut rng(), &capsule)
+                .map_err(|_| Refusal::BadRequest)?;
+            Ok(ByteBuf::from(answer.to_bytes()))
+        };
+        let fragments = request.capsules.iter().map(one).collect();
+        tracing::debug!(policy = ?request.policy, capsules = request.capsules.len(), "re-encrypted");
+        Ok(Response::Reencrypted { fragments })
+    }
+
+    /// Signs for a removal.
+    pub(super) fn receipt(&self, policy: PolicyId, removal: Removal) -> Response {
+        tracing::info!(?policy, held = removal.held, "a fragment is removed");
+        let statement = Removed {
+            network: self.network.clone(),
+            node: self.key(),
+            policy,
+            held: removal.held,
+            at: removal.at,
+        };
+        let receipt = Signed::sign(statement, &self.secret, &mut rng())
+            .expect("the statement names this node's key");
+        Response::Removed(receipt.into_signed())
+    }
+}
+
+/// Somebody else's policy looks like none: it is not for strangers to know what is kept here.
+fn check_recipient(params: &PolicyParams, asks: &PublicKey) -> Result<(), Refusal> {
+    if params.recipient == *asks {
+        Ok(())
+    } else {
+        Err(Refusal::UnknownPolicy)
+    }
+}

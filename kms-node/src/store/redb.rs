@@ -1,0 +1,183 @@
+//! A store in one redb database file.
+//!
+//! Every commit is two-phase and carries what a quick repair needs: strangers choose what is stored here, and a node
+//! that was killed must be back at once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kms_crypto::id::PolicyId;
+use parking_lot::RwLock;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+
+use super::{Change, FragmentStore, Note, Row, StoreError, Tombstone};
+
+const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("fragments/1");
+const TOMBSTONES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tombstones/1");
+const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes/1");
+
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Rows in a file.
+pub struct RedbStore {
+    path: PathBuf,
+    /// None only between the failure of one handle and the opening of the next.
+    database: RwLock<Option<Database>>,
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedbStore {
+    /// Opens the database, or makes it.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let database = open(&path)?;
+        let store = Self {
+            path,
+            database: RwLock::new(Some(database)),
+        };
+        // The tables are made once, so that reading need not expect their absence.
+        store.apply(&[])?;
+        Ok(store)
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.read();
+        read(database.as_ref().ok_or(StoreError::Closed)?).map_err(failed)
+    }
+
+    /// After a failed write the handle refuses everything; a new one works as soon as the disk does.
+    fn reopen(&self) {
+        let mut database = self.database.write();
+        *database = None;
+        match open(&self.path) {
+            Ok(opened) => *database = Some(opened),
+            Err(error) => tracing::error!(%error, "the fragment store cannot be opened again"),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)
+        .map_err(failed)
+}
+
+fn failed(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Io(error) => StoreError::Io(error),
+        error => StoreError::Database(Box::new(error)),
+    }
+}
+
+fn commit(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    {
+        let mut rows = write.open_table(ROWS)?;
+        let mut tombstones = write.open_table(TOMBSTONES)?;
+        let mut notes = write.open_table(NOTES)?;
+        for change in changes {
+            match change {
+                Change::Put(policy, row) => {
+                    drop(rows.insert(policy.as_bytes(), row.to_bytes().as_slice())?)
+                }
+                Change::Remove(policy, tombstone) => {
+                    rows.remove(policy.as_bytes())?;
+                    tombstones.insert(policy.as_bytes(), tombstone.to_bytes().as_slice())?;
+                }
+                Change::Forget(policy) => drop(tombstones.remove(policy.as_bytes())?),
+                Change::Note(note, value) => drop(notes.insert(note.name(), value.as_slice())?),
+            }
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+fn scan<T>(
+    database: &Database,
+    table: TableDefinition<'static, &'static [u8; 32], &'static [u8]>,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<(PolicyId, T)>, redb::Error> {
+    let table = match database.begin_read()?.open_table(table) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut found = Vec::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let policy = PolicyId(*key.value());
+        match parse(value.value()) {
+            Some(value) => found.push((policy, value)),
+            None => tracing::error!(?policy, "a record does not parse and is left alone"),
+        }
+    }
+    Ok(found)
+}
+
+impl FragmentStore for RedbStore {
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let outcome = match self.database.read().as_ref() {
+            Some(database) => commit(database, changes).map_err(failed),
+            None => Err(StoreError::Io(io::Error::other("the database is not open"))),
+        };
+        if outcome.is_err() {
+            self.reopen();
+        }
+        outcome
+    }
+
+    fn row(&self, policy: &PolicyId) -> Result<Option<Row>, StoreError> {
+        let bytes = self.read(|database| {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            Ok(table
+                .get(policy.as_bytes())?
+                .map(|value| value.value().to_vec()))
+        })?;
+        bytes
+            .map(|bytes| Row::from_bytes(&bytes).ok_or(StoreError::Damaged(*policy)))
+            .transpose()
+    }
+
+    fn rows(&self) -> Result<Vec<(PolicyId, Row)>, StoreError> {
+        self.read(|database| {
+            scan(database, ROWS, |bytes| {
+                Row::from_bytes(bytes).map(Row::summary)
+            })
+        })
+    }
+
+    fn tombstone(&self, policy: &PolicyId) -> Result<Option<Tombstone>, StoreError> {
+        let bytes = self.read(|database| {
+            let table = database.begin_read()?.open_table(TOMBSTONES)?;
+            Ok(table
+                .get(policy.as_bytes())?
+                .map(|value| value.value().to_vec()))
+        })?;
+        bytes
+            .map(|bytes| Tombstone::from_bytes(&bytes).ok_or(StoreError::Damaged(*policy)))
+            .transpose()
+    }
+
+    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
+        self.read(|database| scan(database, TOMBSTONES, Tombstone::from_bytes))
+    }
+
+    fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|database| {
+            let table = database.begin_read()?.open_table(NOTES)?;
+            Ok(table.get(note.name())?.map(|value| value.value().to_vec()))
+        })
+    }
+}

@@ -1,0 +1,542 @@
+//! Sealing, erasing and group commit, over any [`FragmentStore`].
+//!
+//! Per record: `record key` = 32 random bytes; row = `seal_record(record key, ad = "kms/node-fragment/1" ‖ policy id)`;
+//! slot = `wrap_key(kek, ad = ["kms/node-record-key/1", policy id])` with
+//! `kek = HKDF(ikm = storage key, salt = none, info = "kms/node-kek/1")`.
+//!
+//! One thread writes. What arrives while it waits for the disk is committed together, so that many acknowledgements cost
+//! one wait. The key of a new row is durable before the row; the key of a removed row is gone before the row.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use kms_crypto::aead::{open_record, seal_record, unwrap_key, wrap_key};
+use kms_crypto::id::PolicyId;
+use kms_crypto::kdf::{derive32, mac, mac_holds};
+use kms_crypto::policy::PolicyParams;
+use kms_proto::codec;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
+
+use super::slots::WrappedKey;
+use super::{Change, FragmentStore, Note, Row, Slots, StoreError, Tombstone};
+use crate::keyfile::StorageKey;
+use crate::rng;
+
+/// A fragment as the node uses it. The fragment itself is secret.
+pub struct Fragment {
+    /// What the policy's id follows from.
+    pub params: PolicyParams,
+    /// When the policy ends, Unix seconds.
+    pub expiry: u64,
+    /// Which of the policy's fragments this is.
+    pub index: u8,
+    /// The verified fragment's own encoding.
+    pub frag: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Fragment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fragment")
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a fragment that was to be stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stored {
+    /// It is on the disk.
+    Durable,
+    /// The policy's fragment was removed earlier, and stays so.
+    RemovedBefore(Tombstone),
+}
+
+/// What became of a fragment that was to be removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Removal {
+    /// Whether there was one, now or before.
+    pub held: bool,
+    /// When it was erased, Unix seconds.
+    pub at: u64,
+}
+
+/// A node's fragments.
+#[derive(Debug)]
+pub struct Vault {
+    shared: Arc<Shared>,
+    orders: Option<mpsc::Sender<Order>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+const DAY: u64 = 24 * 60 * 60;
+/// How long a removal of what was never there is remembered: longer than any request can be under way.
+const EMPTY_REMOVAL_SECONDS: u64 = 60 * 60;
+const ORDERS_WAITING: usize = 256;
+const ORDERS_TOGETHER: usize = 128;
+
+impl Vault {
+    /// Opens a store, finishing what was interrupted. Blocks on the disk.
+    pub fn open(
+        store: Box<dyn FragmentStore>,
+        slots: Slots,
+        storage_key: &StorageKey,
+        now: u64,
+    ) -> Result<Self, StoreError> {
+        check_key(&*store, storage_key)?;
+        let kek = derive32(storage_key.as_bytes(), "kms/node-kek/1", &[]);
+        let shared = Shared {
+            store,
+            kek,
+            slots: Mutex::new(slots),
+            held: AtomicU64::new(0),
+        };
+        shared.tidy(now)?;
+        let shared = Arc::new(shared);
+        let (orders, inbox) = mpsc::channel(ORDERS_WAITING);
+        let writer = thread::Builder::new().name("fragments".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.write_orders(inbox)
+        })?;
+        Ok(Self {
+            shared,
+            orders: Some(orders),
+            writer: Some(writer),
+        })
+    }
+
+    /// How many fragments there are.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a fragment of a policy. Blocks on the disk.
+    pub fn holds(&self, policy: &PolicyId) -> bool {
+        !matches!(self.shared.store.row(policy), Ok(None))
+    }
+
+    /// A fragment. Blocks on the disk.
+    pub fn fragment(&self, policy: &PolicyId) -> Result<Option<Fragment>, StoreError> {
+        self.shared.fragment(policy)
+    }
+
+    /// Whether and when a policy's fragment was removed. Blocks on the disk.
+    pub fn removal(&self, policy: &PolicyId) -> Result<Option<Tombstone>, StoreError> {
+        self.shared.store.tombstone(policy)
+    }
+
+    /// Every policy there is a fragment of, without the fragments. Blocks on the disk.
+    pub fn rows(&self) -> Result<Vec<(PolicyId, Row)>, StoreError> {
+        self.shared.store.rows()
+    }
+
+    /// Stores a fragment, in place of an earlier one of its policy. It is durable when this returns.
+    pub async fn put(&self, fragment: &Fragment, now: u64) -> Result<Stored, StoreError> {
+        let (policy, key, row) = self.shared.seal(fragment, now);
+        self.order(|reply| Order::Put {
+            policy,
+            key,
+            row,
+            reply,
+        })
+        .await
+    }
+
+    /// Removes a fragment. Its key is gone from the disk when this returns.
+    pub async fn remove(&self, policy: PolicyId, now: u64) -> Result<Removal, StoreError> {
+        self.order(|reply| Order::Remove { policy, now, reply })
+            .await
+    }
+
+    /// Forgets the removals whose time is over.
+    pub async fn forget_removals(&self, now: u64) -> Result<(), StoreError> {
+        self.order(|reply| Order::Forget { now, reply }).await
+    }
+
+    /// One of the store's own values. Blocks on the disk.
+    pub fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.store.note(note)
+    }
+
+    /// Sets one of the store's own values.
+    pub async fn set_note(&self, note: Note, value: Vec<u8>) -> Result<(), StoreError> {
+        self.order(|reply| Order::Note { note, value, reply }).await
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Order,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let orders = self.orders.as_ref().ok_or(StoreError::Closed)?;
+        orders
+            .send(order(reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        // The writer ends when the last order is done.
+        drop(self.orders.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of fragments has failed");
+        }
+    }
+}
+
+fn check_key(store: &dyn FragmentStore, storage_key: &StorageKey) -> Result<(), StoreError> {
+    const DOMAIN: &str = "kms/node-key-check/1";
+    match store.note(Note::KeyCheck)? {
+        Some(check) => {
+            let holds = <&[u8; 32]>::try_from(check.as_slice())
+                .is_ok_and(|check| mac_holds(storage_key.as_bytes(), DOMAIN, &[], check));
+            if holds {
+                Ok(())
+            } else {
+                Err(StoreError::Mismatch("it was made with another storage key"))
+            }
+        }
+        None => store.apply(&[Change::Note(
+            Note::KeyCheck,
+            mac(storage_key.as_bytes(), DOMAIN, &[]).to_vec(),
+        )]),
+    }
+}
+
+/// The plaintext of a row.
+#[derive(Deserialize, Serialize)]
+struct Plain {
+    params: PolicyParams,
+    expiry: u64,
+    index: u8,
+    #[serde(with = "serde_bytes")]
+    frag: Vec<u8>,
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.frag);
+    }
+}
+
+fn row_ad(policy: &PolicyId) -> Vec<u8> {
+    [b"kms/node-fragment/1", policy.as_bytes().as_slice()].concat()
+}
+
+fn key_ad(policy: &PolicyId) -> [&[u8]; 2] {
+    [b"kms/node-record-key/1", policy.as_bytes().as_slice()]
+}
+
+enum Order {
+    Put {
+        policy: PolicyId,
+        key: WrappedKey,
+        row: Row,
+        reply: oneshot::Sender<Result<Stored, StoreError>>,
+    },
+    Remove {
+        policy: PolicyId,
+        now: u64,
+        reply: oneshot::Sender<Result<Removal, StoreError>>,
+    },
+    Forget {
+        now: u64,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Note {
+        note: Note,
+        value: Vec<u8>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+}
+
+impl Order {
+    fn policy(&self) -> Option<PolicyId> {
+        match self {
+            Self::Put { policy, .. } | Self::Remove { policy, .. } => Some(*policy),
+            Self::Forget { .. } | Self::Note { .. } => None,
+        }
+    }
+}
+
+/// What one commit does.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    /// Slots of new rows, to be freed if the commit fails.
+    fresh: Vec<u64>,
+    /// Slots of replaced rows, to be erased when the commit has succeeded.
+    replaced: Vec<u64>,
+    /// How many rows come.
+    added: u64,
+    /// How many rows go.
+    removed: u64,
+    /// What to say to whom afterwards.
+    replies: Vec<Box<dyn FnOnce(Option<StoreError>) + Send>>,
+}
+
+impl Batch {
+    fn reply<T: Send + 'static>(
+        &mut self,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+        outcome: T,
+    ) {
+        // Who no longer waits for the reply has gone.
+        self.replies.push(Box::new(move |failure| {
+            drop(reply.send(failure.map_or(Ok(outcome), Err)))
+        }));
+    }
+}
+
+struct Shared {
+    store: Box<dyn FragmentStore>,
+    kek: Zeroizing<[u8; 32]>,
+    slots: Mutex<Slots>,
+    held: AtomicU64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Drops rows without a key (interrupted removals) and keys without a row (interrupted stores).
+    fn tidy(&self, now: u64) -> Result<(), StoreError> {
+        let rows = self.store.rows()?;
+        let mut slots = self.slots.lock();
+        let (keyed, keyless): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|(_, row)| slots.key(row.slot).is_some());
+        if keyed.is_empty() && keyless.len() > ORDERS_TOGETHER {
+            // More than any interruption leaves behind: the file of record keys itself is missing.
+            return Err(StoreError::Mismatch("its record keys are missing"));
+        }
+        let removed: Vec<_> = keyless
+            .iter()
+            .map(|(policy, row)| removal_of(*policy, Some(row), None, now).0)
+            .collect();
+        if !removed.is_empty() {
+            tracing::info!(
+                count = removed.len(),
+                "removals that were interrupted are finished"
+            );
+            self.store.apply(&removed)?;
+        }
+        let used: BTreeSet<u64> = keyed.iter().map(|(_, row)| row.slot).collect();
+        slots.erase_unused(&used)?;
+        self.held.store(
+            u64::try_from(keyed.len()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }
+
+    fn seal(&self, fragment: &Fragment, now: u64) -> (PolicyId, WrappedKey, Row) {
+        let policy = fragment.params.id();
+        let mut key = Zeroizing::new([0; 32]);
+        rand_core::Rng::fill_bytes(&mut rng(), key.as_mut());
+        let plain = Plain {
+            params: fragment.params,
+            expiry: fragment.expiry,
+            index: fragment.index,
+            frag: fragment.frag.to_vec(),
+        };
+        let plain = Zeroizing::new(codec::encode(&plain));
+        let sealed = seal_record(&key, &row_ad(&policy), &plain, &mut rng());
+        let row = Row {
+            slot: u64::MAX,
+            stored_at: now,
+            expiry: fragment.expiry,
+            sealed,
+        };
+        (policy, wrap_key(&self.kek, &key_ad(&policy), &key), row)
+    }
+
+    fn fragment(&self, policy: &PolicyId) -> Result<Option<Fragment>, StoreError> {
+        let Some(mut row) = self.store.row(policy)? else {
+            return Ok(None);
+        };
+        loop {
+            if let Some(fragment) = self.open(policy, &row) {
+                return Ok(Some(fragment));
+            }
+            // The row may have been replaced or removed between the two reads.
+            match self.store.row(policy)? {
+                None => return Ok(None),
+                Some(again) if again != row => row = again,
+                Some(_) => return Err(StoreError::Damaged(*policy)),
+            }
+        }
+    }
+
+    fn open(&self, policy: &PolicyId, row: &Row) -> Option<Fragment> {
+        let wrapped = self.slots.lock().key(row.slot)?;
+        let key = unwrap_key(&self.kek, &key_ad(policy), &wrapped).ok()?;
+        let plain = open_record(&key, &row_ad(policy), &row.sealed).ok()?;
+        let mut plain: Plain = codec::decode(&plain, plain.len()).ok()?;
+        let frag = Zeroizing::new(std::mem::take(&mut plain.frag));
+        Some(Fragment {
+            params: plain.params,
+            expiry: plain.expiry,
+            index: plain.index,
+            frag,
+        })
+    }
+
+    fn write_orders(&self, mut inbox: mpsc::Receiver<Order>) {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| inbox.blocking_recv()) {
+            let mut policies = BTreeSet::new();
+            policies.extend(first.policy());
+            let mut orders = vec![first];
+            while orders.len() < ORDERS_TOGETHER
+                && let Ok(order) = inbox.try_recv()
+            {
+                // Two orders about one policy depend on each other: the second waits for the next commit.
+                if order
+                    .policy()
+                    .is_some_and(|policy| !policies.insert(policy))
+                {
+                    next = Some(order);
+                    break;
+                }
+                orders.push(order);
+            }
+            self.commit(orders);
+        }
+    }
+
+    fn commit(&self, orders: Vec<Order>) {
+        let mut batch = Batch::default();
+        let done = orders
+            .into_iter()
+            .try_for_each(|order| self.plan(&mut batch, order))
+            .and_then(|()| {
+                self.slots.lock().sync()?;
+                self.store.apply(&batch.changes)
+            });
+        let mut slots = self.slots.lock();
+        let obsolete = if done.is_ok() {
+            &batch.replaced
+        } else {
+            &batch.fresh
+        };
+        let erased = obsolete
+            .iter()
+            .try_for_each(|slot| slots.erase(*slot))
+            .and_then(|()| slots.sync());
+        slots.reuse_erased();
+        drop(slots);
+        if done.is_ok() {
+            self.held.fetch_add(batch.added, Ordering::Relaxed);
+            self.held.fetch_sub(batch.removed, Ordering::Relaxed);
+        }
+        let failure = done.err().map(|error| error.to_string());
+        if let Some(error) = &failure {
+            tracing::error!(%error, "fragments could not be stored or removed");
+        }
+        if let Err(error) = erased {
+            tracing::error!(%error, "the key of a replaced fragment could not be erased");
+        }
+        for reply in batch.replies {
+            reply(
+                failure
+                    .clone()
+                    .map(|error| StoreError::Database(error.into())),
+            );
+        }
+    }
+
+    fn plan(&self, batch: &mut Batch, order: Order) -> Result<(), StoreError> {
+        match order {
+            Order::Put {
+                policy,
+                key,
+                mut row,
+                reply,
+            } => {
+                if let Some(tombstone) = self.store.tombstone(&policy)? {
+                    batch.reply(reply, Stored::RemovedBefore(tombstone));
+                    return Ok(());
+                }
+                match self.store.row(&policy)? {
+                    Some(earlier) => batch.replaced.push(earlier.slot),
+                    None => batch.added += 1,
+                }
+                row.slot = self.slots.lock().put(&key)?;
+                batch.fresh.push(row.slot);
+                batch.changes.push(Change::Put(policy, row));
+                batch.reply(reply, Stored::Durable);
+            }
+            Order::Remove { policy, now, reply } => {
+                let row = self.store.row(&policy)?;
+                if let Some(row) = &row {
+                    self.slots.lock().erase(row.slot)?;
+                    batch.removed += 1;
+                }
+                let (change, removal) =
+                    removal_of(policy, row.as_ref(), self.store.tombstone(&policy)?, now);
+                batch.changes.push(change);
+                batch.reply(reply, removal);
+            }
+            Order::Forget { now, reply } => {
+                let over = self
+                    .store
+                    .tombstones()?
+                    .into_iter()
+                    .filter(|(_, stone)| stone.until < now);
+                batch
+                    .changes
+                    .extend(over.map(|(policy, _)| Change::Forget(policy)));
+                batch.reply(reply, ());
+            }
+            Order::Note { note, value, reply } => {
+                batch.changes.push(Change::Note(note, value));
+                batch.reply(reply, ());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The change that removes a row, and what to say about it. An earlier removal keeps its time.
+fn removal_of(
+    policy: PolicyId,
+    row: Option<&Row>,
+    earlier: Option<Tombstone>,
+    now: u64,
+) -> (Change, Removal) {
+    let tombstone = match (row, earlier) {
+        (Some(row), _) => Tombstone {
+            at: now,
+            until: row.expiry.max(now).saturating_add(DAY),
+            held: true,
+        },
+        (None, Some(earlier)) => earlier,
+        (None, None) => Tombstone {
+            at: now,
+            until: now.saturating_add(EMPTY_REMOVAL_SECONDS),
+            held: false,
+        },
+    };
+    (
+        Change::Remove(policy, tombstone),
+        Removal {
+            held: tombstone.held,
+            at: tombstone.at,
+        },
+    )
+}

@@ -1,0 +1,163 @@
+//! A node's sight of the ledger: asked at every re-encryption, never trusted when it is old (LEDGER §5).
+//!
+//! The ledger is asked each time. Only when it cannot be reached does an answer count that it gave within the lease; a
+//! ledger that was shortened, forked or forged has no lease.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::PublicKey;
+use kms_ledger::Clock;
+use kms_proto::ledger::{Entry, Grant, Head, Ledger, LedgerError, PolicyState, Record};
+use kms_proto::message::Refusal;
+use parking_lot::Mutex;
+
+/// How old a node's view of the ledger may be.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// How many answers are kept for the lease.
+const KEPT: usize = 4096;
+/// How many records are read at once when following.
+const RECORDS_AT_ONCE: usize = 256;
+
+/// The ledger as one node sees it.
+pub struct LedgerView {
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
+    lease: Duration,
+    answers: Mutex<HashMap<PolicyId, (PolicyState, Instant)>>,
+    head: Mutex<Option<(Head, Instant)>>,
+}
+
+impl std::fmt::Debug for LedgerView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LedgerView")
+            .field("head", &self.head.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the watcher of the ledger has found.
+#[derive(Debug)]
+pub struct News {
+    /// The ledger's head.
+    pub head: Head,
+    /// Policies that were revoked since the last time.
+    pub revoked: Vec<PolicyId>,
+}
+
+impl LedgerView {
+    /// A view of `ledger`.
+    pub fn new(ledger: Arc<dyn Ledger>, clock: Clock, lease: Duration) -> Self {
+        Self {
+            ledger,
+            clock,
+            lease,
+            answers: Mutex::default(),
+            head: Mutex::default(),
+        }
+    }
+
+    /// The ledger itself.
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// The time, Unix seconds: the later of the machine's clock and the ledger's last record.
+    pub fn now(&self) -> u64 {
+        let recorded = self.head.lock().map_or(0, |(head, _)| head.time);
+        (self.clock)().max(recorded)
+    }
+
+    /// The ledger's head, unless it was last seen before the lease.
+    pub fn head(&self) -> Option<Head> {
+        self.head
+            .lock()
+            .filter(|(_, seen)| seen.elapsed() <= self.lease)
+            .map(|(head, _)| head)
+    }
+
+    /// What the ledger says of a policy. May block.
+    pub fn policy(&self, id: &PolicyId) -> Result<PolicyState, Refusal> {
+        let asked = Instant::now();
+        match self.ledger.policy(id) {
+            Ok(state) => {
+                let mut answers = self.answers.lock();
+                if answers.len() >= KEPT {
+                    answers.retain(|_, (_, since)| since.elapsed() <= self.lease);
+                }
+                if answers.len() < KEPT {
+                    answers.insert(*id, (state.clone(), asked));
+                }
+                Ok(self.by_our_clock(state))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ledger does not answer");
+                let answers = self.answers.lock();
+                let kept = answers.get(id).filter(|(_, since)| {
+                    matches!(error, LedgerError::Unavailable(_) | LedgerError::Busy)
+                        && since.elapsed() <= self.lease
+                });
+                kept.map(|(state, _)| self.by_our_clock(state.clone()))
+                    .ok_or(Refusal::LedgerStale)
+            }
+        }
+    }
+
+    /// The grant, if the policy lives; otherwise why not. May block.
+    pub fn live(&self, id: &PolicyId) -> Result<Grant, Refusal> {
+        match self.policy(id)? {
+            PolicyState::Live(grant) => Ok(grant),
+            PolicyState::Revoked { at, epoch, .. } => Err(Refusal::Revoked { at, epoch }),
+            PolicyState::Expired { at, .. } => Err(Refusal::Expired { at }),
+            PolicyState::Unknown => Err(Refusal::NotGranted),
+        }
+    }
+
+    /// Until when `node` has promised to serve, by the ledger. May block.
+    pub fn promise(&self, node: &PublicKey) -> Result<Option<u64>, LedgerError> {
+        Ok(self
+            .ledger
+            .nodes()?
+            .into_iter()
+            .find(|record| record.key == *node)
+            .map(|record| record.available_until))
+    }
+
+    /// Reads what was appended after record `after`. May block.
+    pub fn follow(&self, after: u64) -> Result<News, LedgerError> {
+        let head = self.ledger.head()?;
+        let mut revoked = Vec::new();
+        let mut next = after.saturating_add(1);
+        while next <= head.height {
+            let records = self.ledger.read(next, RECORDS_AT_ONCE)?;
+            if records.is_empty() {
+                break;
+            }
+            next = next.saturating_add(u64::try_from(records.len()).unwrap_or(u64::MAX));
+            revoked.extend(records.iter().filter_map(|bytes| {
+                match &Record::from_bytes(bytes).ok()?.entry.claim().entry {
+                    Entry::Revoke(revoke) => Some(revoke.policy()),
+                    _ => None,
+                }
+            }));
+        }
+        *self.head.lock() = Some((head, Instant::now()));
+        for policy in &revoked {
+            self.answers.lock().remove(policy);
+        }
+        Ok(News { head, revoked })
+    }
+
+    fn by_our_clock(&self, state: PolicyState) -> PolicyState {
+        match state {
+            PolicyState::Live(grant) if self.now() >= grant.expiry => PolicyState::Expired {
+                at: grant.expiry,
+                grant,
+            },
+            state => state,
+        }
+    }
+}
