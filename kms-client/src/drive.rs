@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kms_proto::arrange::{Arrange, ArrangeOptions, ArrangeOutput};
 use kms_proto::gather::{self, Gather, GatherOptions, GatherOutput};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::{Answer, Answers, ClientError, NodeAnswer};
 use crate::place::NodeAddress;
@@ -58,14 +58,15 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
     };
     let mut machine = Gather::new(options, 0..nodes.len());
     let mut running = FuturesUnordered::new();
-    loop {
+    let begin = |index| {
+        let answer = ask(index);
+        async move { (index, answer.await) }
+    };
+    'asking: loop {
         while let Some(output) = machine.poll(started.elapsed()) {
             match output {
-                GatherOutput::Ask(index) => {
-                    let answer = ask(index);
-                    running.push(async move { (index, answer.await) });
-                }
-                GatherOutput::Done | GatherOutput::GiveUp => {
+                GatherOutput::Ask(index) => running.push(begin(index)),
+                GatherOutput::Done => {
                     let answers = answers(nodes, machine.answers());
                     let good = machine
                         .into_good()
@@ -74,6 +75,7 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
                         .collect();
                     return Ok(Gathered { good, answers });
                 }
+                GatherOutput::GiveUp => break 'asking,
             }
         }
         let wake = started + machine.wake_at().unwrap_or(give_up_at);
@@ -89,7 +91,39 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
             () = sleep_until(wake) => {}
         }
     }
+
+    // There will not be enough. Nodes not asked yet are asked all the same, and a moment is given to those under way: what
+    // went wrong is judged, and told, by what every node says.
+    let mut said = machine.answers();
+    running.extend(
+        said.iter()
+            .filter(|(_, it)| *it == gather::Answer::NotAsked)
+            .map(|(index, _)| begin(*index)),
+    );
+    let patient_until = patience.deadline.min(Instant::now() + LAST_WORDS_WITHIN);
+    while let Ok(Some((index, result))) = timeout_at(patient_until, running.next()).await {
+        let word = match result.and_then(|good| accept(&good).map_err(Fault::Node)) {
+            Ok(()) => gather::Answer::Good,
+            Err(Fault::Node(answer)) => gather::Answer::Failed(answer),
+            Err(Fault::Final(error)) => return Err(error),
+        };
+        said.iter_mut()
+            .filter(|(node, _)| *node == index)
+            .for_each(|(_, it)| *it = word.clone());
+    }
+    let good = machine
+        .into_good()
+        .into_iter()
+        .map(|(_, good)| good)
+        .collect();
+    Ok(Gathered {
+        good,
+        answers: answers(nodes, said),
+    })
 }
+
+/// How long nodes may still speak when it is clear that there will not be enough good answers.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the fragments are, or why they are nowhere.
 pub(crate) enum Placed {

@@ -91,7 +91,7 @@ impl FakeNetwork {
         Arc::new(network)
     }
 
-    /// A client of this network, with little patience so that tests are quick.
+    /// A client of this network that soon asks another node, so that tests are quick.
     #[must_use]
     pub fn client(self: &Arc<Self>) -> Client {
         self.client_with(|_| {})
@@ -104,7 +104,6 @@ impl FakeNetwork {
         let transport: Arc<dyn Transport> = Arc::<Self>::clone(self);
         let mut config = ClientConfig::new(FAKE_NETWORK, ledger, transport);
         config.clock = Arc::clone(&self.clock);
-        config.timeout = Duration::from_secs(2);
         config.hedge = Duration::from_millis(50);
         change(&mut config);
         Client::new(config)

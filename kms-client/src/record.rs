@@ -259,3 +259,6 @@ fn check(record: &OwnerRecord) -> Result<(), RecordError> {
 
 const OWN: &str = "own";
 const SUFFIX: &str = ".rec";
+
+#[cfg(test)]
+mod tests;

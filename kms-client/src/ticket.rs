@@ -312,3 +312,6 @@ pub(crate) fn hex16(bytes: &[u8; 32]) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

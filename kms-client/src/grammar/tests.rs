@@ -62,8 +62,8 @@ fn a_date_lasts_to_the_end_of_its_day() {
         .unwrap()
         .deadline(0)
         .unwrap();
-    assert_eq!(time::utc(end), "2030-12-24T23:59:59Z");
-    assert_eq!(time::date(end), "2030-12-24");
+    assert_eq!(utc(end), "2030-12-24T23:59:59Z");
+    assert_eq!(date(end), "2030-12-24");
 }
 
 #[test]
