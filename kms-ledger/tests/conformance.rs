@@ -1,5 +1,4 @@
 //! Every kind of ledger passes the one suite.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
 

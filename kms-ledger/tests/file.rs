@@ -13,7 +13,7 @@ use kms_ledger::{
     FileLedger, FileOptions,
     conformance::{Author, NETWORK, START, TestClock},
 };
-use kms_proto::ledger::{ChainFault, Head, Ledger, LedgerError, PolicyState};
+use kms_proto::ledger::{ChainFault, Head, Ledger, LedgerError, PolicyState, record_hash};
 use tempfile::TempDir;
 
 struct Place {
@@ -220,6 +220,37 @@ fn a_damaged_record_is_named_by_its_height() {
             damaged,
             "nothing is cut off that a crash does not explain"
         );
+    }
+}
+
+#[test]
+fn no_wrong_byte_anywhere_is_believed() {
+    let (place, ends) = Place::with_grants(3);
+    let truth = place.reader().unwrap();
+    let whole = place.bytes();
+    let heads: Vec<_> = truth
+        .read(1, 3)
+        .unwrap()
+        .iter()
+        .map(|record| record_hash(record))
+        .collect();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        overwrite(&place.path(), &damaged);
+        match place.reader() {
+            Err(LedgerError::NotALedger) => assert!(at < 16),
+            Err(LedgerError::Tampered { height, .. }) => {
+                let record = ends.iter().filter(|end| **end <= at).count() + 1;
+                assert_eq!(height, u64::try_from(record).unwrap(), "byte {at}");
+            }
+            // The last record might be an append that a crash cut short.
+            Ok(ledger) => {
+                assert!(at >= ends[1], "byte {at} was believed");
+                assert_eq!(ledger.head().unwrap().hash, heads[1]);
+            }
+            Err(err) => panic!("byte {at}: {err}"),
+        }
     }
 }
 

@@ -103,7 +103,9 @@ pub fn decode<T: Serialize + DeserializeOwned>(
         });
     }
     let value: T = cbor4ii::serde::from_slice(bytes).map_err(|_| DecodeError::Malformed)?;
-    if encode(&value) == bytes {
+    // It may hold a key fragment, as the value itself does.
+    let again = zeroize::Zeroizing::new(encode(&value));
+    if *again == bytes {
         Ok(value)
     } else {
         Err(DecodeError::NotCanonical)

@@ -1,6 +1,5 @@
 //! The protocol machines against nodes that lose, delay, reorder, lie and vanish, under a clock that
 //! jumps from event to event. Every run follows from its seed, which a failure names.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 #[path = "simulation/arrange.rs"]
 mod arrange;
