@@ -1,1 +1,289 @@
+use rand_core::CryptoRng;
 
+use super::*;
+use crate::aead::Cipher;
+use crate::format::{BodyError, HEADER_LEN, Leaf, ObjectId, XattrMap};
+use crate::id::{FileId, StoreId};
+use crate::key::{FileKey, IdentitySecret, LabelSecret, StoreKey};
+
+mod forgery;
+mod labels;
+mod rekey;
+
+fn rng() -> impl CryptoRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}
+
+/// An owner with a store, and one directory in it.
+struct World {
+    key: StoreKey,
+    mac: [u8; 32],
+    owner: IdentitySecret,
+    dir: DirKeys,
+}
+
+const STORE: StoreId = StoreId([1; 16]);
+const NAME: NameTag = NameTag([7; 16]);
+
+impl World {
+    fn new() -> Self {
+        let key = StoreKey::generate(&mut rng());
+        let mac = *key.owner_mac_key();
+        let dir = DirKeys::derived(&key, DirId([2; 16]), 1);
+        Self {
+            key,
+            mac,
+            owner: IdentitySecret::generate(&mut rng()),
+            dir,
+        }
+    }
+
+    fn file(&self) -> OpenHeader {
+        let layout = Layout::new(12).unwrap();
+        let core = Core::file(STORE, FileId::random(&mut rng()), Cipher::Aes256Gcm, layout);
+        let mut file = OpenHeader::new_file(core, &FileKey::generate(&mut rng()), 0o640).unwrap();
+        file.bind(&self.dir, NAME).unwrap();
+        file
+    }
+
+    fn subdir(&self) -> OpenHeader {
+        let id = DirId::random(&mut rng());
+        let core = Core::dir(STORE, id, Cipher::Aes256Gcm);
+        let mut dir =
+            OpenHeader::new_dir(core, &self.key.dir_key(&id, 1), 0o755, &mut rng()).unwrap();
+        dir.bind(&self.dir, NAME).unwrap();
+        dir
+    }
+
+    fn seal(&self, header: &mut OpenHeader) -> [u8; HEADER_LEN] {
+        let sealer = Sealer {
+            owner: Some(&self.mac),
+            signer: None,
+        };
+        header.seal(&sealer, &mut rng()).unwrap()
+    }
+
+    fn seal_signed(&self, header: &mut OpenHeader) -> [u8; HEADER_LEN] {
+        let sealer = Sealer {
+            owner: Some(&self.mac),
+            signer: Some(&self.owner),
+        };
+        header.seal(&sealer, &mut rng()).unwrap()
+    }
+
+    fn named(&self) -> Via<'_> {
+        Via::Dir {
+            keys: &self.dir,
+            tag: NAME,
+        }
+    }
+
+    fn open(&self, bytes: &[u8; HEADER_LEN]) -> Result<OpenHeader, HeaderError> {
+        Header::parse(bytes)?.open(self.named(), Check::Owner(&self.mac))
+    }
+}
+
+#[test]
+fn what_was_sealed_is_what_is_opened() {
+    let world = World::new();
+    let mut file = world.file();
+    let content = file.file_mut().unwrap();
+    content.size = 5000;
+    content.leaves.set(
+        0,
+        Leaf {
+            nonce: [1; 12],
+            tag: [2; 16],
+            epoch: 1,
+        },
+    );
+    let bytes = world.seal(&mut file);
+    let read = world.open(&bytes).unwrap();
+    assert_eq!(read.state, file.state);
+    assert_eq!(read.state.generation, 1);
+    assert_eq!(read.core(), file.core());
+    assert_eq!(read.bindings(), file.bindings());
+}
+
+#[test]
+fn the_fullest_header_fits() {
+    let world = World::new();
+    let mut file = world.file();
+    for link in 1..crate::format::MAX_LINKS {
+        file.bind(&world.dir, NameTag([link as u8; 16])).ok();
+    }
+    file.bind(&world.dir, NameTag([99; 16])).unwrap();
+    assert_eq!(file.bindings().len(), crate::format::MAX_LINKS);
+    let one_more = file.bind(&world.dir, NameTag([100; 16]));
+    assert_eq!(one_more, Err(HeaderError::Full(Part::Bindings)));
+
+    let labels: Vec<_> = (0..crate::format::MAX_LABELS as u8)
+        .map(labels::label_key)
+        .collect();
+    let secrets: Vec<_> = labels
+        .iter()
+        .map(|label| file.renew_label(label, &mut rng()).unwrap())
+        .collect();
+    let refused = file.renew_label(&labels::label_key(9), &mut rng());
+    assert_eq!(refused.err(), Some(HeaderError::Full(Part::Labels)));
+    let held: Vec<_> = labels.iter().map(|label| label.id).zip(&secrets).collect();
+    file.rekey_file(
+        &Keepers {
+            dirs: &[&world.dir],
+            labels: &held,
+        },
+        &mut rng(),
+    )
+    .unwrap();
+
+    let content = file.file_mut().unwrap();
+    content.size = 1 << 55;
+    content.root = [9; 32];
+    for slot in 0..16 {
+        content.leaves.set(
+            slot,
+            Leaf {
+                nonce: [1; 12],
+                tag: [2; 16],
+                epoch: 2,
+            },
+        );
+    }
+    let attributes = XattrMap::from([(b"user.big".to_vec(), vec![1; 1200])]);
+    assert_eq!(
+        file.set_xattrs(&attributes, &mut rng()),
+        Ok(None),
+        "they fit into the header"
+    );
+    let bytes = world.seal_signed(&mut file);
+    assert_eq!(world.open(&bytes).unwrap().state, file.state);
+}
+
+#[test]
+fn a_directory_keeps_its_name_key() {
+    let world = World::new();
+    let mut dir = world.subdir();
+    let name = dir.names().unwrap().encrypt(b"inside").unwrap();
+    let bytes = world.seal(&mut dir);
+    let mut read = world.open(&bytes).unwrap();
+    assert_eq!(read.names().unwrap().encrypt(b"inside"), Ok(name.clone()));
+
+    read.begin_rename(&mut rng()).unwrap();
+    assert_eq!(read.begin_rename(&mut rng()), Err(HeaderError::Rekeying));
+    let read = world.open(&world.seal(&mut read)).unwrap();
+    assert_ne!(read.names().unwrap().encrypt(b"inside"), Ok(name.clone()));
+    assert_eq!(
+        read.prev_names().unwrap().unwrap().encrypt(b"inside"),
+        Ok(name)
+    );
+    let mut read = read;
+    read.finish_rename().unwrap();
+    let read = world.open(&world.seal(&mut read)).unwrap();
+    assert!(read.prev_names().unwrap().is_none());
+}
+
+#[test]
+fn the_root_is_known_by_its_id() {
+    let world = World::new();
+    let root = DirId(STORE.0);
+    let core = Core::dir(STORE, root, Cipher::Aes256Gcm);
+    let mut header =
+        OpenHeader::new_dir(core, &world.key.dir_key(&root, 1), 0o755, &mut rng()).unwrap();
+    let bytes = world.seal(&mut header);
+    let via = Via::Store {
+        key: &world.key,
+        id: root,
+    };
+    assert!(
+        Header::parse(&bytes)
+            .unwrap()
+            .open(via, Check::Owner(&world.mac))
+            .is_ok()
+    );
+
+    let other = world.seal(&mut world.subdir());
+    let refused = Header::parse(&other)
+        .unwrap()
+        .open(via, Check::Owner(&world.mac));
+    assert_eq!(refused.err(), Some(HeaderError::OtherDir));
+}
+
+#[test]
+fn attributes_come_back_from_wherever_they_were_put() {
+    let world = World::new();
+    let mut file = world.file();
+    let few = XattrMap::from([
+        (b"user.a".to_vec(), b"1".to_vec()),
+        (b"user.b".to_vec(), Vec::new()),
+    ]);
+    assert_eq!(file.set_xattrs(&few, &mut rng()), Ok(None));
+    let mut file = world.open(&world.seal(&mut file)).unwrap();
+    assert_eq!(file.xattrs(None), Ok(few));
+    assert_eq!(file.state.xattrs.side_path(&file.core().id), None);
+
+    let many = XattrMap::from([(b"user.big".to_vec(), vec![5; 60_000])]);
+    let side = file.set_xattrs(&many, &mut rng()).unwrap().unwrap();
+    let file = world.open(&world.seal(&mut file)).unwrap();
+    let ObjectId::File(id) = file.core().id else {
+        panic!("a file")
+    };
+    let path = format!("xattr/{:.2}/{id}.2", id.to_string());
+    assert_eq!(file.state.xattrs.side_path(&file.core().id), Some(path));
+    assert_eq!(file.xattrs(Some(&side)), Ok(many));
+    assert_eq!(
+        file.xattrs(None),
+        Err(crate::format::XattrError::SideMissing)
+    );
+    let mut wrong = side.clone();
+    wrong[100] ^= 1;
+    assert_eq!(
+        file.xattrs(Some(&wrong)),
+        Err(crate::format::XattrError::Refused)
+    );
+}
+
+#[test]
+fn a_name_can_be_given_and_taken() {
+    let world = World::new();
+    let mut file = world.file();
+    let new = NameTag([8; 16]);
+    file.bind(&world.dir, new).unwrap();
+    let bytes = world.seal(&mut file);
+    let by = |tag| Via::Dir {
+        keys: &world.dir,
+        tag,
+    };
+    let mut read = Header::parse(&bytes)
+        .unwrap()
+        .open(by(new), Check::Owner(&world.mac))
+        .unwrap();
+    assert!(read.unbind(&world.dir.id(), NAME));
+    assert!(!read.unbind(&world.dir.id(), NAME));
+    let bytes = world.seal(&mut read);
+    let refused = world.open(&bytes).err();
+    assert_eq!(
+        refused,
+        Some(HeaderError::NotBound {
+            dir: world.dir.id()
+        })
+    );
+    assert!(
+        Header::parse(&bytes)
+            .unwrap()
+            .open(by(new), Check::Owner(&world.mac))
+            .is_ok()
+    );
+}
+
+#[test]
+fn files_and_directories_are_not_taken_for_each_other() {
+    let world = World::new();
+    let (file, dir) = (world.file(), world.subdir());
+    assert_eq!(dir.file_keys().err(), Some(HeaderError::OtherKind));
+    assert_eq!(dir.layout().err(), Some(HeaderError::OtherKind));
+    assert_eq!(file.dir_keys().err(), Some(HeaderError::OtherKind));
+    assert_eq!(file.names().err(), Some(HeaderError::OtherKind));
+    let core = Core::dir(STORE, DirId([3; 16]), Cipher::Aes256Gcm);
+    let refused = OpenHeader::new_file(core, &FileKey::generate(&mut rng()), 0);
+    assert_eq!(refused.err(), Some(HeaderError::OtherKind));
+}
