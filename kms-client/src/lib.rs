@@ -3,6 +3,7 @@
 //! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
 //! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
+//! * [`sealed`]: encrypting a value that is shared without a filesystem.
 //! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
 //! * [`error`]: what can go wrong, with each node's own answer.
 //!
@@ -20,6 +21,7 @@ pub mod grant;
 pub mod place;
 pub mod record;
 pub mod revoke;
+pub mod sealed;
 pub mod ticket;
 
 mod disk;

@@ -3,6 +3,7 @@
 mod decrypt;
 mod grant;
 mod revoke;
+mod sealed;
 
 use std::sync::Arc;
 
