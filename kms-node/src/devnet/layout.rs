@@ -76,7 +76,8 @@ pub struct Plan {
 
 /// Below the ports that systems give to outgoing connections: a node must find its port free when it returns.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-const NETWORK: &str = "devnet";
+// The name that clients assume: the ready line has all that they need to be told.
+const NETWORK: &str = kms_proto::DEFAULT_NETWORK;
 
 impl Plan {
     /// Makes the files that are not there yet.
@@ -205,7 +206,7 @@ mod tests {
         let config = Config::load(Some(&again.nodes[0].config()), RawConfig::default()).unwrap();
         assert_eq!(
             (config.network.as_str(), config.bootstrap.len()),
-            ("devnet", 2)
+            (NETWORK, 2)
         );
         assert_eq!(
             fs::canonicalize(
