@@ -10,6 +10,48 @@
 //! fragments are types of their own, so that mixing schemes does not compile. At the byte boundary
 //! stand the enums of this module, which read and write the scheme's id. Nothing here says *who* may
 //! have a fragment, or until when: nodes and ledger do.
+//!
+//! ```
+//! use kms_crypto::id::{LabelId, SchemeId, StoreId};
+//! use kms_crypto::key::{IdentitySecret, StoreKey};
+//! use kms_crypto::policy::{PolicyParams, Threshold};
+//! use kms_crypto::scheme::{LabelContext, encapsulate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+//! let bob = IdentitySecret::generate(&mut rng);
+//!
+//! // The owner: a label, its secret in a capsule, and three fragments for Bob of which two will do.
+//! let store = StoreKey::generate(&mut rng);
+//! let context = LabelContext {
+//!     store: StoreId::random(&mut rng),
+//!     label: LabelId::random(&mut rng),
+//!     epoch: 1,
+//! };
+//! let label = store.delegating_key(&context.label, 0);
+//! let (capsule, secret) =
+//!     encapsulate(&mut rng, SchemeId::SPLIT_ECIES, &label.public(), &context)?;
+//! let salt = [7; 32]; // random in earnest
+//! let signer = store.ledger_key(&salt);
+//! let policy = PolicyParams::new(signer.public(), label.public(), bob.public(), salt);
+//! let frags = label.split(&mut rng, &policy, &signer, Threshold::new(2, 3)?)?;
+//!
+//! // Each node checks what it is given, and answers for the capsule.
+//! let mut answers = Vec::new();
+//! for frag in frags.into_iter().take(2) {
+//!     let frag = frag.verify(&policy)?;
+//!     answers.push(frag.reencrypt(&mut rng, &capsule)?);
+//! }
+//!
+//! // Bob checks the answers and opens.
+//! let mut checked = Vec::new();
+//! for answer in answers {
+//!     checked.push(answer.verify(&capsule, &policy)?);
+//! }
+//! assert_eq!(bob.open_reencrypted(&capsule, &checked, &policy, &context)?, secret);
+//! # Ok(())
+//! # }
+//! ```
 
 mod any;
 mod sealed;

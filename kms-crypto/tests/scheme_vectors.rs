@@ -1,5 +1,9 @@
 //! Walks `spec/vectors/schemes`: what another implementation of SCHEMES made is read, opened and
 //! refused here for the stated reasons.
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests say what they expect by unwrapping it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
