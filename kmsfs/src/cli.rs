@@ -336,7 +336,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             output::failure(&failure, json);
+            let fsck = args.get(1).is_some_and(|arg| arg == "fsck");
             ExitCode::from(match called_as {
+                CalledAs::Kmsfs if fsck && failure.exit == Exit::Usage => fsck::USAGE,
+                CalledAs::Kmsfs if fsck => fsck::OPERATIONAL,
                 CalledAs::Kmsfs => failure.exit.code(),
                 CalledAs::MountHelper => failure.exit.mount_code(),
             })

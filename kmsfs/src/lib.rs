@@ -14,9 +14,11 @@ pub mod fuse;
 pub mod home;
 pub mod mount;
 pub mod passphrase;
+pub mod share;
 pub mod time;
 pub mod unlock;
 pub mod vfs;
+pub mod why;
 
 /// The operating system's generator of random numbers.
 pub(crate) fn random() -> impl rand_core::CryptoRng {

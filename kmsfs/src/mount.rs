@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{config::RawConfig, failure::Failure, home::Home, passphrase::Source};
 
+mod answer;
 mod background;
 pub mod helper;
+mod hidden;
 mod options;
 pub mod point;
 pub mod running;
 mod session;
+pub mod store;
 pub mod table;
 pub mod unmount;
 
@@ -135,6 +138,11 @@ pub fn run(plan: &Plan, manner: Manner, announce: &mut dyn FnMut(&Mounted)) -> R
         }
         Manner::Handover => background::serve(plan),
     }
+}
+
+/// Opens a store without mounting it, to look through it.
+pub fn open_for_check(plan: &Plan) -> Result<std::sync::Arc<crate::vfs::Vfs>, Failure> {
+    session::open_for_check(plan)
 }
 
 /// Whatever can be refused without a passphrase is refused before one is asked for.

@@ -34,13 +34,6 @@ pub(super) fn line(text: &str) {
     let _ = out.flush();
 }
 
-/// Prints a remark for people, never in the way of a document.
-pub(super) fn note(common: &Common, text: &str) {
-    if !common.quiet && !common.json {
-        eprintln!("{text}");
-    }
-}
-
 /// Prints what went wrong.
 pub(super) fn failure(failure: &Failure, json: bool) {
     if json {

@@ -1,0 +1,350 @@
+//! What a running mount answers on its control socket (CLI 6).
+
+use std::{
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use kms_client::{NodeAddress, OwnerRecord, record::Status};
+use kms_crypto::key::PublicKey;
+use serde_json::{Value, json};
+
+use super::Plan;
+use crate::{
+    config::Config,
+    contact::Book,
+    control::{Answer, Request},
+    failure::{Exit, Failure},
+    share::{self, Network, Owner, Recipient},
+    time,
+    vfs::{Ino, Vfs, VfsError},
+    why,
+};
+
+/// Whose store it is.
+#[derive(Clone)]
+pub(super) enum Role {
+    /// One's own.
+    Owner(Arc<Owner>),
+    /// Somebody else's.
+    Recipient(Arc<Recipient>),
+}
+
+impl Role {
+    pub(super) fn recipient(&self) -> Option<&Recipient> {
+        match self {
+            Self::Owner(_) => None,
+            Self::Recipient(recipient) => Some(recipient),
+        }
+    }
+}
+
+/// Answers for one mount.
+pub(super) struct Answers {
+    vfs: Arc<Vfs>,
+    role: Role,
+    store: PathBuf,
+    point: PathBuf,
+    contacts: PathBuf,
+    read_only: bool,
+    since: u64,
+    network: Network,
+    needed: u8,
+}
+
+impl Answers {
+    pub(super) fn new(plan: &Plan, config: &Config, vfs: Arc<Vfs>, role: Role) -> Self {
+        Self {
+            vfs,
+            role,
+            store: plan.target.store.clone(),
+            point: plan.target.point.clone(),
+            contacts: plan.home.contacts.clone(),
+            read_only: plan.options.read_only,
+            since: time::now(),
+            network: Network::new(&config.network, config.net_timeout),
+            needed: config.threshold.needed(),
+        }
+    }
+
+    fn book(&self) -> Book {
+        Book::load(&self.contacts).unwrap_or_default()
+    }
+
+    fn owner(&self) -> Result<&Owner, Failure> {
+        match &self.role {
+            Role::Owner(owner) => Ok(owner),
+            Role::Recipient(recipient) => {
+                let owner = recipient.owner_name().0;
+                Err(Failure::new(
+                    Exit::Denied,
+                    format!("Only {owner}, the owner, decides who can read this."),
+                )
+                .why("You can read it; you cannot share it.")
+                .now(format!("Ask {owner} to share it.")))
+            }
+        }
+    }
+
+    fn resolve(&self, path: &[u8]) -> Result<Ino, Failure> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        self.vfs.resolve(path).map_err(|err| {
+            let exit = match err {
+                VfsError::Os(rustix::io::Errno::NOENT) => Exit::NoInput,
+                VfsError::Damaged(_) => Exit::Data,
+                _ => Exit::Denied,
+            };
+            Failure::new(
+                exit,
+                format!("Cannot use {}.", self.point.join(path).display()),
+            )
+            .why(format!("{}.", share::capital(&err.to_string())))
+        })
+    }
+
+    fn grant(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
+        let owner = self.owner()?;
+        let granted = owner.grant(self.resolve(path)?, value.as_bytes())?;
+        let names = self.names(&granted.who);
+        Ok(json!({
+            "text": granted.sentence(&names, time::now()),
+            "path": self.point.join(&granted.path).to_string_lossy(),
+            "to": self.people(&granted.who),
+            "until": granted.expiry,
+            "threshold": granted.threshold.to_string(),
+        }))
+    }
+
+    fn revoke(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
+        let owner = self.owner()?;
+        let withdrawn = owner.revoke(self.resolve(path)?, value.as_bytes())?;
+        let names = if withdrawn.who.is_empty() {
+            "Nobody else".to_owned()
+        } else {
+            self.names(&withdrawn.who)
+        };
+        Ok(json!({
+            "text": withdrawn.sentence(&names),
+            "path": self.point.join(&withdrawn.path).to_string_lossy(),
+            "from": self.people(&withdrawn.who),
+            "changed": withdrawn.epoch.is_some(),
+            "epoch": withdrawn.epoch,
+        }))
+    }
+
+    fn names(&self, keys: &[PublicKey]) -> String {
+        let book = self.book();
+        let names: Vec<String> = keys.iter().map(|key| book.display(key)).collect();
+        match names.as_slice() {
+            [] => "nobody".to_owned(),
+            [one] => one.clone(),
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        }
+    }
+
+    fn people(&self, keys: &[PublicKey]) -> Vec<Value> {
+        let book = self.book();
+        keys.iter()
+            .map(|key| json!({ "who": book.display(key), "key": key.to_string() }))
+            .collect()
+    }
+
+    fn shares(&self) -> Value {
+        let (book, now) = (self.book(), time::now());
+        let list: Vec<Value> = match &self.role {
+            Role::Owner(owner) => owner
+                .all_records()
+                .iter()
+                .map(|record| record_row(record, &book, now))
+                .collect(),
+            Role::Recipient(recipient) => {
+                let (owner, _) = recipient.owner_name();
+                recipient
+                    .all_tickets()
+                    .iter()
+                    .map(|ticket| {
+                        let state = match ticket.revoked {
+                            Some(at) => format!("withdrawn {}", time::moment(at)),
+                            None if ticket.expiry <= now => "expired".to_owned(),
+                            None => "live".to_owned(),
+                        };
+                        json!({
+                            "path": share::path_of(&ticket.path).to_string_lossy(),
+                            "kind": share::kind_name(ticket.kind),
+                            "who": format!("you, from {owner}"),
+                            "key": ticket.params.recipient.to_string(),
+                            "access": "r",
+                            "until": ticket.expiry,
+                            "until_text": format!("until {}", time::day_or_moment(ticket.expiry, now)),
+                            "threshold": format!("{}/{}", ticket.needed, ticket.total),
+                            "state": state,
+                        })
+                    })
+                    .collect()
+            }
+        };
+        json!({ "shares": list })
+    }
+
+    fn why(&self, path: &[u8], uid: u32) -> Value {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let context = match &self.role {
+            Role::Owner(_) => why::Context::owner(),
+            Role::Recipient(recipient) => recipient.context(),
+        };
+        match self.vfs.last_failure(uid, path) {
+            Some(failure) => json!({
+                "text": why::explain(&failure, &context),
+                "at": failure.at,
+                "operation": failure.operation,
+            }),
+            None => json!({ "text": "Nothing has failed here since the store was mounted." }),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let now = time::now();
+        let role = match &self.role {
+            Role::Owner(_) => "owner",
+            Role::Recipient(_) => "recipient",
+        };
+        let shared = match &self.role {
+            Role::Owner(owner) => owner
+                .all_records()
+                .iter()
+                .filter(|record| record.is_live(now))
+                .count(),
+            Role::Recipient(recipient) => recipient
+                .all_tickets()
+                .iter()
+                .filter(|ticket| ticket.revoked.is_none() && ticket.expiry > now)
+                .count(),
+        };
+        let rekeying = match &self.role {
+            Role::Owner(_) => self.vfs.rekey_backlog(),
+            Role::Recipient(_) => 0,
+        };
+        let nodes = self.nodes();
+        let up = nodes
+            .iter()
+            .filter(|node| node.get("answers") == Some(&Value::Bool(true)))
+            .count();
+        let network = match (self.network.is_set_up(), nodes.len()) {
+            (false, _) => "no network set up".to_owned(),
+            (true, all) => format!("{up} of {all} nodes answer, {} needed", self.needed),
+        };
+        let access = if self.read_only || role == "recipient" {
+            "read-only"
+        } else {
+            "read-write"
+        };
+        let mut text = format!(
+            "{access}   store {}   {shared} shared   {network}",
+            self.store.display()
+        );
+        if rekeying > 0 {
+            text.push_str(&format!("   {rekeying} objects wait for new keys"));
+        }
+        let degraded = self.network.is_set_up() && up < usize::from(self.needed);
+        json!({
+            "text": text,
+            "state": "mounted",
+            "role": role,
+            "read_only": self.read_only,
+            "pid": std::process::id(),
+            "since": self.since,
+            "shared": shared,
+            "rekeying": rekeying,
+            "nodes": nodes,
+            "needed": self.needed,
+            "degraded": degraded,
+        })
+    }
+
+    /// How each node of the ledger is, all asked at once.
+    fn nodes(&self) -> Vec<Value> {
+        let Ok(client) = self.network.client() else {
+            return Vec::new();
+        };
+        let Ok(records) = client.nodes() else {
+            return Vec::new();
+        };
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = records
+                .iter()
+                .take(MAX_NODES)
+                .map(|record| {
+                    let node = NodeAddress {
+                        key: record.key,
+                        addrs: record.addrs.clone(),
+                    };
+                    let client = &client;
+                    (record, scope.spawn(move || client.node_status(&node)))
+                })
+                .collect();
+            asked
+                .into_iter()
+                .map(|(record, thread)| {
+                    let (answers, said) = match thread.join() {
+                        Ok(Ok(_)) => (true, "ok".to_owned()),
+                        Ok(Err(answer)) => (false, answer.to_string()),
+                        Err(_) => (false, "was not asked".to_owned()),
+                    };
+                    json!({
+                        "node": record.key.to_string(),
+                        "available_until": record.available_until,
+                        "answers": answers,
+                        "answer": said,
+                    })
+                })
+                .collect()
+        })
+    }
+}
+
+/// More are not asked for a status.
+const MAX_NODES: usize = 32;
+
+fn record_row(record: &OwnerRecord, book: &Book, now: u64) -> Value {
+    let state = match &record.status {
+        Status::Preparing => "unfinished".to_owned(),
+        Status::Live { .. } if record.expiry <= now => "expired".to_owned(),
+        Status::Live { .. } => "live".to_owned(),
+        Status::Revoked { at, removed, .. } => format!(
+            "withdrawn {} ({} of {} nodes confirmed)",
+            time::moment(*at),
+            removed.len(),
+            record.nodes.len()
+        ),
+    };
+    json!({
+        "path": share::path_of(&record.path).to_string_lossy(),
+        "kind": share::kind_name(record.kind),
+        "who": book.display(&record.params.recipient),
+        "key": record.params.recipient.to_string(),
+        "access": "r",
+        "until": record.expiry,
+        "until_text": format!("until {}", time::day_or_moment(record.expiry, now)),
+        "threshold": format!("{}/{}", record.needed, record.total),
+        "state": state,
+    })
+}
+
+impl Answer for Answers {
+    fn answer(&self, request: Request, uid: u32) -> Result<Value, Failure> {
+        match request {
+            Request::Hello => Ok(json!({
+                "pid": std::process::id(),
+                "since": self.since,
+                "store": self.store.to_string_lossy(),
+                "point": self.point.to_string_lossy(),
+            })),
+            Request::Grant { path, value } => self.grant(&path, &value),
+            Request::Revoke { path, value } => self.revoke(&path, &value),
+            Request::Shares => Ok(self.shares()),
+            Request::Why { path } => Ok(self.why(&path, uid)),
+            Request::Status => Ok(self.status()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Shared things that move (SEMANTICS 5.5): tickets learn the new place, and a
+//! file saved by rename takes over the grants of the one it replaced.
+
+use std::path::Path;
+
+use kms_client::{OwnerRecord, Step, record::Status};
+use kms_crypto::id::LabelId;
+
+use super::{
+    Owner, Refused,
+    grant::next_sequence,
+    owner::{path_of, steps},
+};
+use crate::vfs::{Ino, Vfs};
+
+impl Owner {
+    /// Something was renamed: every label whose recorded place no longer holds
+    /// is looked for at the new one.
+    pub(super) fn follow_move(&self, moved: Ino) -> Result<(), Refused> {
+        let vfs = self.vfs()?;
+        let Some(new_place) = vfs.locate(moved).map(steps) else {
+            return Ok(());
+        };
+        let mut labels: Vec<LabelId> = Vec::new();
+        for record in self.all_records() {
+            if !labels.contains(&record.label) {
+                labels.push(record.label);
+            }
+        }
+        for label in labels {
+            let records = self.records_of(&label);
+            let Some(recorded) = records.last().map(|record| record.path.clone()) else {
+                continue;
+            };
+            if stands_at(&vfs, &label, &path_of(&recorded)) {
+                continue;
+            }
+            if let Some(place) = find(&vfs, &label, &new_place, &recorded) {
+                for record in records {
+                    self.put_place(record, &place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A saved file takes the label, and with it every grant, without a word to
+    /// any node: their fragments work for every capsule of the label.
+    pub(super) fn follow_save(&self, label: LabelId, by: Ino) -> Result<(), Refused> {
+        let standing = self.standing(&label);
+        let Some(last) = standing.last() else {
+            return Ok(());
+        };
+        let vfs = self.vfs()?;
+        let lock = self.hold(label);
+        let _held = lock.lock();
+        let epoch = self.known_epoch(&label);
+        adopt_label(&vfs, by, label, last.generation, epoch)?;
+        let Some(place) = vfs.locate(by).map(steps) else {
+            return Ok(());
+        };
+        for record in self.records_of(&label) {
+            self.put_place(record, &place)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record and its ticket with a new place.
+    fn put_place(&self, mut record: OwnerRecord, place: &[Step]) -> Result<(), Refused> {
+        if record.path == place {
+            return Ok(());
+        }
+        record.path = place.to_vec();
+        let revoked = match record.status {
+            Status::Preparing => return self.put(&record),
+            Status::Live { .. } => None,
+            Status::Revoked { at, .. } => Some(at),
+        };
+        // Of several policies for one person the newest has the ticket.
+        let earlier = self.records_of(&record.label);
+        let newest = earlier
+            .iter()
+            .filter(|it| it.params.recipient == record.params.recipient)
+            .all(|it| it.sequence <= record.sequence);
+        if newest && !record.nodes.is_empty() {
+            record.sequence = next_sequence(&earlier, &record.params.recipient, crate::time::now());
+            self.put(&record)?;
+            return self.write_ticket(&record, revoked);
+        }
+        self.put(&record)
+    }
+}
+
+/// Puts a label on a file that took the place of the one that had it.
+fn adopt_label(
+    _vfs: &Vfs,
+    _by: Ino,
+    _label: LabelId,
+    _generation: u32,
+    _epoch: u32,
+) -> Result<(), Refused> {
+    Err(Refused::new(
+        libc::EOPNOTSUPP,
+        "Grants do not move to a saved file yet.",
+    ))
+}
+
+/// Whether the object at a path has this label.
+fn stands_at(vfs: &Vfs, label: &LabelId, path: &Path) -> bool {
+    let Ok(ino) = vfs.resolve(path) else {
+        return false;
+    };
+    matches!(vfs.label_of(ino), Ok(Some(info)) if info.label == *label)
+}
+
+/// The label's place now that something was renamed to `new`: there, or as far
+/// below it as it was below the old place, which is some part of the recorded one.
+fn find(vfs: &Vfs, label: &LabelId, new: &[Step], recorded: &[Step]) -> Option<Vec<Step>> {
+    (0..=recorded.len()).rev().find_map(|from| {
+        let below = recorded.get(from..)?;
+        let path = path_of(&[new, below].concat());
+        if !stands_at(vfs, label, &path) {
+            return None;
+        }
+        // The names below are as they were; those in the store may not be.
+        let ino = vfs.resolve(&path).ok()?;
+        vfs.locate(ino).map(steps)
+    })
+}

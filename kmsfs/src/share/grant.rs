@@ -1,0 +1,299 @@
+//! Granting (SEMANTICS 5.2): a label for the object, a fragment for each of n
+//! nodes, an entry in the ledger, a ticket for the reader. In this order, and
+//! with a record written first, so that whatever a crash leaves behind at
+//! nodes is known and can be taken back.
+
+use std::path::PathBuf;
+
+use kms_client::{
+    ClientError, GrantRequest, Kind, OwnerRecord, Step, Threshold, Ticket,
+    blocking::Client,
+    grammar::Access,
+    record::{RECORD_VERSION, Status},
+    ticket::{TICKET_VERSION, TicketError, write_ticket},
+};
+use kms_crypto::key::PublicKey;
+use rand_core::Rng;
+
+use super::{
+    Owner, Refused,
+    owner::{is_pending_or_live, kind, names, path_of, steps},
+    people::grant_spec,
+    settle::Job,
+};
+use crate::vfs::{Ino, LabelInfo, Vfs};
+
+/// A grant that was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Granted {
+    /// The people.
+    pub who: Vec<PublicKey>,
+    /// The path in the store.
+    pub path: PathBuf,
+    /// A directory with all below it.
+    pub is_dir: bool,
+    /// When it ends, in seconds since 1970.
+    pub expiry: u64,
+    /// How many nodes of how many.
+    pub threshold: Threshold,
+}
+
+/// How long a grant lasts for which nothing is said, if nodes serve so long.
+const DEFAULT_TTL: u64 = 365 * 86_400;
+
+/// What is the same for everybody named in one grant.
+struct Terms<'a> {
+    client: &'a Client,
+    info: &'a LabelInfo,
+    path: &'a [Step],
+    threshold: Threshold,
+    expiry: u64,
+    now: u64,
+}
+
+impl Owner {
+    /// Shares an object; `value` is that of `user.kms.grant`.
+    pub fn grant(&self, ino: Ino, value: &[u8]) -> Result<Granted, Refused> {
+        let spec = grant_spec(value)?;
+        if spec.access == Access::ReadWrite {
+            return Err(Refused::new(libc::EOPNOTSUPP, "Nothing was granted.")
+                .why("Others can read here; letting them write comes with a later version.")
+                .now("Grant r, or leave it out."));
+        }
+        let now = crate::time::now();
+        let who = self.people.keys(&spec.who)?;
+        if who.contains(&self.identity.public()) {
+            return Err(Refused::new(libc::EINVAL, "Nothing was granted.")
+                .why("One of the keys is your own, and you can read everything already."));
+        }
+        let threshold = spec.threshold.unwrap_or(self.threshold);
+        let client = self.network.client()?;
+        let expiry = match spec.expiry {
+            Some(expiry) => expiry.deadline(now)?,
+            None => default_expiry(&client, threshold, now),
+        };
+        let vfs = self.vfs()?;
+        let info = vfs.ensure_label(ino)?;
+        let lock = self.hold(info.label);
+        let _held = lock.lock();
+        let path = place(&vfs, ino)?;
+        let terms = Terms {
+            client: &client,
+            info: &info,
+            path: &path,
+            threshold,
+            expiry,
+            now,
+        };
+        self.grant_all(&terms, &who)?;
+        Ok(Granted {
+            who,
+            path: path_of(&path),
+            is_dir: info.is_dir,
+            expiry,
+            threshold,
+        })
+    }
+
+    /// Grants to everybody at once, so that many take no longer than one.
+    fn grant_all(&self, terms: &Terms<'_>, who: &[PublicKey]) -> Result<(), Refused> {
+        let results: Vec<(PublicKey, Result<(), Refused>)> = std::thread::scope(|scope| {
+            let running: Vec<_> = who
+                .iter()
+                .map(|key| (*key, scope.spawn(move || self.grant_one(terms, *key))))
+                .collect();
+            running
+                .into_iter()
+                .map(|(key, thread)| {
+                    let result = thread.join().unwrap_or_else(|_| {
+                        Err(Refused::new(libc::EIO, "The grant failed inside."))
+                    });
+                    (key, result)
+                })
+                .collect()
+        });
+        let done: Vec<PublicKey> = results
+            .iter()
+            .filter(|(_, result)| result.is_ok())
+            .map(|(key, _)| *key)
+            .collect();
+        match results.into_iter().find_map(|(_, result)| result.err()) {
+            None => Ok(()),
+            Some(refused) if done.is_empty() => Err(refused),
+            Some(mut refused) => {
+                let some = names(&self.people, &done);
+                refused.failure.what = format!("{} Granted to {some} only.", refused.failure.what);
+                Err(refused)
+            }
+        }
+    }
+
+    fn grant_one(&self, terms: &Terms<'_>, recipient: PublicKey) -> Result<(), Refused> {
+        let info = terms.info;
+        let earlier = self.records_of(&info.label);
+        let mut salt = [0; 32];
+        crate::random().fill_bytes(&mut salt);
+        let request = GrantRequest {
+            delegating_key: &self.key.delegating_key(&info.label, info.generation),
+            ledger_key: &self.key.ledger_key(&salt),
+            recipient,
+            salt,
+            threshold: terms.threshold,
+            expiry: terms.expiry,
+        };
+        let mut record = OwnerRecord {
+            version: RECORD_VERSION,
+            label: info.label,
+            generation: info.generation,
+            kind: kind(info),
+            path: terms.path.to_vec(),
+            params: request.params(),
+            needed: terms.threshold.needed(),
+            total: terms.threshold.total(),
+            expiry: terms.expiry,
+            created: terms.now,
+            nodes: Vec::new(),
+            sequence: 0,
+            status: Status::Preparing,
+        };
+        self.put(&record)?;
+        let grant = match terms.client.grant(&request) {
+            Ok(grant) => grant,
+            Err(err) => {
+                self.after_failed_grant(&record, &err);
+                return Err(err.into());
+            }
+        };
+        record.nodes = grant.nodes;
+        record.status = Status::Live {
+            height: grant.height,
+        };
+        record.sequence = next_sequence(&earlier, &recipient, terms.now);
+        self.put(&record)?;
+        self.write_ticket(&record, None)?;
+        for old in earlier {
+            if old.params.recipient == recipient && is_pending_or_live(&old) {
+                self.worker.send(Job::Supersede(Box::new(old)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What nodes may still have is remembered; what they have not is forgotten.
+    fn after_failed_grant(&self, record: &OwnerRecord, err: &ClientError) {
+        let clean = match err {
+            ClientError::NotStored { left, .. } => left.is_empty(),
+            ClientError::TooFewNodes { .. } | ClientError::BadRequest(_) => true,
+            _ => false,
+        };
+        if clean {
+            if let Err(refused) = self.forget(record) {
+                tracing::warn!(errno = refused.errno, "a record of a failed grant stays");
+            }
+        } else {
+            self.worker.send(Job::TakeBack(Box::new(record.clone())));
+        }
+    }
+
+    /// Tells a reader where the shared thing is, or that it was withdrawn.
+    pub(super) fn write_ticket(
+        &self,
+        record: &OwnerRecord,
+        revoked: Option<u64>,
+    ) -> Result<(), Refused> {
+        let ticket = Ticket {
+            version: TICKET_VERSION,
+            owner: self.identity.public(),
+            store: self.store,
+            label: record.label,
+            kind: record.kind,
+            params: record.params,
+            needed: record.needed,
+            total: record.total,
+            expiry: record.expiry,
+            nodes: record.nodes.clone(),
+            sequence: record.sequence,
+            path: record.path.clone(),
+            revoked,
+        };
+        write_ticket(&self.root, &self.identity, &ticket, &mut crate::random())?;
+        Ok(())
+    }
+}
+
+/// Higher than every ticket this owner wrote for the person before: the time
+/// makes it so even when their records were lost.
+pub(super) fn next_sequence(earlier: &[OwnerRecord], recipient: &PublicKey, now: u64) -> u64 {
+    earlier
+        .iter()
+        .filter(|record| record.params.recipient == *recipient)
+        .map(|record| record.sequence.saturating_add(1))
+        .max()
+        .unwrap_or(0)
+        .max(now)
+}
+
+/// Where an object is, for the ticket.
+pub(super) fn place(vfs: &Vfs, ino: Ino) -> Result<Vec<Step>, Refused> {
+    vfs.locate(ino)
+        .map(steps)
+        .ok_or_else(|| Refused::new(libc::EINVAL, "The object has no name any more."))
+}
+
+/// A year, or as long as n nodes promise to serve.
+fn default_expiry(client: &Client, threshold: Threshold, now: u64) -> u64 {
+    let wanted = now.saturating_add(DEFAULT_TTL);
+    let Ok(nodes) = client.nodes() else {
+        return wanted;
+    };
+    let mut until: Vec<u64> = nodes
+        .iter()
+        .map(|node| node.available_until)
+        .filter(|until| *until > now)
+        .collect();
+    until.sort_unstable_by(|a, b| b.cmp(a));
+    let last_of_n = until.get(usize::from(threshold.total()).saturating_sub(1));
+    last_of_n.map_or(wanted, |until| wanted.min(*until))
+}
+
+impl From<TicketError> for Refused {
+    fn from(err: TicketError) -> Self {
+        Self::new(libc::EIO, "The reader's ticket cannot be written.")
+            .why(super::refusal::capital(&format!("{err}.")))
+    }
+}
+
+impl Granted {
+    /// `bob can read plan.txt until 2026-11-29 (3 of 5 nodes).`
+    pub fn sentence(&self, names: &str, now: u64) -> String {
+        let below = if self.is_dir {
+            " and everything below it"
+        } else {
+            ""
+        };
+        let path = shown(&self.path);
+        format!(
+            "{names} can read {path}{below} until {} ({} of {} nodes needed).",
+            crate::time::day_or_moment(self.expiry, now),
+            self.threshold.needed(),
+            self.threshold.total()
+        )
+    }
+}
+
+/// A path in the store as people read it.
+pub(super) fn shown(path: &std::path::Path) -> String {
+    if path.as_os_str().is_empty() {
+        "the whole store".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
+/// A directory or a file, in words.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Dir => "directory",
+    }
+}

@@ -1,0 +1,67 @@
+//! The connection to ledger and nodes, made when it is first needed: private
+//! files never need it.
+
+use std::{sync::Arc, time::Duration};
+
+use kms_client::{ConnectError, NetworkConfig, blocking::Client};
+use parking_lot::Mutex;
+
+use crate::config;
+
+/// How the nodes are reached, and the connection once there is one.
+pub struct Network {
+    config: Option<NetworkConfig>,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreachable {
+    /// Nothing says where the network is.
+    #[error("no network is set up")]
+    NotSetUp,
+    /// What is set up does not work.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+}
+
+impl Network {
+    /// As the configuration has it.
+    pub fn new(network: &config::Network, timeout: Duration) -> Self {
+        let config = match network {
+            config::Network::Absent => None,
+            config::Network::Named {
+                name,
+                ledger,
+                bootstrap,
+            } => Some(NetworkConfig {
+                network: name.clone(),
+                ledger: ledger.clone(),
+                bootstrap: bootstrap.clone(),
+                timeout,
+            }),
+        };
+        Self {
+            config,
+            client: Mutex::new(None),
+        }
+    }
+
+    /// Whether a network is named at all.
+    pub fn is_set_up(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// The connection; a failed attempt is made again at the next call.
+    pub fn client(&self) -> Result<Arc<Client>, Unreachable> {
+        let config = self.config.as_ref().ok_or(Unreachable::NotSetUp)?;
+        let mut client = self.client.lock();
+        if let Some(client) = client.as_ref() {
+            return Ok(Arc::clone(client));
+        }
+        let connected = Arc::new(Client::connect(config)?);
+        *client = Some(Arc::clone(&connected));
+        Ok(connected)
+    }
+}

@@ -1,0 +1,260 @@
+//! What follows a verb or a rename and must not hold it up: nodes delete
+//! fragments, tickets learn new places, a saved file takes over its grants.
+//! Two threads, so that a dead node does not hold up a ticket.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use kms_client::{OwnerRecord, record::Status, revoke::RevokeRequest};
+use kms_crypto::id::LabelId;
+use parking_lot::Mutex;
+
+use super::{Owner, Refused, owner::is_pending_or_live};
+use crate::vfs::Ino;
+
+/// Something to do afterwards.
+pub(super) enum Job {
+    /// A labelled object, or a directory above one, has a new place.
+    Moved(Ino),
+    /// A labelled file was replaced by being saved.
+    Saved {
+        /// The label it had.
+        label: LabelId,
+        /// The file that is there now.
+        by: Ino,
+    },
+    /// A labelled object is gone.
+    Removed(LabelId),
+    /// The nodes delete the fragments of a policy that has ended.
+    Delete(Box<OwnerRecord>),
+    /// The same for a grant that failed half-way.
+    TakeBack(Box<OwnerRecord>),
+    /// A newer grant for the same person has taken this one's place.
+    Supersede(Box<OwnerRecord>),
+    /// The work of an earlier mount that was interrupted is finished.
+    Resume,
+    /// Nothing more comes.
+    Stop(Sender<()>),
+}
+
+/// The two threads.
+pub(super) struct Worker {
+    local: Sender<Job>,
+    remote: Sender<Job>,
+    waiting: Mutex<Option<(Receiver<Job>, Receiver<Job>)>>,
+}
+
+impl Worker {
+    pub(super) fn new() -> Self {
+        let (local, local_jobs) = channel();
+        let (remote, remote_jobs) = channel();
+        Self {
+            local,
+            remote,
+            waiting: Mutex::new(Some((local_jobs, remote_jobs))),
+        }
+    }
+
+    pub(super) fn start(&self, owner: &Arc<Owner>) -> Result<(), Refused> {
+        let Some((local, remote)) = self.waiting.lock().take() else {
+            return Ok(());
+        };
+        for (name, jobs) in [("share-local", local), ("share-nodes", remote)] {
+            let owner = Arc::downgrade(owner);
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || work(&owner, &jobs))
+                .map_err(|err| Refused::new(libc::EIO, "No thread for sharing.").why(err))?;
+        }
+        self.send(Job::Resume);
+        Ok(())
+    }
+
+    /// Hands over something to do; never waits.
+    pub(super) fn send(&self, job: Job) {
+        let to = match job {
+            Job::Moved(_) | Job::Saved { .. } => &self.local,
+            _ => &self.remote,
+        };
+        // After the end there is nobody to do it; the next mount resumes.
+        let _ = to.send(job);
+    }
+
+    /// Waits until what was handed over is done, at most `patience` for each thread.
+    pub(super) fn finish(&self, patience: Duration) {
+        for to in [&self.local, &self.remote] {
+            let (done, wait) = channel();
+            if to.send(Job::Stop(done)).is_ok() {
+                let _ = wait.recv_timeout(patience);
+            }
+        }
+    }
+}
+
+fn work(owner: &Weak<Owner>, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        if let Job::Stop(done) = job {
+            let _ = done.send(());
+            return;
+        }
+        let Some(owner) = owner.upgrade() else { return };
+        if let Err(refused) = owner.settle(job) {
+            // Names stay out of the log; whoever asks is told by `shares` and `status`.
+            tracing::warn!(errno = refused.errno, "sharing work is left for later");
+        }
+    }
+}
+
+impl Owner {
+    fn settle(&self, job: Job) -> Result<(), Refused> {
+        match job {
+            Job::Moved(ino) => self.follow_move(ino),
+            Job::Saved { label, by } => self.follow_save(label, by),
+            Job::Removed(label) => self.follow_removal(&label),
+            Job::Delete(record) => self.delete_fragments(*record),
+            Job::TakeBack(record) => self.take_back(&record),
+            Job::Supersede(record) => self.supersede(&record),
+            Job::Resume => self.resume(),
+            Job::Stop(_) => Ok(()),
+        }
+    }
+
+    /// Has the nodes delete what they hold for an ended policy, and writes down
+    /// who has confirmed it.
+    fn delete_fragments(&self, mut record: OwnerRecord) -> Result<(), Refused> {
+        if record.nodes.is_empty() {
+            return Ok(());
+        }
+        let removal = self.remove(&record, 0)?;
+        let Status::Revoked { at, epoch, .. } = record.status else {
+            return Ok(());
+        };
+        record.status = Status::Revoked {
+            at,
+            epoch,
+            removed: removal.removed,
+        };
+        self.put(&record)
+    }
+
+    fn remove(
+        &self,
+        record: &OwnerRecord,
+        epoch: u32,
+    ) -> Result<kms_client::revoke::Removal, Refused> {
+        let client = self.network.client()?;
+        Ok(client.remove_fragments(&RevokeRequest {
+            ledger_key: &self.key.ledger_key(&record.params.salt),
+            params: record.params,
+            threshold: record.threshold()?,
+            nodes: &record.nodes,
+            epoch,
+        }))
+    }
+
+    /// Ends a policy that stands in nobody's way, without a new secret: the
+    /// same person can read by another one, or nobody ever could by this one.
+    fn supersede(&self, record: &OwnerRecord) -> Result<(), Refused> {
+        let client = self.network.client()?;
+        let request = RevokeRequest {
+            ledger_key: &self.key.ledger_key(&record.params.salt),
+            params: record.params,
+            threshold: record.threshold()?,
+            nodes: &record.nodes,
+            epoch: self.known_epoch(&record.label),
+        };
+        if record.expiry > crate::time::now() {
+            client.record_revocation(&request)?;
+        }
+        client.remove_fragments(&request);
+        self.forget(record)
+    }
+
+    /// A grant that failed before its entry was in the ledger, as far as was seen.
+    fn take_back(&self, record: &OwnerRecord) -> Result<(), Refused> {
+        // If the entry got there after all, it has to be ended; if not, the ledger
+        // refuses to end what never was, and the fragments are worth nothing.
+        match self.supersede(record) {
+            Ok(()) => Ok(()),
+            Err(refused) if refused.errno == libc::EHOSTUNREACH => Err(refused),
+            Err(_) => self.forget(record),
+        }
+    }
+
+    /// The highest epoch the records name for a label.
+    pub(super) fn known_epoch(&self, label: &LabelId) -> u32 {
+        let records = self.records_of(label);
+        let epochs = records.iter().map(|record| match record.status {
+            Status::Revoked { epoch, .. } => epoch,
+            _ => 1,
+        });
+        epochs.max().unwrap_or(1)
+    }
+
+    /// The labelled object is gone: nobody needs its grants any more.
+    fn follow_removal(&self, label: &LabelId) -> Result<(), Refused> {
+        let now = crate::time::now();
+        for record in self.records_of(label) {
+            let owner = &self.identity;
+            let recipient = &record.params.recipient;
+            kms_client::ticket::remove_ticket(&self.root, owner, self.store, recipient, label)?;
+            match record.status {
+                Status::Revoked { .. } => self.forget(&record)?,
+                _ if record.expiry <= now => self.forget(&record)?,
+                _ => self.supersede(&record)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes what an earlier mount began: grants without an end, revocations
+    /// whose fragments are still out, secrets not yet renewed.
+    fn resume(&self) -> Result<(), Refused> {
+        let now = crate::time::now();
+        for record in self.all_records() {
+            match &record.status {
+                Status::Preparing if self.network.is_set_up() => self.take_back(&record)?,
+                Status::Revoked { epoch, removed, .. } => {
+                    self.renew_if_behind(&record, *epoch)?;
+                    let complete = removed.len() >= record.nodes.len();
+                    if !complete && record.expiry > now && self.network.is_set_up() {
+                        self.delete_fragments(record)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A crash between the ledger's entry and the new secret: nothing more may be
+    /// written under the old one.
+    fn renew_if_behind(&self, record: &OwnerRecord, epoch: u32) -> Result<(), Refused> {
+        let vfs = self.vfs()?;
+        let path = super::owner::path_of(&record.path);
+        let Ok(ino) = vfs.resolve(&path) else {
+            return Ok(());
+        };
+        let lock = self.hold(record.label);
+        let _held = lock.lock();
+        match vfs.label_of(ino)? {
+            Some(info) if info.label == record.label && info.epoch < epoch => {
+                vfs.rotate(ino)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The policies of a label that stand, for whoever moves it.
+    pub(super) fn standing(&self, label: &LabelId) -> Vec<OwnerRecord> {
+        let mut records = self.records_of(label);
+        records.retain(is_pending_or_live);
+        records
+    }
+}
