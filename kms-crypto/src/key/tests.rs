@@ -48,6 +48,31 @@ fn every_single_typing_error_is_found_where_it_is() {
 }
 
 #[test]
+fn two_typing_errors_are_found_where_they_are() {
+    let text = secret(0x11).public().to_string();
+    for (one, other) in [(4, 5), (4, 62), (20, 41), (60, 61)] {
+        let mut typed = text.clone();
+        for at in [one, other] {
+            let wrong = if &text[at..=at] == "q" { "p" } else { "q" };
+            typed.replace_range(at..=at, wrong);
+        }
+        let expected = KeyTextError::Typo {
+            positions: vec![one + 1, other + 1],
+        };
+        assert_eq!(parse(&typed), Err(expected.clone()));
+        assert_eq!(parse(&typed.to_uppercase()), Err(expected));
+    }
+}
+
+/// The `bech32` crate's own error locator panics on some texts with more mistakes than it can place,
+/// such as this one; since then the mistakes are located here.
+#[test]
+fn a_text_with_too_many_typing_errors_to_place_is_refused() {
+    let typed = "kms10g0gw4fk40lfm9g00a0u5x000avw5vnnrqa70gekera0a3uhkkaplalda0n";
+    assert_eq!(parse(typed), Err(KeyTextError::Checksum));
+}
+
+#[test]
 fn what_is_wrong_with_a_key_is_said() {
     let text = secret(0x11).public().to_string();
     let (head, tail) = text.split_at(20);
@@ -236,6 +261,13 @@ proptest! {
         text in "kms1[qpzry9x8gf2tvdw0s3jn54khce6mua7l]{59}",
     ) {
         prop_assert!(text.parse::<PublicKey>().is_err());
+    }
+
+    #[test]
+    fn secret_texts_of_the_right_alphabet_are_answered_without_panic(
+        text in "KMS-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
+    ) {
+        prop_assert!(text.parse::<IdentitySecret>().is_err());
     }
 
     #[test]
