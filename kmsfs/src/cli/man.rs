@@ -25,7 +25,8 @@ pub(super) fn completions(shell: clap_complete::Shell) {
     super::output::line(&String::from_utf8_lossy(&script));
 }
 
-/// All manual pages by file name: kmsfs(1) and one for each command.
+/// All manual pages by file name: kmsfs(1), one for each command, and the
+/// attributes, the configuration and the mount helper.
 pub fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut pages = Vec::new();
     let mut root = Cli::command();
@@ -33,8 +34,21 @@ pub fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     collect(&root, "kmsfs", &mut pages).map_err(|err| {
         Failure::new(Exit::Software, "Cannot make the manual.").why(err.to_string())
     })?;
+    for (name, page) in OTHERS {
+        pages.push(((*name).to_owned(), page.to_vec()));
+    }
     Ok(pages)
 }
+
+/// Pages about something else than a command.
+const OTHERS: &[(&str, &[u8])] = &[
+    ("kmsfs-xattr.7", include_bytes!("man/kmsfs-xattr.roff")),
+    ("kmsfs.toml.5", include_bytes!("man/kmsfs.toml.roff")),
+    (
+        "mount.fuse.kmsfs.8",
+        include_bytes!("man/mount.fuse.kmsfs.roff"),
+    ),
+];
 
 fn collect(
     command: &clap::Command,
