@@ -1,4 +1,4 @@
-//! Authenticated encryption: content chunks, wrapped keys, small sealed records (FORMAT §2.2).
+//! Authenticated encryption: content chunks, wrapped keys, small sealed records (FORMAT §2).
 //!
 //! What fails to authenticate is one error, [`Refused`], and says nothing more: callers know which part they opened.
 

@@ -1,4 +1,4 @@
-//! Identifiers: what names a store, a file, a directory, a label, a policy, and which algorithm was used (FORMAT §1).
+//! Identifiers: what names a store, a file, a directory, a label, a policy, and which algorithm was used (FORMAT §1.2).
 //!
 //! Random ids are 128 bits, drawn once and never reused. Algorithm ids are open: any value can be read, and code that
 //! cannot use one names it in its error.

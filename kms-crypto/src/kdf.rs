@@ -1,4 +1,4 @@
-//! Key derivation and message authentication codes (FORMAT §2.1).
+//! Key derivation and message authentication codes (FORMAT §1.1).
 //!
 //! Everything is HKDF or HMAC over SHA-256. Each use has its own domain string, and the parts of its context are
 //! framed by their lengths, so that no two uses can meet in one input.

@@ -1,4 +1,4 @@
-//! Small sealed records: each under a key of its own, so that one long-lived key may seal any number (FORMAT §2.3).
+//! Small sealed records: each under a key of its own, so that one long-lived key may seal any number (FORMAT §2.2).
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;

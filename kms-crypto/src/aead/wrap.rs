@@ -1,4 +1,4 @@
-//! Deterministic authenticated encryption, AES-256-SIV (RFC 5297): keys under keys, and names (FORMAT §2.2).
+//! Deterministic authenticated encryption, AES-256-SIV (RFC 5297): keys under keys, and names (FORMAT §2.1).
 //!
 //! SIV needs no nonce, so a key wrapped twice in the same place gives the same bytes and a broken random number
 //! generator costs nothing.

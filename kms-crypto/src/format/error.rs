@@ -65,6 +65,12 @@ pub enum HeaderError {
         /// How many bytes there were.
         found: usize,
     },
+    /// More than 4096 bytes were there, where a directory's header stands alone.
+    #[error("the header of a directory goes on: {found} bytes")]
+    Long {
+        /// How many bytes there were.
+        found: usize,
+    },
     /// A version this program does not know.
     #[error("format version {0} is not known here")]
     UnknownVersion(u16),

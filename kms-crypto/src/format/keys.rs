@@ -1,4 +1,4 @@
-//! The keys of an opened object, with what is derived from them (FORMAT §3.3, §2.1).
+//! The keys of an opened object, with what is derived from them (FORMAT §3.3).
 
 use core::fmt;
 use std::sync::OnceLock;

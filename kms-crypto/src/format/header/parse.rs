@@ -48,6 +48,14 @@ impl Header {
         Ok(header)
     }
 
+    /// Reads the header of a directory, which is all of its file.
+    pub fn parse_dir(bytes: &[u8]) -> Result<Self, HeaderError> {
+        if bytes.len() > HEADER_LEN {
+            return Err(HeaderError::Long { found: bytes.len() });
+        }
+        Self::parse(bytes)
+    }
+
     fn fields(&self) -> Fields<'_> {
         Fields {
             core: &self.core,

@@ -1,4 +1,4 @@
-//! Making objects, and sealing their headers (FORMAT §3.6, §3.8).
+//! Making objects, and sealing their headers (FORMAT §3.8).
 
 use rand_core::CryptoRng;
 

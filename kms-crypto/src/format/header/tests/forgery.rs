@@ -14,6 +14,10 @@ fn no_byte_can_be_changed(
             assert!(open(&wrong).is_err(), "byte {at}");
         }
     }
+    assert!(matches!(
+        Header::parse_dir(&[bytes.as_slice(), &[0]].concat()),
+        Err(HeaderError::Long { .. })
+    ));
     for len in [0, 1, 13, 14, 500, HEADER_LEN - 1] {
         assert!(
             matches!(open(&bytes[..len]), Err(HeaderError::Short { .. })),
