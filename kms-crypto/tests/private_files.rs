@@ -1,8 +1,4 @@
 //! A file nobody shares costs no public-key operation. Alone in its program, because the count is the program's.
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests say what they expect by unwrapping it"
-)]
 
 use kms_crypto::aead::Cipher;
 use kms_crypto::format::{Check, Core, DirKeys, Header, Layout, OpenHeader, Sealer, Via};

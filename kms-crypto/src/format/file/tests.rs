@@ -112,7 +112,7 @@ fn what_is_wrong_with_the_body_is_said_exactly() {
     let (file, key) = encrypt(&plain, &PRIVATE, &mut rng()).unwrap();
     let open = |file: &[u8]| decrypt(file, Via::FileKey(&key), Check::Key).map(|_| ());
     let layout = Layout::new(12).unwrap();
-    let at = |chunk| layout.chunk_offset(chunk) as usize;
+    let at = |chunk| usize::try_from(layout.chunk_offset(chunk)).unwrap();
 
     let mut wrong = file.clone();
     wrong[at(17) + 100] ^= 1;
