@@ -8,6 +8,7 @@ use kms_crypto::key::{IdentitySecret, LabelSecret};
 use kms_proto::ledger::{NodeRecord, PolicyState};
 use kms_proto::message::NodeStatus;
 use tokio::runtime::{Builder, Runtime};
+use zeroize::Zeroizing;
 
 use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
@@ -15,6 +16,8 @@ use crate::error::{Answer, ClientError, ConnectError};
 use crate::grant::{Grant, GrantRequest};
 use crate::place::NodeAddress;
 use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
+use crate::sealed::SealedError;
+use crate::ticket::Ticket;
 
 /// [`crate::Client`] with its own threads. Any number of threads may call it at once.
 pub struct Client {
@@ -74,6 +77,17 @@ impl Client {
     ) -> Result<LabelSecret, ClientError> {
         self.runtime
             .block_on(self.client.decrypt_key(request, identity))
+    }
+
+    /// See [`crate::Client::decrypt`].
+    pub fn decrypt(
+        &self,
+        sealed: &[u8],
+        ticket: &Ticket,
+        identity: &IdentitySecret,
+    ) -> Result<Zeroizing<Vec<u8>>, SealedError> {
+        self.runtime
+            .block_on(self.client.decrypt(sealed, ticket, identity))
     }
 
     /// See [`crate::Client::policy_state`].

@@ -39,7 +39,7 @@ pub(crate) fn replace(
     bytes: &[u8],
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    make_dir(dir)?;
     let mut tail = [0; 8];
     rng.fill_bytes(&mut tail);
     let temporary = dir.join(format!("{name}.{}{TEMPORARY}", HEXLOWER.encode(&tail)));
@@ -50,8 +50,7 @@ pub(crate) fn replace(
         drop(fs::remove_file(&temporary));
     }
     written?;
-    sync_dir(dir)?;
-    dir.parent().map_or(Ok(()), sync_dir)
+    sync_dir(dir)
 }
 
 /// Removes a file. Durable when it returns; one that is not there is fine.
@@ -82,6 +81,23 @@ pub(crate) fn names(dir: &Path, suffix: &str, limit: usize) -> io::Result<Vec<St
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Makes a directory and those above it; each that is new is durable in the one above.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = dir.parent() else {
+        return fs::create_dir(dir);
+    };
+    make_dir(parent)?;
+    match fs::create_dir(dir) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    sync_dir(parent)
 }
 
 const TEMPORARY: &str = ".tmp";

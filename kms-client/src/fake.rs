@@ -176,7 +176,7 @@ impl FakeNetwork {
             Conduct::Dead => return Err(TransportError::Unreachable),
             Conduct::Silent => pending().await,
             Conduct::Slow(delay) => tokio::time::sleep(delay).await,
-            Conduct::Restarted if node.calls.fetch_add(1, Ordering::SeqCst) % 2 == 0 => {
+            Conduct::Restarted if node.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
                 return Err(TransportError::Closed);
             }
             Conduct::Garbage => return Ok(b"noise".to_vec()),

@@ -208,8 +208,15 @@ impl Records {
     }
 
     fn read(&self, name: &str) -> Result<OwnerRecord, RecordError> {
-        let sealed = disk::read_bounded(&self.dir.join(name), MAX_RECORD_BYTES)?;
-        let bytes = aead::open_record(&self.key, &self.associated(name), &sealed)?;
+        self.open(
+            name,
+            &disk::read_bounded(&self.dir.join(name), MAX_RECORD_BYTES)?,
+        )
+    }
+
+    /// Opens one record. `name` is its file's name.
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Result<OwnerRecord, RecordError> {
+        let bytes = aead::open_record(&self.key, &self.associated(name), sealed)?;
         let record: OwnerRecord = codec::decode(&bytes, MAX_RECORD_BYTES)?;
         if record.version != RECORD_VERSION {
             return Err(RecordError::Version {
@@ -223,8 +230,9 @@ impl Records {
         Ok(record)
     }
 
-    /// Says nothing about the policy to who does not have the store key.
-    fn file_name(&self, policy: &PolicyId) -> String {
+    /// The name of a policy's file; says nothing to who does not have the store key.
+    #[must_use]
+    pub fn file_name(&self, policy: &PolicyId) -> String {
         let name = kdf::mac(
             &self.key,
             "kms/record-name/1",

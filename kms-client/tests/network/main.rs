@@ -1,5 +1,7 @@
 //! Granting, fetching keys and revoking over a network in memory whose nodes fail in every way one by one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
 mod decrypt;
 mod grant;
 mod revoke;

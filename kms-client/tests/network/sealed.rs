@@ -88,3 +88,15 @@ async fn a_value_is_opened_by_whom_it_is_shared_with_and_by_its_owner_alone() {
     let error = decrypt(&sealed.bytes, &sealed.label, &scene.secret, &alice.public()).unwrap_err();
     assert!(matches!(error, SealedError::File(_)), "{error:?}");
 }
+
+#[test]
+fn operations_can_run_on_any_thread_of_a_runtime() {
+    fn is_send(_: impl Send) {}
+    let scene = Scene::new(1);
+    is_send(scene.client.policy_state(&scene_policy()));
+    is_send(scene.grant());
+}
+
+fn scene_policy() -> kms_crypto::id::PolicyId {
+    kms_crypto::id::PolicyId([0; 32])
+}
