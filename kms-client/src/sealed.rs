@@ -1,4 +1,4 @@
-//! Encrypting a value so that it can be shared, without a filesystem (FORMAT §9).
+//! Encrypting a value so that it can be shared, without a filesystem.
 //!
 //! [`encrypt`] makes bytes that stand for themselves: the same as a file in a store, with a label of their own. Granting
 //! on that label lets somebody else open them, wherever they lie.
