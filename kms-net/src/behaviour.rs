@@ -1,5 +1,6 @@
 //! What both sides of the network are made of, with every queue and table bounded.
 
+use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -39,10 +40,10 @@ pub(crate) struct Protocols {
 
 impl Protocols {
     pub(crate) fn of(network: &str) -> Result<Self, NetError> {
-        let usable = (1..=64).contains(&network.len())
+        let usable = (1..=63).contains(&network.len())
             && network
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !usable {
             return Err(NetError::Network(network.to_owned()));
         }
@@ -220,6 +221,34 @@ fn kademlia(id: PeerId, protocols: &Protocols, mode: kad::Mode) -> kad::Behaviou
     let mut kad = kad::Behaviour::with_config(id, MemoryStore::with_config(id, nothing), config);
     kad.set_mode(Some(mode));
     kad
+}
+
+/// How often each peer could not be dialled in a row: Kademlia itself keeps peers that are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    failures: HashMap<PeerId, u8>,
+}
+
+const FAILURES_ALLOWED: u8 = 3;
+const FAILURES_REMEMBERED: usize = 1024;
+
+impl Liveness {
+    pub(crate) fn on_connected(&mut self, peer: &PeerId) {
+        self.failures.remove(peer);
+    }
+
+    /// Drops a peer from the routing table when it has failed too often.
+    pub(crate) fn on_failure(&mut self, swarm: &mut Swarm<Behaviour>, peer: PeerId) {
+        if self.failures.len() >= FAILURES_REMEMBERED {
+            self.failures.clear();
+        }
+        let failures = self.failures.entry(peer).or_default();
+        *failures = failures.saturating_add(1);
+        if *failures >= FAILURES_ALLOWED {
+            self.failures.remove(&peer);
+            swarm.behaviour_mut().kad.remove_peer(&peer);
+        }
+    }
 }
 
 /// Puts an identified peer into the routing table if it is a node of our network.

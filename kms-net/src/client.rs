@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::NetError;
 use crate::address::{self, ADDRESSES_PER_PEER, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, admit, swarm};
+use crate::behaviour::{Behaviour, BehaviourEvent, Liveness, Protocols, Shape, admit, swarm};
 use crate::codec::REQUEST_LIMIT;
 use crate::peer::{key_of, peer};
 
@@ -68,6 +68,7 @@ impl NetClient {
             swarm: swarm(Keypair::generate_secp256k1(), &protocols, shape)?,
             scope: AddressScope::of(bootstrap.iter().map(|(_, address)| address)),
             protocols,
+            liveness: Liveness::default(),
             bootstrap,
             calls: HashMap::new(),
             searches: HashMap::new(),
@@ -124,6 +125,7 @@ impl NetClient {
             request,
             deadline,
             searched: false,
+            by_old_connection: None,
             reply,
         };
         let sent = async {
@@ -178,6 +180,8 @@ struct Call {
     request: Vec<u8>,
     deadline: Instant,
     searched: bool,
+    /// Whether the call went over a connection that was there before it; none as long as it was not sent.
+    by_old_connection: Option<bool>,
     reply: oneshot::Sender<Result<Vec<u8>, TransportError>>,
 }
 
@@ -206,7 +210,8 @@ struct Driver {
     swarm: Swarm<Behaviour>,
     protocols: Protocols,
     scope: AddressScope,
-    /// Emptied into the routing table when the first search begins.
+    liveness: Liveness,
+    /// Put into the routing table when a search begins, for it may have dropped them when they were down.
     bootstrap: Vec<(PeerId, Multiaddr)>,
     calls: HashMap<OutboundRequestId, Call>,
     searches: HashMap<QueryId, Search>,
@@ -235,8 +240,11 @@ impl Driver {
     }
 
     fn join_network(&mut self) {
-        for (peer, address) in self.bootstrap.drain(..) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, address);
+        for (peer, address) in &self.bootstrap {
+            self.swarm
+                .behaviour_mut()
+                .kad
+                .add_address(peer, address.clone());
         }
     }
 
@@ -251,7 +259,10 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, call: Call) {
+    fn send(&mut self, mut call: Call) {
+        let connected = self.swarm.is_connected(&call.peer);
+        // A call is sent again at most once.
+        call.by_old_connection = Some(connected && call.by_old_connection.is_none());
         let rpc = &mut self.swarm.behaviour_mut().rpc;
         let id = rpc.send_request_with_addresses(
             &call.peer,
@@ -322,6 +333,13 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) if ping.result.is_err() => {
                 self.swarm.close_connection(ping.connection);
             }
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                self.liveness.on_connected(&peer_id)
+            }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                ..
+            } => self.liveness.on_failure(&mut self.swarm, peer),
             _ => {}
         }
     }
@@ -351,6 +369,14 @@ impl Driver {
                     // The address may have changed since it was written down.
                     OutboundFailure::DialFailure if !call.searched && !call.reply.is_closed() => {
                         self.search(call)
+                    }
+                    // The connection was dead already, of a node that has come back since, perhaps.
+                    error
+                        if broken(&error)
+                            && call.by_old_connection == Some(true)
+                            && !call.reply.is_closed() =>
+                    {
+                        self.send(call);
                     }
                     error => call.fail(transport_error(&error)),
                 }
@@ -423,6 +449,19 @@ impl Driver {
             .map(ToString::to_string)
             .collect();
         Some(Found { node, addresses })
+    }
+}
+
+/// Whether the connection ended, not the stream alone.
+fn broken(error: &OutboundFailure) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        OutboundFailure::ConnectionClosed => true,
+        OutboundFailure::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+        ),
+        _ => false,
     }
 }
 

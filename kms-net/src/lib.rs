@@ -35,7 +35,7 @@ pub enum NetError {
         reason: &'static str,
     },
     /// The network's name cannot be part of a protocol name.
-    #[error("{0:?} cannot name a network: use letters, digits, '-' and '_', at most 64")]
+    #[error("{0:?} cannot name a network: use a-z, 0-9 and '-', at most 63 of them")]
     Network(String),
     /// The node's secret is not a usable secp256k1 scalar.
     #[error("the node's secret key is not usable")]

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::NetError;
 use crate::address::{self, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, admit, swarm};
+use crate::behaviour::{Behaviour, BehaviourEvent, Liveness, Protocols, Shape, admit, swarm};
 use crate::limit::RateLimit;
 use crate::peer::{PeerKey, keypair};
 
@@ -125,6 +125,7 @@ impl NetServer {
             swarm,
             protocols,
             scope,
+            liveness: Liveness::default(),
             bootstrap,
             handler,
             work: JoinSet::new(),
@@ -229,6 +230,7 @@ struct Driver {
     swarm: Swarm<Behaviour>,
     protocols: Protocols,
     scope: AddressScope,
+    liveness: Liveness,
     bootstrap: Vec<(PeerId, Multiaddr)>,
     handler: Arc<dyn Handler>,
     work: JoinSet<(ResponseChannel<Vec<u8>>, Vec<u8>)>,
@@ -323,11 +325,17 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) if ping.result.is_err() => {
                 self.swarm.close_connection(ping.connection);
             }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: Some(peer),
+                ..
+            } => self.liveness.on_failure(&mut self.swarm, peer),
             SwarmEvent::ConnectionEstablished {
+                peer_id,
                 connection_id,
                 endpoint,
                 ..
             } => {
+                self.liveness.on_connected(&peer_id);
                 self.on_connected(connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { endpoint, .. } => self.on_closed(&endpoint),

@@ -247,6 +247,26 @@ async fn a_dead_node_is_unreachable_at_once_and_a_returned_one_answers() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_restarted_unnoticed_is_called_over_a_new_connection() {
+    let node = start(25, vec![]).await;
+    let client = client(vec![]);
+    assert!(ask(&client, &node, b"before").await.is_ok());
+    let (key, addresses) = (node.key, node.addresses());
+    node.server.stop().await;
+    let address = addresses[0].split("/p2p/").next().unwrap().to_owned();
+    let config = ServerConfig::new(NETWORK, vec![address]);
+    let _again = NetServer::start(config, &secret(25), Arc::new(Echo::default()))
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let answer = client
+            .call(&key, &addresses, b"after".to_vec(), PATIENCE)
+            .await;
+        assert_eq!(answer.unwrap(), b"after");
+    }
+}
+
+#[tokio::test]
 async fn another_node_at_the_address_is_not_taken_for_the_one_meant() {
     let node = start(30, vec![]).await;
     let client = client(vec![]);

@@ -19,6 +19,7 @@ use kms_proto::ledger::{Head, Ledger, LedgerError};
 
 use crate::config::Config;
 use crate::keyfile::{self, KeyFileError, StorageKey};
+use crate::lock;
 use crate::node::{Node, Parts, Service};
 use crate::store::{Note, RedbStore, Slots, StoreError, Vault};
 
@@ -162,7 +163,7 @@ impl Daemon {
 pub const ADDRESSES_FILE: &str = "addresses";
 
 fn open(config: &Config) -> Result<(Arc<Node>, File), StartError> {
-    let lock = lock(&config.data_dir)?;
+    let lock = claim(&config.data_dir)?;
     let secret = keyfile::node_secret(&config.identity)?;
     let storage_key = keyfile::storage_key(&config.storage_key)?;
     let clock = system_clock();
@@ -183,19 +184,16 @@ fn open(config: &Config) -> Result<(Arc<Node>, File), StartError> {
 }
 
 /// Makes the data directory and takes its lock, which ends with the process however that ends.
-fn lock(data_dir: &Path) -> Result<File, StartError> {
+fn claim(data_dir: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::DataDir {
         path: data_dir.to_owned(),
         source,
     };
     fs::create_dir_all(data_dir).map_err(failed)?;
     fs::set_permissions(data_dir, Permissions::from_mode(0o700)).map_err(failed)?;
-    let lock = File::create(data_dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(StartError::Running(data_dir.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
+    lock::take(data_dir)
+        .map_err(failed)?
+        .ok_or_else(|| StartError::Running(data_dir.to_owned()))
 }
 
 fn open_vault(data_dir: &Path, storage_key: &StorageKey, now: u64) -> Result<Vault, StoreError> {

@@ -19,6 +19,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::lock;
+
 pub use layout::{LayoutError, Plan, PlannedNode};
 
 /// Why a devnet does not start.
@@ -68,7 +70,7 @@ impl Devnet {
         count: u8,
         listen_base: Option<u16>,
     ) -> Result<Self, DevnetError> {
-        let lock = lock(dir)?;
+        let lock = claim(dir)?;
         let plan = Plan::make(dir, count, listen_base)?;
         let program = std::env::current_exe()?;
         let mut children = Vec::new();
@@ -130,14 +132,9 @@ impl Devnet {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, DevnetError> {
+fn claim(dir: &Path) -> Result<File, DevnetError> {
     fs::create_dir_all(dir)?;
-    let lock = File::create(dir.join("lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(DevnetError::Running(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(error.into()),
-    }
+    lock::take(dir)?.ok_or_else(|| DevnetError::Running(dir.to_owned()))
 }
 
 fn spawn(program: &Path, node: &PlannedNode) -> io::Result<Child> {

@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod devnet;
 pub mod keyfile;
+pub mod lock;
 pub mod manual;
 pub mod node;
 pub mod status;
