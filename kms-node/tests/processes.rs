@@ -23,7 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use policy::Policy;
 
-const NETWORK: &str = "devnet";
+const NETWORK: &str = kms_proto::DEFAULT_NETWORK;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn program() -> Command {
