@@ -11,6 +11,7 @@ mod answer;
 mod background;
 pub mod helper;
 mod hidden;
+mod notify;
 mod options;
 pub mod point;
 pub mod running;

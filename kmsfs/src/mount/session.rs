@@ -39,10 +39,18 @@ pub(super) fn run(
     let unmounter = mount.unmounter();
     let answers = Arc::new(Answers::new(plan, &config, Arc::clone(&vfs), role.clone()));
     let server = Server::start(&plan.home.runtime, point, answers);
-    if let Err(failure) = &server {
+    let answering = std::fs::read_dir(point)
+        .map(drop)
+        .map_err(|err| cannot_mount(point, &err));
+    if let Err(failure) = server
+        .as_ref()
+        .map(drop)
+        .map_err(Clone::clone)
+        .and(answering)
+    {
         let _ = unmounter.unmount();
         let _ = mount.wait();
-        return Err(failure.clone());
+        return Err(failure);
     }
     std::thread::spawn(move || {
         let _ = signals.wait();
@@ -57,6 +65,7 @@ pub(super) fn run(
         made: prepared == Prepared::Made,
         revived: prepared == Prepared::Revived,
     });
+    super::notify::ready();
     let result = mount.wait();
     drop(server);
     if let Role::Owner(owner) = &role {

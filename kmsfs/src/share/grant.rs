@@ -42,13 +42,19 @@ pub struct Granted {
 const DEFAULT_TTL: u64 = 365 * 86_400;
 
 /// What is the same for everybody named in one grant.
-struct Terms<'a> {
-    client: &'a Client,
-    info: &'a LabelInfo,
-    path: &'a [Step],
-    threshold: Threshold,
-    expiry: u64,
-    now: u64,
+pub(super) struct Terms<'a> {
+    /// The way to the nodes.
+    pub(super) client: &'a Client,
+    /// The label.
+    pub(super) info: &'a LabelInfo,
+    /// Where the object is.
+    pub(super) path: &'a [Step],
+    /// How many nodes of how many.
+    pub(super) threshold: Threshold,
+    /// When it ends.
+    pub(super) expiry: u64,
+    /// When it is made.
+    pub(super) now: u64,
 }
 
 impl Owner {
@@ -128,7 +134,7 @@ impl Owner {
         }
     }
 
-    fn grant_one(&self, terms: &Terms<'_>, recipient: PublicKey) -> Result<(), Refused> {
+    pub(super) fn grant_one(&self, terms: &Terms<'_>, recipient: PublicKey) -> Result<(), Refused> {
         let info = terms.info;
         let earlier = self.records_of(&info.label);
         let mut salt = [0; 32];

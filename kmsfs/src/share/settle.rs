@@ -14,7 +14,11 @@ use kms_client::{OwnerRecord, record::Status, revoke::RevokeRequest};
 use kms_crypto::id::LabelId;
 use parking_lot::Mutex;
 
-use super::{Owner, Refused, owner::is_pending_or_live};
+use super::{
+    Owner, Refused,
+    grant::{Terms, place},
+    owner::{is_pending_or_live, path_of},
+};
 use crate::vfs::Ino;
 
 /// Something to do afterwards.
@@ -134,12 +138,17 @@ impl Owner {
         let Status::Revoked { at, epoch, .. } = record.status else {
             return Ok(());
         };
+        let leaves_quorum = removal.leaves_quorum();
         record.status = Status::Revoked {
             at,
             epoch,
             removed: removal.removed,
         };
-        self.put(&record)
+        self.put(&record)?;
+        if leaves_quorum {
+            self.renew(&record)?;
+        }
+        Ok(())
     }
 
     fn remove(
@@ -155,6 +164,44 @@ impl Owner {
             nodes: &record.nodes,
             epoch,
         }))
+    }
+
+    /// Nodes that may have kept their fragments are enough to help a reader who was cut off: the
+    /// label gets another delegating key, for which those fragments are worth nothing. The others
+    /// get new fragments first, so that nobody is left without any.
+    fn renew(&self, ended: &OwnerRecord) -> Result<(), Refused> {
+        let vfs = self.vfs()?;
+        let Ok(ino) = vfs.resolve(&path_of(&ended.path)) else {
+            return Ok(());
+        };
+        let lock = self.hold(ended.label);
+        let _held = lock.lock();
+        let Some(mut info) = vfs.label_of(ino)? else {
+            return Ok(());
+        };
+        if info.label != ended.label || info.generation != ended.generation {
+            return Ok(());
+        }
+        info.generation = info.generation.saturating_add(1);
+        info.key = self
+            .key
+            .delegating_key(&info.label, info.generation)
+            .public();
+        let (now, client) = (crate::time::now(), self.network.client()?);
+        let path = place(&vfs, ino)?;
+        for reader in self.live_of(&info.label, now) {
+            let terms = Terms {
+                client: &client,
+                info: &info,
+                path: &path,
+                threshold: reader.threshold()?,
+                expiry: reader.expiry,
+                now,
+            };
+            self.grant_one(&terms, reader.params.recipient)?;
+        }
+        vfs.renew_label(ino)?;
+        Ok(())
     }
 
     /// Ends a policy that stands in nobody's way, without a new secret: the
@@ -236,8 +283,7 @@ impl Owner {
     /// written under the old one.
     fn renew_if_behind(&self, record: &OwnerRecord, epoch: u32) -> Result<(), Refused> {
         let vfs = self.vfs()?;
-        let path = super::owner::path_of(&record.path);
-        let Ok(ino) = vfs.resolve(&path) else {
+        let Ok(ino) = vfs.resolve(&path_of(&record.path)) else {
             return Ok(());
         };
         let lock = self.hold(record.label);
