@@ -1,10 +1,24 @@
 //! Puts a [`Vfs`] where programs see it: every request is a call and a reply, nothing more.
+//!
+//! Requests that may wait for the network (a recipient's lookups and opens, the `user.kms.*` attributes) move to a
+//! pool of their own with their reply; everything else is answered on the thread that took it.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::vfs::Vfs;
+use fuser::{Config, Errno, FileAttr, FileType, INodeNo, MountOption, Request, SessionACL};
+
+use crate::backing::Kind;
+use crate::vfs::{Attr, Caller, Vfs, VfsError};
+
+use self::pool::Pool;
+pub use self::session::{Mount, Unmounter};
+
+mod ops;
+mod pool;
+mod session;
 
 /// How a mount is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,50 +47,92 @@ impl Default for MountOptions {
     }
 }
 
-/// A running mount. Dropping it unmounts.
-#[derive(Debug)]
-pub struct Mount {
-    _private: (),
-}
-
-/// Ends a mount from any thread.
-#[derive(Clone, Debug)]
-pub struct Unmounter {
-    _private: (),
-}
-
 /// Mounts; the mount answers when this returns.
 ///
 /// # Errors
 /// The kernel or `fusermount3` refuses.
-#[expect(clippy::todo, reason = "bodies follow")]
-pub fn mount(_vfs: Arc<Vfs>, _at: &Path, _options: &MountOptions) -> io::Result<Mount> {
-    todo!()
+pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mount> {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(options.source.clone()),
+        MountOption::Subtype("kmsfs".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+    ];
+    if options.read_only {
+        config.mount_options.push(MountOption::RO);
+    }
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(options.threads.max(1));
+    Mount::start(Arc::clone(&vfs), Bridge::new(vfs, options), at, &config)
 }
 
-#[expect(clippy::todo, reason = "bodies follow")]
-impl Mount {
-    /// Something that unmounts from another thread, such as one that waits for signals.
-    pub fn unmounter(&self) -> Unmounter {
-        todo!()
+/// The translation between the kernel's requests and the filesystem's methods. Cheap to clone.
+#[derive(Clone)]
+struct Bridge {
+    vfs: Arc<Vfs>,
+    pool: Arc<Pool>,
+    posix_errno: bool,
+    /// How long the kernel may rely on a name and on attributes.
+    ttl: Duration,
+}
+
+impl Bridge {
+    fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Self {
+        // Only this mount changes an owner's store; a recipient must notice what others change.
+        let ttl = if vfs.is_owner() { Duration::from_secs(3600) } else { Duration::from_secs(1) };
+        Self { vfs, pool: Arc::new(Pool::new()), posix_errno: options.posix_errno, ttl }
     }
 
-    /// Waits until somebody unmounts, then makes everything durable ([`Vfs::close`]).
-    ///
-    /// # Errors
-    /// The session broke, or not everything could be made durable.
-    pub fn wait(self) -> io::Result<()> {
-        todo!()
+    /// Runs `work` here, or on the pool where it may have to wait for keys.
+    fn run(&self, work: impl FnOnce(&Self) + Send + 'static) {
+        if self.vfs.is_owner() {
+            work(self);
+        } else {
+            self.run_pooled(work);
+        }
+    }
+
+    fn run_pooled(&self, work: impl FnOnce(&Self) + Send + 'static) {
+        let bridge = self.clone();
+        self.pool.run(move || work(&bridge));
+    }
+
+    fn errno(&self, error: &VfsError) -> Errno {
+        let errno = if self.posix_errno { error.posix_errno() } else { error.errno() };
+        Errno::from_i32(errno.raw_os_error())
     }
 }
 
-#[expect(clippy::todo, reason = "bodies follow")]
-impl Unmounter {
-    /// Detaches the mount; open files stay usable until they are closed. [`Mount::wait`] then returns.
-    ///
-    /// # Errors
-    /// The kernel or `fusermount3` refuses.
-    pub fn unmount(&self) -> io::Result<()> {
-        todo!()
+fn caller(req: &Request) -> Caller {
+    Caller { uid: req.uid(), gid: req.gid(), pid: req.pid() }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Dir => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::File | Kind::Other => FileType::RegularFile,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.atime.into(),
+        mtime: attr.mtime.into(),
+        ctime: attr.ctime.into(),
+        crtime: attr.ctime.into(),
+        kind: file_type(attr.kind),
+        perm: u16::try_from(attr.mode & 0o7777).unwrap_or(0),
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
     }
 }

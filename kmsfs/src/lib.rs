@@ -12,6 +12,8 @@ pub mod control;
 pub mod failure;
 pub mod fuse;
 pub mod home;
+pub(crate) mod inode;
+pub mod journal;
 pub mod mount;
 pub mod passphrase;
 pub mod share;

@@ -1,0 +1,70 @@
+//! The life of a mount: from the first answer to the clean end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fuser::{Config, Session};
+use rustix::io::Errno;
+
+use super::Bridge;
+use crate::vfs::Vfs;
+
+/// A running mount. Dropping it detaches it without waiting.
+#[derive(Debug)]
+pub struct Mount {
+    vfs: Arc<Vfs>,
+    session: Option<fuser::BackgroundSession>,
+    at: PathBuf,
+}
+
+/// Ends a mount from any thread.
+#[derive(Clone, Debug)]
+pub struct Unmounter {
+    at: PathBuf,
+}
+
+impl Mount {
+    pub(super) fn start(vfs: Arc<Vfs>, bridge: Bridge, at: &Path, config: &Config) -> io::Result<Self> {
+        let at = at.canonicalize()?;
+        let session = Session::new(bridge, &at, config)?.spawn()?;
+        Ok(Self { vfs, session: Some(session), at })
+    }
+
+    /// Something that unmounts from another thread, such as one that waits for signals.
+    #[must_use]
+    pub fn unmounter(&self) -> Unmounter {
+        Unmounter { at: self.at.clone() }
+    }
+
+    /// Waits until somebody unmounts, then makes everything durable ([`Vfs::close`]).
+    ///
+    /// # Errors
+    /// The session broke, or not everything could be made durable.
+    pub fn wait(mut self) -> io::Result<()> {
+        let ended = self.session.take().map_or(Ok(()), fuser::BackgroundSession::join);
+        self.vfs.close().map_err(|err| io::Error::from(err.errno()))?;
+        ended
+    }
+}
+
+impl Unmounter {
+    /// Detaches the mount; open files stay usable until they are closed. [`Mount::wait`] then returns.
+    ///
+    /// # Errors
+    /// The kernel or `fusermount3` refuses.
+    pub fn unmount(&self) -> io::Result<()> {
+        match rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH) {
+            // Nothing is mounted there any more: somebody else was quicker.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+            Err(Errno::PERM) => self.unmount_by_helper(),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    fn unmount_by_helper(&self) -> io::Result<()> {
+        let status = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(&self.at).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::from(Errno::PERM)) }
+    }
+}

@@ -1,0 +1,280 @@
+//! The objects the kernel knows: one [`Inode`] for each, found by number or by the backing inode it stands for.
+//!
+//! A number is the backing inode's where that is free, so that it stays the same from mount to mount, and is never
+//! given to another object while the first one is remembered.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use kms_crypto::name::NameTag;
+use parking_lot::{Mutex, RwLock};
+
+use crate::backing::Kind;
+use crate::vfs::Ino;
+use crate::vfs::dirs::DirState;
+use crate::vfs::file::FileCell;
+
+/// One object.
+pub(crate) struct Inode {
+    pub(crate) ino: Ino,
+    /// The backing inode number.
+    pub(crate) backing: u64,
+    /// The names it is known by.
+    places: Mutex<Vec<Place>>,
+    pub(crate) node: Node,
+    /// The permission bits where they are known, else [`UNKNOWN_MODE`].
+    mode: AtomicU32,
+}
+
+/// What an object is and what is remembered for it.
+pub(crate) enum Node {
+    File(FileNode),
+    Dir(DirNode),
+    Symlink,
+}
+
+/// A regular file.
+#[derive(Default)]
+pub(crate) struct FileNode {
+    pub(crate) cell: RwLock<FileCell>,
+}
+
+/// A directory.
+#[derive(Default)]
+pub(crate) struct DirNode {
+    /// Held with `O_PATH`; opened when first needed.
+    pub(crate) fd: OnceLock<OwnedFd>,
+    /// Keys and header; read when first needed.
+    pub(crate) state: RwLock<DirState>,
+    /// Held while a name in it is made, moved or removed.
+    pub(crate) names: Mutex<()>,
+    /// Counts changes of its names.
+    pub(crate) changes: AtomicU64,
+    /// The count at which the kernel last began to remember a listing.
+    pub(crate) listed_at: AtomicU64,
+    /// Its header has not been made durable since it was written.
+    pub(crate) unsynced: AtomicBool,
+}
+
+/// A name in a directory.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: Arc<Inode>,
+    /// The name in the store.
+    pub(crate) name: Arc<str>,
+    pub(crate) tag: NameTag,
+}
+
+const UNKNOWN_MODE: u32 = u32::MAX;
+
+impl Inode {
+    fn new(ino: Ino, backing: u64, kind: Kind) -> Self {
+        let node = match kind {
+            Kind::Dir => Node::Dir(DirNode::default()),
+            Kind::Symlink => Node::Symlink,
+            Kind::File | Kind::Other => Node::File(FileNode::default()),
+        };
+        let (places, mode) = (Mutex::default(), AtomicU32::new(UNKNOWN_MODE));
+        Self { ino, backing, places, node, mode }
+    }
+
+    /// The root directory, which has no place.
+    pub(crate) fn root(backing: u64) -> Arc<Self> {
+        Arc::new(Self::new(Ino::ROOT, backing, Kind::Dir))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self.node {
+            Node::File(_) => Kind::File,
+            Node::Dir(_) => Kind::Dir,
+            Node::Symlink => Kind::Symlink,
+        }
+    }
+
+    pub(crate) fn file(&self) -> Option<&FileNode> {
+        match &self.node {
+            Node::File(file) => Some(file),
+            Node::Dir(_) | Node::Symlink => None,
+        }
+    }
+
+    pub(crate) fn dir(&self) -> Option<&DirNode> {
+        match &self.node {
+            Node::Dir(dir) => Some(dir),
+            Node::File(_) | Node::Symlink => None,
+        }
+    }
+
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.places.lock().clone()
+    }
+
+    /// One of its names.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.places.lock().last().cloned()
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        !self.places.lock().is_empty()
+    }
+
+    /// Remembers a name.
+    pub(crate) fn add_place(&self, place: Place) {
+        let mut places = self.places.lock();
+        if !places.iter().any(|known| known.is(&place.dir, &place.name)) {
+            if self.dir().is_some() {
+                // A directory has one name; an older one is out of date.
+                places.clear();
+            }
+            places.push(place);
+        }
+    }
+
+    /// Forgets a name.
+    pub(crate) fn remove_place(&self, dir: &Arc<Self>, name: &str) {
+        self.places.lock().retain(|place| !place.is(dir, name));
+    }
+
+    /// The permission bits, if they are known without asking the store.
+    pub(crate) fn mode(&self) -> Option<u32> {
+        Some(self.mode.load(Ordering::Relaxed)).filter(|mode| *mode != UNKNOWN_MODE)
+    }
+
+    pub(crate) fn set_mode(&self, mode: u32) {
+        self.mode.store(mode & 0o7777, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_mode(&self) {
+        self.mode.store(UNKNOWN_MODE, Ordering::Relaxed);
+    }
+
+    /// Whether this is `dir` or lies below it.
+    pub(crate) fn is_within(self: &Arc<Self>, dir: &Arc<Self>) -> bool {
+        let mut at = Arc::clone(self);
+        loop {
+            if Arc::ptr_eq(&at, dir) {
+                return true;
+            }
+            let Some(place) = at.place() else { return false };
+            at = place.dir;
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn is(&self, dir: &Arc<Inode>, name: &str) -> bool {
+        Arc::ptr_eq(&self.dir, dir) && *self.name == *name
+    }
+}
+
+impl std::fmt::Debug for Inode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Inode({})", self.ino.0)
+    }
+}
+
+/// All inodes that are remembered.
+pub(crate) struct Table {
+    entries: Mutex<Entries>,
+    root: Arc<Inode>,
+}
+
+struct Entries {
+    by_ino: HashMap<Ino, Slot>,
+    by_backing: HashMap<u64, Ino>,
+    /// The next number for an object whose backing inode's number is taken.
+    next: u64,
+}
+
+struct Slot {
+    inode: Arc<Inode>,
+    /// How many references the kernel holds.
+    lookups: u64,
+}
+
+/// Far above what filesystems use for inodes.
+const SPARE_NUMBERS: u64 = 1 << 60;
+
+impl Table {
+    pub(crate) fn new(root: Arc<Inode>) -> Self {
+        let slot = Slot { inode: Arc::clone(&root), lookups: 1 };
+        let by_backing = HashMap::from([(root.backing, Ino::ROOT)]);
+        let by_ino = HashMap::from([(Ino::ROOT, slot)]);
+        Self { entries: Mutex::new(Entries { by_ino, by_backing, next: SPARE_NUMBERS }), root }
+    }
+
+    pub(crate) fn root(&self) -> &Arc<Inode> {
+        &self.root
+    }
+
+    pub(crate) fn get(&self, ino: Ino) -> Option<Arc<Inode>> {
+        self.entries.lock().by_ino.get(&ino).map(|slot| Arc::clone(&slot.inode))
+    }
+
+    /// The inode of a backing object, made if it is new, with one more name and `references` more references.
+    pub(crate) fn intern(&self, backing: u64, kind: Kind, place: Place, references: u64) -> Arc<Inode> {
+        let mut guard = self.entries.lock();
+        let entries = &mut *guard;
+        if let Some(slot) = entries.by_backing.get(&backing).and_then(|ino| entries.by_ino.get_mut(ino)) {
+            if slot.inode.kind() == kind {
+                slot.lookups += references;
+                slot.inode.add_place(place);
+                return Arc::clone(&slot.inode);
+            }
+        }
+        let mut ino = Ino(backing);
+        while ino.0 <= Ino::ROOT.0 || entries.by_ino.contains_key(&ino) {
+            ino = Ino(entries.next);
+            entries.next += 1;
+        }
+        let inode = Arc::new(Inode::new(ino, backing, kind));
+        inode.add_place(place);
+        entries.by_backing.insert(backing, ino);
+        entries.by_ino.insert(ino, Slot { inode: Arc::clone(&inode), lookups: references });
+        inode
+    }
+
+    /// The inode of a backing object, if it is remembered.
+    pub(crate) fn find(&self, backing: u64, kind: Kind) -> Option<Arc<Inode>> {
+        let entries = self.entries.lock();
+        let slot = entries.by_backing.get(&backing).and_then(|ino| entries.by_ino.get(ino))?;
+        (slot.inode.kind() == kind).then(|| Arc::clone(&slot.inode))
+    }
+
+    /// The backing object is gone or is not what it was: its inode number may come back as something else.
+    pub(crate) fn detach(&self, inode: &Inode) {
+        let mut entries = self.entries.lock();
+        if let Entry::Occupied(entry) = entries.by_backing.entry(inode.backing) {
+            if *entry.get() == inode.ino {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Takes references back; the inode is forgotten when none is left and nobody else holds it.
+    pub(crate) fn forget(&self, ino: Ino, references: u64) -> Option<Arc<Inode>> {
+        let mut guard = self.entries.lock();
+        let entries = &mut *guard;
+        let slot = entries.by_ino.get_mut(&ino)?;
+        slot.lookups = slot.lookups.saturating_sub(references);
+        if slot.lookups > 0 || ino == Ino::ROOT || Arc::strong_count(&slot.inode) > 1 {
+            return None;
+        }
+        let slot = entries.by_ino.remove(&ino)?;
+        if entries.by_backing.get(&slot.inode.backing) == Some(&ino) {
+            entries.by_backing.remove(&slot.inode.backing);
+        }
+        // Dropped by the caller, outside the lock: it may be the last one to hold a chain of directories.
+        Some(slot.inode)
+    }
+
+    /// Forgets an inode that the kernel has let go of before we had.
+    pub(crate) fn sweep(&self, inode: Arc<Inode>) {
+        let ino = inode.ino;
+        drop(inode);
+        drop(self.forget(ino, 0));
+    }
+}

@@ -1,0 +1,218 @@
+//! Bringing what the journal holds into the store, and doing so in the background (JOURNAL §4).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kms_crypto::format::HEADER_LEN;
+
+use super::file::{FileCell, Identity};
+use super::{Result, Vfs};
+use crate::backing::TimeChange;
+use crate::inode::Inode;
+
+/// How long nothing must have been logged before the journal is emptied.
+const IDLE: Duration = Duration::from_secs(1);
+/// From this many files on, one sync of the whole filesystem is cheaper than one for each.
+const SYNC_ALL_FROM: usize = 8;
+/// How long a writer waits for the journal to get shorter, at most, before it goes on regardless.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Vfs {
+    /// Remembers that something of this object is on its way.
+    pub(super) fn mark_busy(&self, inode: &Arc<Inode>) {
+        let Some(owner) = self.try_owner() else { return };
+        let mut keeper = owner.keeper.lock();
+        keeper.busy.entry(inode.ino).or_insert_with(|| Arc::clone(inode));
+        keeper.last_change = Instant::now();
+        if owner.journal.is_long() && !keeper.wanted {
+            keeper.wanted = true;
+            owner.wake.notify_all();
+        }
+    }
+
+    /// Waits a moment while the journal is much too long. Called before any lock is taken: the checkpointer needs
+    /// those locks.
+    pub(super) fn throttle(&self) {
+        let Some(owner) = self.try_owner() else { return };
+        if !owner.journal.is_overlong() {
+            return;
+        }
+        let until = Instant::now() + PATIENCE;
+        let mut keeper = owner.keeper.lock();
+        while owner.journal.is_overlong() && !keeper.stopping {
+            keeper.wanted = true;
+            owner.wake.notify_all();
+            if owner.shorter.wait_until(&mut keeper, until).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// The background thread: commits what was left uncommitted and empties the journal, when idle or when it is long.
+    pub(super) fn keep(&self) {
+        let Some(owner) = self.try_owner() else { return };
+        let mut keeper = owner.keeper.lock();
+        while !keeper.stopping {
+            let idle = keeper.last_change.elapsed() >= IDLE;
+            if keeper.wanted || (idle && !keeper.busy.is_empty()) {
+                keeper.wanted = false;
+                drop(keeper);
+                if let Err(error) = self.checkpoint() {
+                    tracing::warn!(%error, "the store does not take what the journal holds; trying again");
+                }
+                keeper = owner.keeper.lock();
+                owner.shorter.notify_all();
+                // What could not be done now is tried again at the next tick, not at once.
+                keeper.last_change = Instant::now();
+            }
+            if !keeper.wanted && !keeper.stopping {
+                owner.wake.wait_for(&mut keeper, IDLE);
+            }
+        }
+    }
+
+    /// Commits everything and brings it into the store, durably; the journal is empty afterwards, except for what came
+    /// in meanwhile.
+    pub(super) fn checkpoint(&self) -> Result<()> {
+        let owner = self.owner()?;
+        let _turn = owner.checkpointing.lock();
+        let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
+        let mut first_error = Ok(());
+        for inode in &busy {
+            if let Err(error) = self.commit_any(inode) {
+                first_error = first_error.and(Err(error));
+            }
+        }
+        let half = owner.journal.switch()?;
+        let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
+        let mut touched = Vec::new();
+        for inode in &busy {
+            match self.bring_over(inode) {
+                Ok(true) => touched.push(Arc::clone(inode)),
+                Ok(false) => {}
+                Err(error) => first_error = first_error.and(Err(error)),
+            }
+        }
+        first_error?;
+        self.sync_touched(&touched)?;
+        owner.journal.release(half)?;
+        for inode in busy {
+            self.settle(inode);
+        }
+        Ok(())
+    }
+
+    fn commit_any(&self, inode: &Arc<Inode>) -> Result<()> {
+        match inode.file() {
+            Some(file) => self.commit(inode, &mut file.cell.write()),
+            None => self.commit_dir(inode),
+        }
+    }
+
+    /// Writes an object's overlay into its stored file. Says whether the stored file was changed.
+    fn bring_over(&self, inode: &Arc<Inode>) -> Result<bool> {
+        match inode.file() {
+            Some(file) => self.apply_file(inode, &mut file.cell.write()),
+            None => self.apply_dir(inode),
+        }
+    }
+
+    /// The same for a file whose lock is held: afterwards the stored file is its last committed state.
+    pub(super) fn apply_file(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<bool> {
+        if cell.loaded.as_deref().is_some_and(|file| file.append_run.is_some()) {
+            // Appended and not committed: the announcement has to be in the half that stays.
+            if let Some(file) = cell.loaded.as_deref_mut() {
+                file.append_run = None;
+                self.announce_append(inode, file)?;
+            }
+        }
+        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(false) };
+        if file.overlay.is_empty() {
+            return Ok(file.unsynced);
+        }
+        if file.overlay.has_unlogged() {
+            self.commit(inode, cell)?;
+        }
+        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(false) };
+        self.owner()?.journal.sync_to(file.seq)?;
+        if file.unsynced {
+            // The header must not get there before what it speaks of.
+            self.disk.sync_data(&file.fd)?;
+            file.unsynced = false;
+        }
+        let len = file.layout.backing_len(file.size()).max(HEADER_LEN as u64);
+        let stored = self.disk.fstat(&file.fd)?;
+        for (offset, bytes) in file.overlay.header_last() {
+            self.disk.write_at(&file.fd, offset, bytes)?;
+        }
+        if stored.size > len && file.append_run.is_none() || stored.size < len {
+            self.disk.set_len(&file.fd, len)?;
+        }
+        file.overlay.clear();
+        file.protected_len = file.committed_len;
+        let mtime = file.mtime.take().unwrap_or(stored.mtime);
+        self.disk.set_times_of(&file.fd, TimeChange::Keep, TimeChange::To(mtime))?;
+        file.unsynced = true;
+        cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
+        Ok(true)
+    }
+
+    fn sync_touched(&self, touched: &[Arc<Inode>]) -> Result<()> {
+        if touched.len() >= SYNC_ALL_FROM {
+            return Ok(self.disk.sync_fs(self.root_dir()?)?);
+        }
+        for inode in touched {
+            self.sync_stored(inode)?;
+        }
+        Ok(())
+    }
+
+    fn sync_stored(&self, inode: &Arc<Inode>) -> Result<()> {
+        let Some(file) = inode.file() else { return self.sync_dir_header(inode) };
+        let mut cell = file.cell.write();
+        if let Some(file) = cell.loaded.as_deref_mut() {
+            if file.unsynced {
+                self.disk.sync_data(&file.fd)?;
+                file.unsynced = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of an object nothing of which is on its way any more.
+    fn settle(&self, inode: Arc<Inode>) {
+        let Some(owner) = self.try_owner() else { return };
+        let is_busy = match inode.file() {
+            Some(file) => {
+                let mut cell = file.cell.write();
+                let is_busy = cell.loaded.as_deref().is_some_and(super::file::Loaded::is_busy);
+                if !is_busy {
+                    if let Some(file) = cell.loaded.as_deref_mut() {
+                        file.unsynced = false;
+                    }
+                    if cell.opens == 0 {
+                        cell.loaded = None;
+                    }
+                    owner.keeper.lock().busy.remove(&inode.ino);
+                }
+                is_busy
+            }
+            None => {
+                let is_busy = self.is_dir_busy(&inode);
+                if !is_busy {
+                    owner.keeper.lock().busy.remove(&inode.ino);
+                }
+                is_busy
+            }
+        };
+        if !is_busy {
+            self.table.sweep(inode);
+        }
+    }
+
+    /// Brings one object over now: before it is moved, or because somebody else must see it.
+    pub(super) fn bring_over_now(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.commit_any(inode)?;
+        self.bring_over(inode).map(drop)
+    }
+}

@@ -1,0 +1,293 @@
+//! From what was written to a committed state of a file (FORMAT §8, JOURNAL §2).
+//!
+//! A commit seals the dirty chunks and tag pages and the header. What lies past the committed length goes straight
+//! into the stored file; what overwrites committed bytes goes into one journal record and stays in the overlay until
+//! the record is durable and [`super::checkpoint`] brings it over. Either way the file is in its old state or in its
+//! new one, wherever the process is killed.
+
+use std::sync::Arc;
+
+use kms_crypto::format::Leaf;
+use rustix::io::Errno;
+
+use super::file::{FileCell, Identity, Loaded};
+use super::{Part, Result, Vfs, rng};
+use crate::inode::Inode;
+use crate::journal::{Action, Record};
+
+/// Up to this many appended bytes go through the journal with the rest of a record: one sync instead of two.
+const SMALL_APPEND: usize = 64 << 10;
+
+/// Where sealed bytes go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// Into the stored file.
+    Direct,
+    /// Into the journal.
+    Logged,
+}
+
+impl Vfs {
+    /// Brings everything written to the file into a committed state; not yet durable.
+    pub(super) fn commit(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        let fresh = cell.fresh.is();
+        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        if !file.is_dirty() {
+            return Ok(());
+        }
+        let small = !fresh && !file.orphan && file.appended.is_empty() && file.appended_len() <= SMALL_APPEND;
+        self.seal_chunks(inode, file, fresh, small)?;
+        self.seal_pages(inode, file, fresh, small)?;
+        if file.orphan {
+            // Nothing of it outlives its handles.
+            file.overlay.clear();
+            file.append_run = None;
+            file.header_dirty = false;
+            return Ok(());
+        }
+        if file.header_dirty {
+            let header = self.seal_header(&mut file.header)?;
+            file.overlay.put(0, header.to_vec());
+            file.header_dirty = false;
+        }
+        if fresh && file.overlay.is_header_only() {
+            self.commit_directly(inode, cell)
+        } else {
+            self.commit_logged(inode, file)
+        }
+    }
+
+    /// A new file that was never synced: one write of one page makes the new state the current one.
+    fn commit_directly(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let len = file.layout.backing_len(file.size());
+        if file.committed_len != len {
+            // A tail of holes has no bytes of its own to make the stored file as long as it must be.
+            self.fit_length(inode, file, len)?;
+        }
+        if let Some(header) = file.overlay.get(0) {
+            self.disk.write_at(&file.fd, 0, header)?;
+        }
+        file.overlay.clear();
+        file.appended.clear();
+        file.append_run = None;
+        file.committed(len);
+        file.mtime = None;
+        cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
+        Ok(())
+    }
+
+    fn fit_length(&self, inode: &Arc<Inode>, file: &mut Loaded, len: u64) -> Result<()> {
+        if self.disk.fstat(&file.fd)?.size != len {
+            self.announce_append(inode, file)?;
+            self.disk.set_len(&file.fd, len)?;
+        }
+        Ok(())
+    }
+
+    /// Everything else: a record in the journal makes the new state the current one.
+    fn commit_logged(&self, inode: &Arc<Inode>, file: &mut Loaded) -> Result<()> {
+        let len = file.layout.backing_len(file.size());
+        let pieces = file.overlay.unlogged();
+        if let (Some(first), Some(last)) = (
+            pieces.iter().find(|piece| piece.offset >= file.committed_len),
+            pieces.iter().max_by_key(|piece| piece.offset),
+        ) {
+            // Better no room now than when the program has gone.
+            let end = last.offset + last.bytes.len() as u64;
+            self.disk.reserve(&file.fd, first.offset, end - first.offset)?;
+        }
+        let direct = file.appended.to_direct(|offset, len| self.checksum(&file.fd, offset, len))?;
+        let action = Action::Commit {
+            base: file.committed_generation,
+            generation: file.header.state.generation,
+            len,
+            pieces,
+            direct,
+        };
+        let record = Record { id: file.id(), path: self.stored_path(inode)?, action };
+        file.seq = self.owner()?.journal.append(&record)?;
+        file.overlay.mark_logged();
+        file.appended.clear();
+        file.append_run = None;
+        file.committed(len);
+        Ok(())
+    }
+
+    fn checksum(&self, fd: &std::os::fd::OwnedFd, offset: u64, len: u64) -> Result<u32> {
+        let mut crc = 0;
+        let mut at = offset;
+        let mut buf = vec![0; 256 << 10];
+        while at < offset + len {
+            let want = usize::try_from(offset + len - at).unwrap_or(usize::MAX).min(buf.len());
+            let got = self.disk.read_at(fd, at, &mut buf[..want])?;
+            if got == 0 {
+                return Err(Part::Length.into());
+            }
+            crc = crc32c::crc32c_append(crc, &buf[..got]);
+            at += got as u64;
+        }
+        Ok(crc)
+    }
+
+    /// Seals all dirty chunks, those that stand side by side together.
+    pub(super) fn seal_chunks(&self, inode: &Arc<Inode>, file: &mut Loaded, fresh: bool, small: bool) -> Result<()> {
+        while let Some((&first, _)) = file.dirty.first_key_value() {
+            if first >= file.layout.chunk_count(file.size()) {
+                // Cut off since it was written.
+                file.dirty.pop_first();
+                continue;
+            }
+            let way = file.way(file.layout.chunk_offset(first), small);
+            let run = file.dirty_run(first, way, small);
+            let size = file.size();
+            let mut bytes = Vec::with_capacity(run * file.chunk_len());
+            for chunk in first..first + run as u64 {
+                let len = file.layout.chunk_size(size, chunk);
+                if let Some(plain) = file.dirty.get(&chunk) {
+                    bytes.extend_from_slice(&plain[..len]);
+                }
+            }
+            match way {
+                Way::Direct => self.append_chunks(inode, file, first, bytes, fresh)?,
+                Way::Logged => self.log_chunks(file, first, bytes)?,
+            }
+            for chunk in first..first + run as u64 {
+                file.dirty.remove(&chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals a run of chunks into their places in the stored file, which no committed state speaks of.
+    pub(super) fn append_chunks(
+        &self,
+        inode: &Arc<Inode>,
+        file: &mut Loaded,
+        first: u64,
+        mut bytes: Vec<u8>,
+        fresh: bool,
+    ) -> Result<()> {
+        self.announce_append(inode, file)?;
+        let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
+        file.keys.seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        let mut at = 0;
+        while at < leaves.len() {
+            // Up to the next tag page, which stands between two chunks.
+            let start = at * file.chunk_len();
+            let offset = file.layout.chunk_offset(first + at as u64);
+            let mut end = start;
+            while at < leaves.len()
+                && file.layout.chunk_offset(first + at as u64) == offset + (end - start) as u64
+            {
+                end = (end + file.chunk_len()).min(bytes.len());
+                at += 1;
+            }
+            self.append_bytes(file, offset, &bytes[start..end], fresh)?;
+        }
+        self.set_leaves(file, first, &leaves)
+    }
+
+    fn append_bytes(&self, file: &mut Loaded, offset: u64, bytes: &[u8], fresh: bool) -> Result<()> {
+        self.disk.write_at(&file.fd, offset, bytes)?;
+        file.unsynced = true;
+        file.overlay.remove(offset);
+        if !fresh && !file.orphan {
+            file.appended.add(offset, bytes);
+        }
+        Ok(())
+    }
+
+    /// Seals a run of chunks for the journal.
+    fn log_chunks(&self, file: &mut Loaded, first: u64, mut bytes: Vec<u8>) -> Result<()> {
+        let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
+        file.keys.seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        for (at, sealed) in bytes.chunks(file.chunk_len()).enumerate() {
+            file.overlay.put(file.layout.chunk_offset(first + at as u64), sealed.to_vec());
+        }
+        self.set_leaves(file, first, &leaves)
+    }
+
+    fn set_leaves(&self, file: &mut Loaded, first: u64, leaves: &[Leaf]) -> Result<()> {
+        for (at, leaf) in leaves.iter().enumerate() {
+            file.set_leaf(&self.disk, first + at as u64, *leaf)?;
+        }
+        Ok(())
+    }
+
+    fn seal_pages(&self, inode: &Arc<Inode>, file: &mut Loaded, fresh: bool, small: bool) -> Result<()> {
+        let kms_crypto::format::Content::File(content) = &mut file.header.state.content else {
+            return Err(Part::Kind.into());
+        };
+        let pages = file.tree.get_mut().seal(content, file.layout, &file.keys);
+        if file.tree.get_mut().len() > MAX_PAGES && !file.tree.get_mut().is_dirty() {
+            file.tree.get_mut().clear();
+        }
+        // First all of them into the overlay: should a write fail, the next commit has them.
+        let mut direct = Vec::new();
+        for page in pages {
+            if file.way(page.offset, small) == Way::Direct {
+                direct.push(page.offset);
+            }
+            file.overlay.put(page.offset, page.bytes.to_vec());
+        }
+        for offset in direct {
+            self.announce_append(inode, file)?;
+            let Some(bytes) = file.overlay.get(offset).map(<[u8]>::to_vec) else { continue };
+            self.append_bytes(file, offset, &bytes, fresh)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the journal that something is about to be appended that no header speaks of yet.
+    pub(super) fn announce_append(&self, inode: &Arc<Inode>, file: &mut Loaded) -> Result<()> {
+        if file.orphan {
+            return Ok(());
+        }
+        let journal = &self.owner()?.journal;
+        let run = journal.run();
+        if file.append_run != Some(run) {
+            let record = Record { id: file.id(), path: self.stored_path(inode)?, action: Action::Append };
+            journal.append(&record)?;
+            file.append_run = Some(run);
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn committed(&mut self, len: u64) {
+        self.committed_len = len;
+        self.protected_len = self.protected_len.max(len);
+        self.committed_generation = self.header.state.generation;
+    }
+
+    /// How sealed bytes for `offset` reach the stored file.
+    fn way(&self, offset: u64, small: bool) -> Way {
+        if self.orphan || (self.is_free(offset) && !small) { Way::Direct } else { Way::Logged }
+    }
+
+    /// How many dirty chunks from `first` on are consecutive and go the same way, up to what is sealed in one go.
+    fn dirty_run(&self, first: u64, way: Way, small: bool) -> usize {
+        let count = self.layout.chunk_count(self.size());
+        let max = (1 << 20) / self.chunk_len();
+        let mut run = 0;
+        for (at, chunk) in (first..count).zip(self.dirty.range(first..)) {
+            if at != *chunk.0 || run == max || self.way(self.layout.chunk_offset(at), small) != way {
+                break;
+            }
+            run += 1;
+        }
+        run
+    }
+
+    /// How many dirty bytes lie past the committed length.
+    fn appended_len(&self) -> usize {
+        let past = self.dirty.keys().rev().take_while(|chunk| self.layout.chunk_offset(**chunk) >= self.committed_len);
+        past.take(SMALL_APPEND / 1024).count() * self.chunk_len()
+    }
+}
+
+/// Pages of a file that stay in memory between commits (4 KiB each).
+const MAX_PAGES: usize = 512;
+
