@@ -243,6 +243,12 @@ impl Disk {
         rustix::fs::fsync(Self::reopen_dir(dir)?)
     }
 
+    /// Makes everything on the filesystem that holds the store durable.
+    pub fn sync_fs(&self, dir: BorrowedFd<'_>) -> Result<()> {
+        self.pass(Step::Sync)?;
+        rustix::fs::syncfs(Self::reopen_dir(dir)?)
+    }
+
     /// Makes a directory.
     pub fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
         self.pass(Step::Namespace)?;

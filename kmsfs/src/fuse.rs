@@ -63,7 +63,11 @@ pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mou
     if options.read_only {
         config.mount_options.push(MountOption::RO);
     }
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     config.n_threads = Some(options.threads.max(1));
     Mount::start(Arc::clone(&vfs), Bridge::new(vfs, options), at, &config)
 }
@@ -81,8 +85,17 @@ struct Bridge {
 impl Bridge {
     fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Self {
         // Only this mount changes an owner's store; a recipient must notice what others change.
-        let ttl = if vfs.is_owner() { Duration::from_secs(3600) } else { Duration::from_secs(1) };
-        Self { vfs, pool: Arc::new(Pool::new()), posix_errno: options.posix_errno, ttl }
+        let ttl = if vfs.is_owner() {
+            Duration::from_secs(3600)
+        } else {
+            Duration::from_secs(1)
+        };
+        Self {
+            vfs,
+            pool: Arc::new(Pool::new()),
+            posix_errno: options.posix_errno,
+            ttl,
+        }
     }
 
     /// Runs `work` here, or on the pool where it may have to wait for keys.
@@ -100,13 +113,21 @@ impl Bridge {
     }
 
     fn errno(&self, error: &VfsError) -> Errno {
-        let errno = if self.posix_errno { error.posix_errno() } else { error.errno() };
+        let errno = if self.posix_errno {
+            error.posix_errno()
+        } else {
+            error.errno()
+        };
         Errno::from_i32(errno.raw_os_error())
     }
 }
 
 fn caller(req: &Request) -> Caller {
-    Caller { uid: req.uid(), gid: req.gid(), pid: req.pid() }
+    Caller {
+        uid: req.uid(),
+        gid: req.gid(),
+        pid: req.pid(),
+    }
 }
 
 fn file_type(kind: Kind) -> FileType {

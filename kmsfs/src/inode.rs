@@ -21,9 +21,11 @@ use crate::vfs::file::FileCell;
 pub(crate) struct Inode {
     pub(crate) ino: Ino,
     /// The backing inode number.
-    pub(crate) backing: u64,
+    backing: AtomicU64,
     /// The names it is known by.
     places: Mutex<Vec<Place>>,
+    /// The name it is about to get by a rename.
+    next_place: Mutex<Option<Place>>,
     pub(crate) node: Node,
     /// The permission bits where they are known, else [`UNKNOWN_MODE`].
     mode: AtomicU32,
@@ -77,13 +79,31 @@ impl Inode {
             Kind::Symlink => Node::Symlink,
             Kind::File | Kind::Other => Node::File(FileNode::default()),
         };
-        let (places, mode) = (Mutex::default(), AtomicU32::new(UNKNOWN_MODE));
-        Self { ino, backing, places, node, mode }
+        Self {
+            ino,
+            backing: AtomicU64::new(backing),
+            places: Mutex::default(),
+            next_place: Mutex::default(),
+            node,
+            mode: AtomicU32::new(UNKNOWN_MODE),
+        }
     }
 
     /// The root directory, which has no place.
     pub(crate) fn root(backing: u64) -> Arc<Self> {
         Arc::new(Self::new(Ino::ROOT, backing, Kind::Dir))
+    }
+
+    pub(crate) fn backing(&self) -> u64 {
+        self.backing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_place(&self) -> Option<Place> {
+        self.next_place.lock().clone()
+    }
+
+    pub(crate) fn set_next_place(&self, place: Option<Place>) {
+        *self.next_place.lock() = place;
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -158,7 +178,9 @@ impl Inode {
             if Arc::ptr_eq(&at, dir) {
                 return true;
             }
-            let Some(place) = at.place() else { return false };
+            let Some(place) = at.place() else {
+                return false;
+            };
             at = place.dir;
         }
     }
@@ -200,10 +222,20 @@ const SPARE_NUMBERS: u64 = 1 << 60;
 
 impl Table {
     pub(crate) fn new(root: Arc<Inode>) -> Self {
-        let slot = Slot { inode: Arc::clone(&root), lookups: 1 };
-        let by_backing = HashMap::from([(root.backing, Ino::ROOT)]);
+        let slot = Slot {
+            inode: Arc::clone(&root),
+            lookups: 1,
+        };
+        let by_backing = HashMap::from([(root.backing(), Ino::ROOT)]);
         let by_ino = HashMap::from([(Ino::ROOT, slot)]);
-        Self { entries: Mutex::new(Entries { by_ino, by_backing, next: SPARE_NUMBERS }), root }
+        Self {
+            entries: Mutex::new(Entries {
+                by_ino,
+                by_backing,
+                next: SPARE_NUMBERS,
+            }),
+            root,
+        }
     }
 
     pub(crate) fn root(&self) -> &Arc<Inode> {
@@ -211,14 +243,28 @@ impl Table {
     }
 
     pub(crate) fn get(&self, ino: Ino) -> Option<Arc<Inode>> {
-        self.entries.lock().by_ino.get(&ino).map(|slot| Arc::clone(&slot.inode))
+        self.entries
+            .lock()
+            .by_ino
+            .get(&ino)
+            .map(|slot| Arc::clone(&slot.inode))
     }
 
     /// The inode of a backing object, made if it is new, with one more name and `references` more references.
-    pub(crate) fn intern(&self, backing: u64, kind: Kind, place: Place, references: u64) -> Arc<Inode> {
+    pub(crate) fn intern(
+        &self,
+        backing: u64,
+        kind: Kind,
+        place: Place,
+        references: u64,
+    ) -> Arc<Inode> {
         let mut guard = self.entries.lock();
         let entries = &mut *guard;
-        if let Some(slot) = entries.by_backing.get(&backing).and_then(|ino| entries.by_ino.get_mut(ino)) {
+        if let Some(slot) = entries
+            .by_backing
+            .get(&backing)
+            .and_then(|ino| entries.by_ino.get_mut(ino))
+        {
             if slot.inode.kind() == kind {
                 slot.lookups += references;
                 slot.inode.add_place(place);
@@ -233,25 +279,41 @@ impl Table {
         let inode = Arc::new(Inode::new(ino, backing, kind));
         inode.add_place(place);
         entries.by_backing.insert(backing, ino);
-        entries.by_ino.insert(ino, Slot { inode: Arc::clone(&inode), lookups: references });
+        entries.by_ino.insert(
+            ino,
+            Slot {
+                inode: Arc::clone(&inode),
+                lookups: references,
+            },
+        );
         inode
     }
 
     /// The inode of a backing object, if it is remembered.
     pub(crate) fn find(&self, backing: u64, kind: Kind) -> Option<Arc<Inode>> {
         let entries = self.entries.lock();
-        let slot = entries.by_backing.get(&backing).and_then(|ino| entries.by_ino.get(ino))?;
+        let slot = entries
+            .by_backing
+            .get(&backing)
+            .and_then(|ino| entries.by_ino.get(ino))?;
         (slot.inode.kind() == kind).then(|| Arc::clone(&slot.inode))
     }
 
     /// The backing object is gone or is not what it was: its inode number may come back as something else.
     pub(crate) fn detach(&self, inode: &Inode) {
         let mut entries = self.entries.lock();
-        if let Entry::Occupied(entry) = entries.by_backing.entry(inode.backing) {
+        if let Entry::Occupied(entry) = entries.by_backing.entry(inode.backing()) {
             if *entry.get() == inode.ino {
                 entry.remove();
             }
         }
+    }
+
+    /// Another backing object has taken the place of the one this inode stood for, and is the same to programs.
+    pub(crate) fn rebind(&self, inode: &Inode, backing: u64) {
+        self.detach(inode);
+        inode.backing.store(backing, Ordering::Relaxed);
+        self.entries.lock().by_backing.insert(backing, inode.ino);
     }
 
     /// Takes references back; the inode is forgotten when none is left and nobody else holds it.
@@ -264,11 +326,32 @@ impl Table {
             return None;
         }
         let slot = entries.by_ino.remove(&ino)?;
-        if entries.by_backing.get(&slot.inode.backing) == Some(&ino) {
-            entries.by_backing.remove(&slot.inode.backing);
+        let backing = slot.inode.backing();
+        if entries.by_backing.get(&backing) == Some(&ino) {
+            entries.by_backing.remove(&backing);
         }
         // Dropped by the caller, outside the lock: it may be the last one to hold a chain of directories.
         Some(slot.inode)
+    }
+
+    /// The directories that are known to lie in `dir`.
+    pub(crate) fn children(&self, dir: &Arc<Inode>) -> Vec<Arc<Inode>> {
+        let entries = self.entries.lock();
+        let is_child = |inode: &Arc<Inode>| {
+            inode
+                .dir()
+                .is_some_and(|node| node.unsynced.load(Ordering::Acquire))
+                && inode
+                    .place()
+                    .is_some_and(|place| Arc::ptr_eq(&place.dir, dir))
+        };
+        entries
+            .by_ino
+            .values()
+            .map(|slot| &slot.inode)
+            .filter(|inode| is_child(inode))
+            .cloned()
+            .collect()
     }
 
     /// Forgets an inode that the kernel has let go of before we had.

@@ -150,6 +150,11 @@ impl Journal {
         Ok(state.last)
     }
 
+    /// The number of the run that records are appended to; changes when the halves change places.
+    pub fn run(&self) -> u64 {
+        self.state.lock().run
+    }
+
     /// Whether everything up to `seq` is durable.
     pub fn is_durable(&self, seq: Seq) -> bool {
         self.state.lock().durable >= seq

@@ -2,19 +2,59 @@
 //!
 //! One file for each family of operations under `vfs/`. An owner's filesystem reads and writes the store; a
 //! recipient's shows what is shared, read-only, and writes nothing into the store.
+//!
+//! Locks are taken in this order, and never across the network: the tree's (by whoever needs two directories) → names
+//! of a directory → a file's or directory's own → the table, the keeper, the journal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms_crypto::id::{CipherId, LabelId, SchemeId, StoreId};
+use kms_crypto::aead::Cipher;
+use kms_crypto::format::{Layout, StoreConfig};
+use kms_crypto::id::{DirId, LabelId, SchemeId, StoreId};
 use kms_crypto::key::{IdentitySecret, PublicKey, StoreKey};
+use parking_lot::RwLock;
+use rustix::io::Errno;
 
 pub use self::error::{Damage, Part, Result, VfsError};
+pub use self::types::{
+    Access, Allocate, Attr, AttrChange, Caller, DirEntry, EntryAttr, Figures, Handle, Opened, Seek,
+    XattrMode,
+};
+pub use self::why::Failure;
 
-pub mod error;
-pub mod hooks;
-
+use self::error::header_error;
 use self::hooks::{Events, KeySource, Shares, Verbs};
+use self::open::Handles;
+use self::owner::Owner;
+use self::why::Failures;
+use crate::backing::Disk;
+use crate::inode::{Inode, Table};
+
+mod attr;
+mod checkpoint;
+mod commit;
+mod create;
+pub(crate) mod dirs;
+pub mod error;
+pub(crate) mod file;
+mod header;
+pub mod hooks;
+mod lookup;
+mod open;
+mod overlay;
+mod owner;
+mod read;
+mod readdir;
+mod rename;
+mod replay;
+mod share;
+mod space;
+mod types;
+mod unlink;
+mod why;
+mod write;
+mod xattr;
 
 /// The number by which an object is known while the filesystem is up.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -33,11 +73,23 @@ pub struct StoreInfo {
     /// Its owner.
     pub owner: PublicKey,
     /// The cipher new files get.
-    pub cipher: CipherId,
+    pub cipher: Cipher,
     /// The scheme new labels get.
     pub scheme: SchemeId,
-    /// log₂ of the chunk size of new files.
-    pub chunk_bits: u8,
+    /// The chunks of new files.
+    pub layout: Layout,
+}
+
+impl From<&StoreConfig> for StoreInfo {
+    fn from(config: &StoreConfig) -> Self {
+        Self {
+            id: config.store,
+            owner: config.owner,
+            cipher: config.cipher,
+            scheme: config.scheme,
+            layout: config.layout,
+        }
+    }
 }
 
 /// How a filesystem is opened.
@@ -49,12 +101,55 @@ pub struct Options {
     pub uid: u32,
     /// The group shown there.
     pub gid: u32,
+    /// The system calls; tests put a gate before them.
+    pub disk: Disk,
+}
+
+impl Options {
+    /// The usual options with this directory for the journal, for the calling process's user.
+    #[must_use]
+    pub fn new(state_dir: PathBuf) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        Self {
+            state_dir,
+            uid,
+            gid,
+            disk: Disk::default(),
+        }
+    }
 }
 
 /// The filesystem.
-#[derive(Debug)]
 pub struct Vfs {
-    _private: (),
+    disk: Disk,
+    info: StoreInfo,
+    role: Role,
+    table: Table,
+    handles: Handles,
+    hooks: RwLock<Hooks>,
+    failures: Failures,
+    /// Held by whoever locks the names of two directories.
+    tree: parking_lot::Mutex<()>,
+    uid: u32,
+    gid: u32,
+}
+
+enum Role {
+    Owner(Box<Owner>),
+    Recipient(Recipient),
+}
+
+/// The recipient's side.
+struct Recipient {
+    keys: Arc<dyn KeySource>,
+    shares: Arc<dyn Shares>,
+}
+
+#[derive(Default)]
+struct Hooks {
+    verbs: Option<Arc<dyn Verbs>>,
+    events: Option<Arc<dyn Events>>,
 }
 
 /// A label and what opens it.
@@ -74,17 +169,6 @@ pub struct LabelInfo {
     pub scheme: SchemeId,
     /// The capsule.
     pub capsule: Vec<u8>,
-}
-
-/// The last failure of a user at a path, for `why`.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// When, in seconds since 1970.
-    pub at: u64,
-    /// What failed: the name of the operation.
-    pub operation: &'static str,
-    /// Why.
-    pub error: VfsError,
 }
 
 /// Something `fsck` found.
@@ -113,17 +197,11 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-#[expect(unused_variables, reason = "bodies follow")]
-#[expect(clippy::todo, reason = "bodies follow")]
-#[expect(clippy::missing_errors_doc, reason = "bodies follow")]
 impl Vfs {
-    /// Lays out an empty store in `dir` (which exists and is empty, or holds just the configuration).
-    pub fn create_store(dir: &Path, info: &StoreInfo, key: &StoreKey) -> Result<()> {
-        todo!()
-    }
-
     /// Opens a store as its owner: takes the store's lock, replays the journal, goes on with unfinished re-keying.
-    /// `EBUSY` when another mount of this machine has it.
+    ///
+    /// # Errors
+    /// `EBUSY` when another mount of this machine has the store; otherwise what is wrong with store or journal.
     pub fn open_owner(
         store: &Path,
         info: StoreInfo,
@@ -131,10 +209,31 @@ impl Vfs {
         signer: Arc<IdentitySecret>,
         options: Options,
     ) -> Result<Arc<Self>> {
-        todo!()
+        let disk = options.disk.clone();
+        let root = disk.open_root(store)?;
+        let backing = disk.fstat(&root)?.ino;
+        let (owner, records) = Owner::open(&disk, &root, &info, key, signer, &options)?;
+        let vfs = Self::assemble(
+            disk,
+            info,
+            Role::Owner(Box::new(owner)),
+            root,
+            backing,
+            &options,
+        );
+        vfs.replay(records)?;
+        vfs.owner()?.journal.forget_all()?;
+        // Nothing can be opened without the root's keys: better said now.
+        vfs.secrets(vfs.table.root())?;
+        let vfs = Arc::new(vfs);
+        vfs.start_keeper();
+        Ok(vfs)
     }
 
     /// Opens a store as somebody with whom parts of it are shared: read-only, no lock, nothing is written.
+    ///
+    /// # Errors
+    /// The store's directory cannot be opened.
     pub fn open_recipient(
         store: &Path,
         info: StoreInfo,
@@ -142,84 +241,145 @@ impl Vfs {
         shares: Arc<dyn Shares>,
         options: Options,
     ) -> Result<Arc<Self>> {
-        todo!()
+        let disk = options.disk.clone();
+        let root = disk.open_root(store)?;
+        let backing = disk.fstat(&root)?.ino;
+        let role = Role::Recipient(Recipient { keys, shares });
+        Ok(Arc::new(Self::assemble(
+            disk, info, role, root, backing, &options,
+        )))
+    }
+
+    fn assemble(
+        disk: Disk,
+        info: StoreInfo,
+        role: Role,
+        root_fd: std::os::fd::OwnedFd,
+        backing: u64,
+        options: &Options,
+    ) -> Self {
+        let root = Inode::root(backing);
+        if let Some(dir) = root.dir() {
+            let _ = dir.fd.set(root_fd);
+        }
+        Self {
+            disk,
+            info,
+            role,
+            table: Table::new(root),
+            handles: Handles::default(),
+            hooks: RwLock::default(),
+            failures: Failures::default(),
+            tree: parking_lot::Mutex::new(()),
+            uid: options.uid,
+            gid: options.gid,
+        }
     }
 
     /// Sets who answers `user.kms.*`. Until then every verb is `EOPNOTSUPP`.
     pub fn set_verbs(&self, verbs: Arc<dyn Verbs>) {
-        todo!()
+        self.hooks.write().verbs = Some(verbs);
     }
 
     /// Sets who is told of renames.
     pub fn set_events(&self, events: Arc<dyn Events>) {
-        todo!()
+        self.hooks.write().events = Some(events);
+    }
+
+    /// Whether this is the owner's filesystem.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        matches!(self.role, Role::Owner(_))
     }
 
     /// Makes everything durable and stops the background work. The filesystem must not be used afterwards.
+    ///
+    /// # Errors
+    /// What could not be brought into the store; it stays in the journal and is replayed at the next mount.
     pub fn close(&self) -> Result<()> {
-        todo!()
+        let Some(owner) = self.try_owner() else {
+            return Ok(());
+        };
+        {
+            let mut keeper = owner.keeper.lock();
+            keeper.stopping = true;
+            owner.wake.notify_all();
+            owner.shorter.notify_all();
+        }
+        if let Some(thread) = owner.thread.lock().take() {
+            // It only ends by being told to; a panic in it was logged where it happened.
+            let _ = thread.join();
+        }
+        self.checkpoint()?;
+        owner.journal.forget_all()?;
+        Ok(self.disk.sync_fs(self.root_dir()?)?)
     }
 
-    /// The object at a path relative to the root, symbolic links not followed.
-    pub fn resolve(&self, path: &Path) -> Result<Ino> {
-        todo!()
+    fn start_keeper(self: &Arc<Self>) {
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
+        // A weak reference: a filesystem that is dropped without `close` takes its thread along.
+        let vfs = Arc::downgrade(self);
+        let started = std::thread::Builder::new()
+            .name("kmsfs-keeper".to_owned())
+            .spawn(move || {
+                while let Some(vfs) = vfs.upgrade() {
+                    if !vfs.keep_once() {
+                        return;
+                    }
+                }
+            });
+        match started {
+            Ok(thread) => *owner.thread.lock() = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "no background thread: the journal is emptied at unmount only")
+            }
+        }
     }
 
-    /// A path of an object, relative to the root; `None` once it has no name left.
-    pub fn path_of(&self, ino: Ino) -> Option<PathBuf> {
-        todo!()
+    fn owner(&self) -> Result<&Owner> {
+        self.try_owner().ok_or(VfsError::NotShared)
     }
 
-    /// The same as plain and stored names.
-    pub fn locate(&self, ino: Ino) -> Option<Vec<hooks::PathStep>> {
-        todo!()
+    fn try_owner(&self) -> Option<&Owner> {
+        match &self.role {
+            Role::Owner(owner) => Some(owner),
+            Role::Recipient(_) => None,
+        }
     }
 
-    /// The object's own label, if it has one.
-    pub fn label_of(&self, ino: Ino) -> Result<Option<LabelInfo>> {
-        todo!()
+    fn root_id(&self) -> DirId {
+        DirId(self.info.id.0)
     }
 
-    /// The labels through which the object can be read: its own first, then those of the directories above it,
-    /// nearest first.
-    pub fn labels_over(&self, ino: Ino) -> Result<Vec<(Ino, LabelInfo)>> {
-        todo!()
+    fn root_dir(&self) -> Result<std::os::fd::BorrowedFd<'_>> {
+        self.dir_fd(self.table.root())
     }
 
-    /// The object's own label, made when there is none: label key, capsule and signature come into being here.
-    /// Durable and in the store when it returns.
-    pub fn ensure_label(&self, ino: Ino) -> Result<LabelInfo> {
-        todo!()
+    fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        self.table.get(ino).ok_or_else(|| Errno::STALE.into())
     }
 
-    /// Begins a new epoch of the label on the object: a new secret and capsule, and new keys for the content, which a
-    /// background job goes through. Durable and in the store when it returns.
-    pub fn rotate(&self, ino: Ino) -> Result<LabelInfo> {
-        todo!()
+    fn dir_inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        let inode = self.inode(ino)?;
+        if inode.dir().is_some() {
+            Ok(inode)
+        } else {
+            Err(Errno::NOTDIR.into())
+        }
     }
+}
 
-    /// The same with a new delegating key: after too few nodes confirmed to have deleted a fragment.
-    pub fn renew_label(&self, ino: Ino) -> Result<LabelInfo> {
-        todo!()
+impl std::fmt::Debug for Vfs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vfs")
+            .field("store", &self.info.id)
+            .field("is_owner", &self.is_owner())
+            .finish_non_exhaustive()
     }
+}
 
-    /// Takes the label off the object, which gets new keys as after [`Self::rotate`].
-    pub fn drop_label(&self, ino: Ino) -> Result<()> {
-        todo!()
-    }
-
-    /// How many objects still wait for new keys.
-    pub fn rekey_backlog(&self) -> u64 {
-        todo!()
-    }
-
-    /// The last failure of `uid` at `path` (relative to the root), of whatever operation.
-    pub fn last_failure(&self, uid: u32, path: &Path) -> Option<Failure> {
-        todo!()
-    }
-
-    /// Reads and verifies everything below `path`, changing nothing. `progress` is called with the running totals.
-    pub fn fsck(&self, path: &Path, progress: &mut dyn FnMut(&Report)) -> Result<Report> {
-        todo!()
-    }
+fn rng() -> impl rand_core::CryptoRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
 }

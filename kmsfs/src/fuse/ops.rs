@@ -1,5 +1,6 @@
 //! The requests, one method each: call, reply.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,15 +9,20 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::{Bridge, caller, file_attr, file_type};
 use crate::backing::{Replace, TimeChange};
 use crate::vfs::{Access, Allocate, Attr, AttrChange, Handle, Ino, Result, Seek, XattrMode};
+
+thread_local! {
+    /// Reads are answered from here; a buffer for each would cost more than the decryption.
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Bridge {
     /// Calls into the filesystem. A panic there is our mistake and costs this request, not the mount.
@@ -137,7 +143,9 @@ impl Filesystem for Bridge {
             mtime: time_change(mtime),
         };
         let handle = fh.map(|fh| Handle(fh.0));
-        self.answer_attr(reply, || self.vfs.setattr(caller(req), Ino(ino.0), handle, change));
+        self.answer_attr(reply, || {
+            self.vfs.setattr(caller(req), Ino(ino.0), handle, change)
+        });
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -161,7 +169,8 @@ impl Filesystem for Bridge {
             return reply.error(Errno::EPERM);
         }
         self.answer_entry(reply, || {
-            self.vfs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777)
+            self.vfs
+                .mknod(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777)
         });
     }
 
@@ -175,16 +184,21 @@ impl Filesystem for Bridge {
         reply: ReplyEntry,
     ) {
         self.answer_entry(reply, || {
-            self.vfs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777)
+            self.vfs
+                .mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777)
         });
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.answer_empty(reply, || self.vfs.unlink(caller(req), Ino(parent.0), name.as_bytes()));
+        self.answer_empty(reply, || {
+            self.vfs.unlink(caller(req), Ino(parent.0), name.as_bytes())
+        });
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.answer_empty(reply, || self.vfs.rmdir(caller(req), Ino(parent.0), name.as_bytes()));
+        self.answer_empty(reply, || {
+            self.vfs.rmdir(caller(req), Ino(parent.0), name.as_bytes())
+        });
     }
 
     fn symlink(
@@ -197,7 +211,8 @@ impl Filesystem for Bridge {
     ) {
         let target = target.as_os_str().as_bytes();
         self.answer_entry(reply, || {
-            self.vfs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), target)
+            self.vfs
+                .symlink(caller(req), Ino(parent.0), link_name.as_bytes(), target)
         });
     }
 
@@ -230,7 +245,12 @@ impl Filesystem for Bridge {
         reply: ReplyEntry,
     ) {
         self.answer_entry(reply, || {
-            self.vfs.link(caller(req), Ino(ino.0), Ino(newparent.0), newname.as_bytes())
+            self.vfs.link(
+                caller(req),
+                Ino(ino.0),
+                Ino(newparent.0),
+                newname.as_bytes(),
+            )
         });
     }
 
@@ -240,7 +260,11 @@ impl Filesystem for Bridge {
             let truncate = flags.0 & libc::O_TRUNC != 0;
             match this.call(|| this.vfs.open(caller, Ino(ino.0), access(flags), truncate)) {
                 Ok(opened) => {
-                    let keep = if opened.keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+                    let keep = if opened.keep_cache {
+                        FopenFlags::FOPEN_KEEP_CACHE
+                    } else {
+                        FopenFlags::empty()
+                    };
                     reply.opened(FileHandle(opened.handle.0), keep);
                 }
                 Err(errno) => reply.error(errno),
@@ -260,10 +284,12 @@ impl Filesystem for Bridge {
         reply: ReplyData,
     ) {
         let size = usize::try_from(size).unwrap_or(0);
-        match self.call(|| self.vfs.read(Handle(fh.0), offset, size)) {
-            Ok(data) => reply.data(&data),
-            Err(errno) => reply.error(errno),
-        }
+        READ_BUFFER.with_borrow_mut(|buf| {
+            match self.call(|| self.vfs.read(Handle(fh.0), offset, size, buf)) {
+                Ok(range) => reply.data(buf.get(range).unwrap_or_default()),
+                Err(errno) => reply.error(errno),
+            }
+        });
     }
 
     fn write(
@@ -285,7 +311,14 @@ impl Filesystem for Bridge {
         }
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         self.answer_empty(reply, || self.vfs.flush(Handle(fh.0)));
     }
 
@@ -302,32 +335,53 @@ impl Filesystem for Bridge {
         self.answer_empty(reply, || self.vfs.release(Handle(fh.0)));
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.answer_empty(reply, || self.vfs.fsync(Handle(fh.0)));
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.run(move |this| match this.call(|| this.vfs.opendir(Ino(ino.0))) {
-            Ok(opened) => {
-                let mut flags = FopenFlags::empty();
-                if this.vfs.is_owner() {
-                    flags |= FopenFlags::FOPEN_CACHE_DIR;
-                    if opened.keep_cache {
-                        flags |= FopenFlags::FOPEN_KEEP_CACHE;
+        self.run(
+            move |this| match this.call(|| this.vfs.opendir(Ino(ino.0))) {
+                Ok(opened) => {
+                    let mut flags = FopenFlags::empty();
+                    if this.vfs.is_owner() {
+                        flags |= FopenFlags::FOPEN_CACHE_DIR;
+                        if opened.keep_cache {
+                            flags |= FopenFlags::FOPEN_KEEP_CACHE;
+                        }
                     }
+                    reply.opened(FileHandle(opened.handle.0), flags);
                 }
-                reply.opened(FileHandle(opened.handle.0), flags);
-            }
-            Err(errno) => reply.error(errno),
-        });
+                Err(errno) => reply.error(errno),
+            },
+        );
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         self.run(move |this| {
             let listed = this.call(|| {
                 this.vfs.readdir(Handle(fh.0), offset, &mut |entry| {
                     let kind = file_type(entry.kind);
-                    reply.add(INodeNo(entry.ino.0), entry.next, kind, OsStr::from_bytes(entry.name))
+                    reply.add(
+                        INodeNo(entry.ino.0),
+                        entry.next,
+                        kind,
+                        OsStr::from_bytes(entry.name),
+                    )
                 })
             });
             match listed {
@@ -347,18 +401,27 @@ impl Filesystem for Bridge {
     ) {
         self.run(move |this| {
             let listed = this.call(|| {
-                this.vfs.readdirplus(Handle(fh.0), offset, &mut |entry, attr| {
-                    let name = OsStr::from_bytes(entry.name);
-                    let (nodeid, attr, ttl) = match attr {
-                        Some(attr) => (INodeNo(attr.ino.0), file_attr(&attr), this.ttl),
-                        // Node id 0: the kernel takes the name and looks the rest up when it needs it.
-                        None => {
-                            let (ino, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
-                            (INodeNo(0), FileAttr { ino, kind, ..NOTHING }, Duration::ZERO)
-                        }
-                    };
-                    reply.add(nodeid, entry.next, name, &ttl, &attr, Generation(0))
-                })
+                this.vfs
+                    .readdirplus(Handle(fh.0), offset, &mut |entry, attr| {
+                        let name = OsStr::from_bytes(entry.name);
+                        let (nodeid, attr, ttl) = match attr {
+                            Some(attr) => (INodeNo(attr.ino.0), file_attr(&attr), this.ttl),
+                            // Node id 0: the kernel takes the name and looks the rest up when it needs it.
+                            None => {
+                                let (ino, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
+                                (
+                                    INodeNo(0),
+                                    FileAttr {
+                                        ino,
+                                        kind,
+                                        ..NOTHING
+                                    },
+                                    Duration::ZERO,
+                                )
+                            }
+                        };
+                        reply.add(nodeid, entry.next, name, &ttl, &attr, Generation(0))
+                    })
             });
             match listed {
                 Ok(()) => reply.ok(),
@@ -379,7 +442,14 @@ impl Filesystem for Bridge {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.answer_empty(reply, || self.vfs.fsyncdir(Ino(ino.0)));
     }
 
@@ -415,9 +485,16 @@ impl Filesystem for Bridge {
             libc::XATTR_REPLACE => XattrMode::Replace,
             _ => return reply.error(Errno::EINVAL),
         };
-        let (caller, ino, name, value) = (caller(req), Ino(ino.0), name.as_bytes().to_vec(), value.to_vec());
+        let (caller, ino, name, value) = (
+            caller(req),
+            Ino(ino.0),
+            name.as_bytes().to_vec(),
+            value.to_vec(),
+        );
         self.run_xattr(&name.clone(), move |this| {
-            this.answer_empty(reply, || this.vfs.setxattr(caller, ino, &name, &value, mode));
+            this.answer_empty(reply, || {
+                this.vfs.setxattr(caller, ino, &name, &value, mode)
+            });
         });
     }
 
@@ -437,7 +514,8 @@ impl Filesystem for Bridge {
 
     fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.answer_empty(reply, || {
-            self.vfs.removexattr(caller(req), Ino(ino.0), name.as_bytes())
+            self.vfs
+                .removexattr(caller(req), Ino(ino.0), name.as_bytes())
         });
     }
 
@@ -453,12 +531,24 @@ impl Filesystem for Bridge {
     ) {
         let made = self.call(|| {
             let access = access(OpenFlags(flags));
-            self.vfs.create(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777, access)
+            self.vfs.create(
+                caller(req),
+                Ino(parent.0),
+                name.as_bytes(),
+                mode & 0o7777,
+                access,
+            )
         });
         match made {
             Ok((attr, opened)) => {
                 let handle = FileHandle(opened.handle.0);
-                reply.created(&self.ttl, &file_attr(&attr), Generation(0), handle, FopenFlags::empty());
+                reply.created(
+                    &self.ttl,
+                    &file_attr(&attr),
+                    Generation(0),
+                    handle,
+                    FopenFlags::empty(),
+                );
             }
             Err(errno) => reply.error(errno),
         }
@@ -477,12 +567,18 @@ impl Filesystem for Bridge {
         let what = match mode {
             0 => Allocate::Extend,
             libc::FALLOC_FL_KEEP_SIZE => Allocate::KeepSize,
-            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE => Allocate::PunchHole,
+            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE => {
+                Allocate::PunchHole
+            }
             libc::FALLOC_FL_ZERO_RANGE => Allocate::Zero,
-            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_ZERO_RANGE => Allocate::ZeroKeepSize,
+            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_ZERO_RANGE => {
+                Allocate::ZeroKeepSize
+            }
             _ => return reply.error(Errno::EOPNOTSUPP),
         };
-        self.answer_empty(reply, || self.vfs.fallocate(Handle(fh.0), offset, length, what));
+        self.answer_empty(reply, || {
+            self.vfs.fallocate(Handle(fh.0), offset, length, what)
+        });
     }
 
     fn lseek(
@@ -499,7 +595,9 @@ impl Filesystem for Bridge {
             libc::SEEK_HOLE => Seek::Hole,
             _ => return reply.error(Errno::EINVAL),
         };
-        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        let Ok(offset) = u64::try_from(offset) else {
+            return reply.error(Errno::ENXIO);
+        };
         match self.call(|| self.vfs.lseek(Handle(fh.0), offset, seek)) {
             Ok(found) => reply.offset(i64::try_from(found).unwrap_or(i64::MAX)),
             Err(errno) => reply.error(errno),

@@ -34,7 +34,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 impl Pool {
     pub(super) fn new() -> Self {
-        Self { shared: Arc::default() }
+        Self {
+            shared: Arc::default(),
+        }
     }
 
     /// Runs `job` on a thread of the pool, as soon as there is one.
@@ -46,7 +48,9 @@ impl Pool {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let started = thread::Builder::new().name("kmsfs-wait".to_owned()).spawn(move || shared.work());
+        let started = thread::Builder::new()
+            .name("kmsfs-wait".to_owned())
+            .spawn(move || shared.work());
         if started.is_ok() {
             state.threads += 1;
         } else if state.threads == 0 {

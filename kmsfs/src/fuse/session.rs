@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use fuser::{Config, Session};
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use super::Bridge;
 use crate::vfs::Vfs;
@@ -26,16 +26,27 @@ pub struct Unmounter {
 }
 
 impl Mount {
-    pub(super) fn start(vfs: Arc<Vfs>, bridge: Bridge, at: &Path, config: &Config) -> io::Result<Self> {
+    pub(super) fn start(
+        vfs: Arc<Vfs>,
+        bridge: Bridge,
+        at: &Path,
+        config: &Config,
+    ) -> io::Result<Self> {
         let at = at.canonicalize()?;
         let session = Session::new(bridge, &at, config)?.spawn()?;
-        Ok(Self { vfs, session: Some(session), at })
+        Ok(Self {
+            vfs,
+            session: Some(session),
+            at,
+        })
     }
 
     /// Something that unmounts from another thread, such as one that waits for signals.
     #[must_use]
     pub fn unmounter(&self) -> Unmounter {
-        Unmounter { at: self.at.clone() }
+        Unmounter {
+            at: self.at.clone(),
+        }
     }
 
     /// Waits until somebody unmounts, then makes everything durable ([`Vfs::close`]).
@@ -43,8 +54,13 @@ impl Mount {
     /// # Errors
     /// The session broke, or not everything could be made durable.
     pub fn wait(mut self) -> io::Result<()> {
-        let ended = self.session.take().map_or(Ok(()), fuser::BackgroundSession::join);
-        self.vfs.close().map_err(|err| io::Error::from(err.errno()))?;
+        let ended = self
+            .session
+            .take()
+            .map_or(Ok(()), fuser::BackgroundSession::join);
+        self.vfs
+            .close()
+            .map_err(|err| io::Error::from(err.errno()))?;
         ended
     }
 }
@@ -55,16 +71,23 @@ impl Unmounter {
     /// # Errors
     /// The kernel or `fusermount3` refuses.
     pub fn unmount(&self) -> io::Result<()> {
-        match rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH) {
+        match nix::mount::umount2(&self.at, nix::mount::MntFlags::MNT_DETACH) {
             // Nothing is mounted there any more: somebody else was quicker.
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-            Err(Errno::PERM) => self.unmount_by_helper(),
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+            Err(Errno::EPERM) => self.unmount_by_helper(),
             Err(err) => Err(err.into()),
         }
     }
 
     fn unmount_by_helper(&self) -> io::Result<()> {
-        let status = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(&self.at).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::from(Errno::PERM)) }
+        let status = Command::new("fusermount3")
+            .args(["-u", "-z", "--"])
+            .arg(&self.at)
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Errno::EPERM.into())
+        }
     }
 }

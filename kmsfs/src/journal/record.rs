@@ -31,8 +31,8 @@ pub struct Direct {
 pub struct Record {
     /// The file's, or directory's, id.
     pub id: [u8; 16],
-    /// The stored file, as names from the store's root.
-    pub path: Vec<String>,
+    /// Where the stored file is, as names from the store's root; two places while it is being renamed.
+    pub paths: Vec<Vec<String>>,
     /// What happens to it.
     pub action: Action,
 }
@@ -75,10 +75,13 @@ impl Record {
     pub(super) fn encode(&self, key: &[u8; 32], run: u64) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
         head.extend_from_slice(&self.id);
-        put_count(&mut head, self.path.len());
-        for name in &self.path {
-            put_count(&mut head, name.len());
-            head.extend_from_slice(name.as_bytes());
+        put_count(&mut head, self.paths.len());
+        for path in &self.paths {
+            put_count(&mut head, path.len());
+            for name in path {
+                put_count(&mut head, name.len());
+                head.extend_from_slice(name.as_bytes());
+            }
         }
         let mut payload_len = 0;
         let mut crc = 0;
@@ -161,10 +164,14 @@ impl Record {
         let mut head = Fields(head);
         let mut payload = Fields(payload);
         let id = head.take(16)?.try_into().map_err(|_| NoRecord)?;
-        let mut path = Vec::new();
+        let mut paths = Vec::new();
         for _ in 0..head.count()? {
-            let len = head.count()?;
-            path.push(String::from_utf8(head.take(len)?.to_vec()).map_err(|_| NoRecord)?);
+            let mut path = Vec::new();
+            for _ in 0..head.count()? {
+                let len = head.count()?;
+                path.push(String::from_utf8(head.take(len)?.to_vec()).map_err(|_| NoRecord)?);
+            }
+            paths.push(path);
         }
         let action = match head.take(1)? {
             [APPEND] => Action::Append,
@@ -198,7 +205,7 @@ impl Record {
             _ => return Err(NoRecord),
         };
         if head.0.is_empty() && payload.0.is_empty() {
-            Ok(Self { id, path, action })
+            Ok(Self { id, paths, action })
         } else {
             Err(NoRecord)
         }
@@ -247,7 +254,7 @@ mod tests {
     fn example() -> Record {
         Record {
             id: [3; 16],
-            path: vec!["a".into(), "bcd".into()],
+            paths: vec![vec!["a".into(), "bcd".into()], vec!["e".into()]],
             action: Action::Commit {
                 base: 4,
                 generation: 5,

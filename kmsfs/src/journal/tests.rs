@@ -12,7 +12,7 @@ fn open(dir: &Path) -> (Journal, Vec<Record>) {
 fn record(number: u8) -> Record {
     Record {
         id: [number; 16],
-        path: vec![format!("file{number}")],
+        paths: vec![vec![format!("file{number}")]],
         action: Action::Commit {
             base: 0,
             generation: number.into(),

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kms_crypto::format::HEADER_LEN;
-
 use super::file::{FileCell, Identity};
 use super::{Result, Vfs};
 use crate::backing::TimeChange;
 use crate::inode::Inode;
 
 /// How long nothing must have been logged before the journal is emptied.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_millis(900);
+const TICK: Duration = Duration::from_millis(500);
 /// From this many files on, one sync of the whole filesystem is cheaper than one for each.
 const SYNC_ALL_FROM: usize = 8;
 /// How long a writer waits for the journal to get shorter, at most, before it goes on regardless.
@@ -20,9 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Vfs {
     /// Remembers that something of this object is on its way.
     pub(super) fn mark_busy(&self, inode: &Arc<Inode>) {
-        let Some(owner) = self.try_owner() else { return };
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
         let mut keeper = owner.keeper.lock();
-        keeper.busy.entry(inode.ino).or_insert_with(|| Arc::clone(inode));
+        keeper
+            .busy
+            .entry(inode.ino)
+            .or_insert_with(|| Arc::clone(inode));
         keeper.last_change = Instant::now();
         if owner.journal.is_long() && !keeper.wanted {
             keeper.wanted = true;
@@ -33,7 +37,9 @@ impl Vfs {
     /// Waits a moment while the journal is much too long. Called before any lock is taken: the checkpointer needs
     /// those locks.
     pub(super) fn throttle(&self) {
-        let Some(owner) = self.try_owner() else { return };
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
         if !owner.journal.is_overlong() {
             return;
         }
@@ -48,27 +54,31 @@ impl Vfs {
         }
     }
 
-    /// The background thread: commits what was left uncommitted and empties the journal, when idle or when it is long.
-    pub(super) fn keep(&self) {
-        let Some(owner) = self.try_owner() else { return };
+    /// One turn of the background thread: commits what was left uncommitted and empties the journal, when idle or when
+    /// it is long. Says whether to go on.
+    pub(super) fn keep_once(&self) -> bool {
+        let Some(owner) = self.try_owner() else {
+            return false;
+        };
         let mut keeper = owner.keeper.lock();
-        while !keeper.stopping {
-            let idle = keeper.last_change.elapsed() >= IDLE;
-            if keeper.wanted || (idle && !keeper.busy.is_empty()) {
-                keeper.wanted = false;
-                drop(keeper);
-                if let Err(error) = self.checkpoint() {
-                    tracing::warn!(%error, "the store does not take what the journal holds; trying again");
-                }
-                keeper = owner.keeper.lock();
-                owner.shorter.notify_all();
-                // What could not be done now is tried again at the next tick, not at once.
-                keeper.last_change = Instant::now();
-            }
-            if !keeper.wanted && !keeper.stopping {
-                owner.wake.wait_for(&mut keeper, IDLE);
-            }
+        if !keeper.wanted && !keeper.stopping {
+            owner.wake.wait_for(&mut keeper, TICK);
         }
+        if keeper.stopping {
+            return false;
+        }
+        let is_idle = keeper.last_change.elapsed() >= IDLE && !keeper.busy.is_empty();
+        if keeper.wanted || is_idle {
+            keeper.wanted = false;
+            drop(keeper);
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "the store does not take what the journal holds; trying again");
+                // Not at once.
+                owner.keeper.lock().last_change = Instant::now();
+            }
+            owner.shorter.notify_all();
+        }
+        true
     }
 
     /// Commits everything and brings it into the store, durably; the journal is empty afterwards, except for what came
@@ -119,42 +129,52 @@ impl Vfs {
 
     /// The same for a file whose lock is held: afterwards the stored file is its last committed state.
     pub(super) fn apply_file(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<bool> {
-        if cell.loaded.as_deref().is_some_and(|file| file.append_run.is_some()) {
-            // Appended and not committed: the announcement has to be in the half that stays.
-            if let Some(file) = cell.loaded.as_deref_mut() {
-                file.append_run = None;
-                self.announce_append(inode, file)?;
-            }
-        }
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(false) };
-        if file.overlay.is_empty() {
-            return Ok(file.unsynced);
-        }
+        let fresh = cell.fresh.is();
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(false);
+        };
         if file.overlay.has_unlogged() {
             self.commit(inode, cell)?;
         }
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(false) };
-        self.owner()?.journal.sync_to(file.seq)?;
-        if file.unsynced {
-            // The header must not get there before what it speaks of.
-            self.disk.sync_data(&file.fd)?;
-            file.unsynced = false;
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(false);
+        };
+        if file.append_run.take().is_some() {
+            // Appended and not committed: the announcement has to be in the half that stays.
+            self.announce_append(inode, file)?;
         }
-        let len = file.layout.backing_len(file.size()).max(HEADER_LEN as u64);
+        if file.overlay.is_empty() {
+            return Ok(false);
+        }
+        if !fresh {
+            self.owner()?.journal.sync_to(file.seq)?;
+            if file.unsynced {
+                // The header must not get there before what it speaks of.
+                self.disk.sync_data(&file.fd)?;
+                file.unsynced = false;
+            }
+        }
         let stored = self.disk.fstat(&file.fd)?;
         for (offset, bytes) in file.overlay.header_last() {
             self.disk.write_at(&file.fd, offset, bytes)?;
         }
-        if stored.size > len && file.append_run.is_none() || stored.size < len {
-            self.disk.set_len(&file.fd, len)?;
+        if file.append_run.is_none() && stored.size.max(file.overlay.end()) != file.committed_len
+            || stored.size < file.committed_len
+        {
+            self.disk.set_len(&file.fd, file.committed_len)?;
         }
         file.overlay.clear();
         file.protected_len = file.committed_len;
-        let mtime = file.mtime.take().unwrap_or(stored.mtime);
-        self.disk.set_times_of(&file.fd, TimeChange::Keep, TimeChange::To(mtime))?;
         file.unsynced = true;
+        let mtime = if file.dirty.is_empty() {
+            file.mtime.take()
+        } else {
+            file.mtime
+        };
+        let mtime = TimeChange::To(mtime.unwrap_or(stored.mtime));
+        self.disk.set_times_of(&file.fd, TimeChange::Keep, mtime)?;
         cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
-        Ok(true)
+        Ok(!fresh)
     }
 
     fn sync_touched(&self, touched: &[Arc<Inode>]) -> Result<()> {
@@ -167,8 +187,10 @@ impl Vfs {
         Ok(())
     }
 
-    fn sync_stored(&self, inode: &Arc<Inode>) -> Result<()> {
-        let Some(file) = inode.file() else { return self.sync_dir_header(inode) };
+    pub(super) fn sync_stored(&self, inode: &Arc<Inode>) -> Result<()> {
+        let Some(file) = inode.file() else {
+            return self.sync_dir_header(inode);
+        };
         let mut cell = file.cell.write();
         if let Some(file) = cell.loaded.as_deref_mut() {
             if file.unsynced {
@@ -181,11 +203,16 @@ impl Vfs {
 
     /// Lets go of an object nothing of which is on its way any more.
     fn settle(&self, inode: Arc<Inode>) {
-        let Some(owner) = self.try_owner() else { return };
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
         let is_busy = match inode.file() {
             Some(file) => {
                 let mut cell = file.cell.write();
-                let is_busy = cell.loaded.as_deref().is_some_and(super::file::Loaded::is_busy);
+                let is_busy = cell
+                    .loaded
+                    .as_deref()
+                    .is_some_and(super::file::Loaded::is_busy);
                 if !is_busy {
                     if let Some(file) = cell.loaded.as_deref_mut() {
                         file.unsynced = false;

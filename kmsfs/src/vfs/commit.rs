@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use kms_crypto::format::Leaf;
-use rustix::io::Errno;
 
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
@@ -31,11 +30,16 @@ impl Vfs {
     /// Brings everything written to the file into a committed state; not yet durable.
     pub(super) fn commit(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
         let fresh = cell.fresh.is();
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
         if !file.is_dirty() {
             return Ok(());
         }
-        let small = !fresh && !file.orphan && file.appended.is_empty() && file.appended_len() <= SMALL_APPEND;
+        let small = !fresh
+            && !file.orphan
+            && file.appended.is_empty()
+            && file.appended_len() <= SMALL_APPEND;
         self.seal_chunks(inode, file, fresh, small)?;
         self.seal_pages(inode, file, fresh, small)?;
         if file.orphan {
@@ -59,7 +63,9 @@ impl Vfs {
 
     /// A new file that was never synced: one write of one page makes the new state the current one.
     fn commit_directly(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
         let len = file.layout.backing_len(file.size());
         if file.committed_len != len {
             // A tail of holes has no bytes of its own to make the stored file as long as it must be.
@@ -90,14 +96,19 @@ impl Vfs {
         let len = file.layout.backing_len(file.size());
         let pieces = file.overlay.unlogged();
         if let (Some(first), Some(last)) = (
-            pieces.iter().find(|piece| piece.offset >= file.committed_len),
+            pieces
+                .iter()
+                .find(|piece| piece.offset >= file.committed_len),
             pieces.iter().max_by_key(|piece| piece.offset),
         ) {
             // Better no room now than when the program has gone.
             let end = last.offset + last.bytes.len() as u64;
-            self.disk.reserve(&file.fd, first.offset, end - first.offset)?;
+            self.disk
+                .reserve(&file.fd, first.offset, end - first.offset)?;
         }
-        let direct = file.appended.to_direct(|offset, len| self.checksum(&file.fd, offset, len))?;
+        let direct = file
+            .appended
+            .to_direct(|offset, len| self.checksum(&file.fd, offset, len))?;
         let action = Action::Commit {
             base: file.committed_generation,
             generation: file.header.state.generation,
@@ -105,7 +116,11 @@ impl Vfs {
             pieces,
             direct,
         };
-        let record = Record { id: file.id(), path: self.stored_path(inode)?, action };
+        let record = Record {
+            id: file.id(),
+            paths: self.stored_paths(inode)?,
+            action,
+        };
         file.seq = self.owner()?.journal.append(&record)?;
         file.overlay.mark_logged();
         file.appended.clear();
@@ -119,7 +134,9 @@ impl Vfs {
         let mut at = offset;
         let mut buf = vec![0; 256 << 10];
         while at < offset + len {
-            let want = usize::try_from(offset + len - at).unwrap_or(usize::MAX).min(buf.len());
+            let want = usize::try_from(offset + len - at)
+                .unwrap_or(usize::MAX)
+                .min(buf.len());
             let got = self.disk.read_at(fd, at, &mut buf[..want])?;
             if got == 0 {
                 return Err(Part::Length.into());
@@ -131,7 +148,13 @@ impl Vfs {
     }
 
     /// Seals all dirty chunks, those that stand side by side together.
-    pub(super) fn seal_chunks(&self, inode: &Arc<Inode>, file: &mut Loaded, fresh: bool, small: bool) -> Result<()> {
+    pub(super) fn seal_chunks(
+        &self,
+        inode: &Arc<Inode>,
+        file: &mut Loaded,
+        fresh: bool,
+        small: bool,
+    ) -> Result<()> {
         while let Some((&first, _)) = file.dirty.first_key_value() {
             if first >= file.layout.chunk_count(file.size()) {
                 // Cut off since it was written.
@@ -170,7 +193,8 @@ impl Vfs {
     ) -> Result<()> {
         self.announce_append(inode, file)?;
         let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
-        file.keys.seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        file.keys
+            .seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
         let mut at = 0;
         while at < leaves.len() {
             // Up to the next tag page, which stands between two chunks.
@@ -188,7 +212,13 @@ impl Vfs {
         self.set_leaves(file, first, &leaves)
     }
 
-    fn append_bytes(&self, file: &mut Loaded, offset: u64, bytes: &[u8], fresh: bool) -> Result<()> {
+    fn append_bytes(
+        &self,
+        file: &mut Loaded,
+        offset: u64,
+        bytes: &[u8],
+        fresh: bool,
+    ) -> Result<()> {
         self.disk.write_at(&file.fd, offset, bytes)?;
         file.unsynced = true;
         file.overlay.remove(offset);
@@ -201,9 +231,11 @@ impl Vfs {
     /// Seals a run of chunks for the journal.
     fn log_chunks(&self, file: &mut Loaded, first: u64, mut bytes: Vec<u8>) -> Result<()> {
         let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
-        file.keys.seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        file.keys
+            .seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
         for (at, sealed) in bytes.chunks(file.chunk_len()).enumerate() {
-            file.overlay.put(file.layout.chunk_offset(first + at as u64), sealed.to_vec());
+            file.overlay
+                .put(file.layout.chunk_offset(first + at as u64), sealed.to_vec());
         }
         self.set_leaves(file, first, &leaves)
     }
@@ -215,7 +247,13 @@ impl Vfs {
         Ok(())
     }
 
-    fn seal_pages(&self, inode: &Arc<Inode>, file: &mut Loaded, fresh: bool, small: bool) -> Result<()> {
+    fn seal_pages(
+        &self,
+        inode: &Arc<Inode>,
+        file: &mut Loaded,
+        fresh: bool,
+        small: bool,
+    ) -> Result<()> {
         let kms_crypto::format::Content::File(content) = &mut file.header.state.content else {
             return Err(Part::Kind.into());
         };
@@ -233,7 +271,9 @@ impl Vfs {
         }
         for offset in direct {
             self.announce_append(inode, file)?;
-            let Some(bytes) = file.overlay.get(offset).map(<[u8]>::to_vec) else { continue };
+            let Some(bytes) = file.overlay.get(offset).map(<[u8]>::to_vec) else {
+                continue;
+            };
             self.append_bytes(file, offset, &bytes, fresh)?;
         }
         Ok(())
@@ -247,7 +287,11 @@ impl Vfs {
         let journal = &self.owner()?.journal;
         let run = journal.run();
         if file.append_run != Some(run) {
-            let record = Record { id: file.id(), path: self.stored_path(inode)?, action: Action::Append };
+            let record = Record {
+                id: file.id(),
+                paths: self.stored_paths(inode)?,
+                action: Action::Append,
+            };
             journal.append(&record)?;
             file.append_run = Some(run);
         }
@@ -264,7 +308,11 @@ impl Loaded {
 
     /// How sealed bytes for `offset` reach the stored file.
     fn way(&self, offset: u64, small: bool) -> Way {
-        if self.orphan || (self.is_free(offset) && !small) { Way::Direct } else { Way::Logged }
+        if self.orphan || (self.is_free(offset) && !small) {
+            Way::Direct
+        } else {
+            Way::Logged
+        }
     }
 
     /// How many dirty chunks from `first` on are consecutive and go the same way, up to what is sealed in one go.
@@ -273,7 +321,8 @@ impl Loaded {
         let max = (1 << 20) / self.chunk_len();
         let mut run = 0;
         for (at, chunk) in (first..count).zip(self.dirty.range(first..)) {
-            if at != *chunk.0 || run == max || self.way(self.layout.chunk_offset(at), small) != way {
+            if at != *chunk.0 || run == max || self.way(self.layout.chunk_offset(at), small) != way
+            {
                 break;
             }
             run += 1;
@@ -283,11 +332,14 @@ impl Loaded {
 
     /// How many dirty bytes lie past the committed length.
     fn appended_len(&self) -> usize {
-        let past = self.dirty.keys().rev().take_while(|chunk| self.layout.chunk_offset(**chunk) >= self.committed_len);
+        let past = self
+            .dirty
+            .keys()
+            .rev()
+            .take_while(|chunk| self.layout.chunk_offset(**chunk) >= self.committed_len);
         past.take(SMALL_APPEND / 1024).count() * self.chunk_len()
     }
 }
 
 /// Pages of a file that stay in memory between commits (4 KiB each).
 const MAX_PAGES: usize = 512;
-

@@ -1,5 +1,6 @@
 //! Why an operation failed: what the caller is told as an errno and what `why` says in words.
 
+use kms_crypto::format::{BodyError, HeaderError};
 use kms_crypto::id::{FileId, LabelId};
 use rustix::io::Errno;
 use thiserror::Error;
@@ -133,3 +134,24 @@ impl VfsError {
 
 /// The result of a filesystem operation.
 pub type Result<T, E = VfsError> = std::result::Result<T, E>;
+
+/// What a header that was refused means for the caller.
+pub(super) fn header_error(error: HeaderError) -> VfsError {
+    match error {
+        HeaderError::NotBound { .. } | HeaderError::OtherDir => Part::Place.into(),
+        HeaderError::OtherKind => Part::Kind.into(),
+        HeaderError::Full(kms_crypto::format::Part::Bindings) => Errno::MLINK.into(),
+        HeaderError::Full(_) => Errno::NOSPC.into(),
+        _ => Part::Header.into(),
+    }
+}
+
+impl From<BodyError> for Part {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Chunk { index } | BodyError::ChunkEpoch { index, .. } => Self::Chunk(index),
+            BodyError::Page { level, index } => Self::Page { level, index },
+            _ => Self::Length,
+        }
+    }
+}

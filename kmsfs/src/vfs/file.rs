@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use kms_crypto::format::{FileContent, FileKeys, HEADER_LEN, Layout, Leaf, OpenHeader, PAGE_LEN};
-use kms_crypto::format::{Content, ObjectId, Tree, TreeError};
-use kms_crypto::format::tree::Source;
+use kms_crypto::format::{
+    Content, FileContent, FileKeys, HEADER_LEN, Layout, Leaf, ObjectId, OpenHeader, PAGE_LEN,
+    Source, Tree, TreeError,
+};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
@@ -28,8 +29,21 @@ pub(crate) struct FileCell {
     pub(crate) opens: u32,
     /// When it was made by this mount, unless it has been made durable since.
     pub(crate) fresh: Fresh,
+    /// Who made it, and when, if this mount did.
+    pub(crate) made_by: Option<u32>,
+    pub(crate) made_at: Option<std::time::Instant>,
+    /// The stored file was synced by this mount; what was appended since is marked on its own.
+    pub(crate) durable: bool,
     /// The stored file as we last left or found it; tells whether somebody else changed it.
     pub(crate) identity: Option<Identity>,
+}
+
+impl FileCell {
+    /// How long ago this mount made the file; for ever, if it did not.
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.made_at
+            .map_or(std::time::Duration::MAX, |made| made.elapsed())
+    }
 }
 
 /// Whether a file is so new that nobody was promised anything about it.
@@ -62,7 +76,11 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(stat: &Stat) -> Self {
-        Self { ino: stat.ino, size: stat.size, mtime: stat.mtime }
+        Self {
+            ino: stat.ino,
+            size: stat.size,
+            mtime: stat.mtime,
+        }
     }
 }
 
@@ -110,7 +128,9 @@ impl Loaded {
         let size = header.file().map_err(|_| Part::Kind)?.size;
         let committed_generation = header.state.generation;
         // What stands past the committed length was appended and never vouched for.
-        let committed_len = layout.backing_len(size).min(stored_len.max(HEADER_LEN as u64));
+        let committed_len = layout
+            .backing_len(size)
+            .min(stored_len.max(HEADER_LEN as u64));
         Ok(Self {
             fd,
             header,
@@ -154,9 +174,22 @@ impl Loaded {
         }
     }
 
+    /// The header got other keys, perhaps.
+    pub(super) fn keys_changed(&mut self) -> Result<()> {
+        if self.header.key_epoch() != self.keys.epoch()
+            || !self.header.is_rekeying() && self.keys.prev_epoch().is_some()
+        {
+            self.keys = Arc::new(self.header.file_keys().map_err(|_| Part::Kind)?);
+        }
+        Ok(())
+    }
+
     /// Whether anything is not in a committed state yet.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.header_dirty || !self.dirty.is_empty() || self.overlay.has_unlogged() || self.append_run.is_some()
+        self.header_dirty
+            || !self.dirty.is_empty()
+            || self.overlay.has_unlogged()
+            || self.append_run.is_some()
     }
 
     /// Whether anything is on its way: uncommitted, or committed in the journal only.
@@ -190,18 +223,28 @@ impl Loaded {
     pub(super) fn leaf(&self, disk: &Disk, chunk: u64) -> Result<Leaf> {
         let mut tree = self.tree.lock();
         let mut read = reader(disk, &self.fd, &self.overlay);
-        let mut source = Source { layout: self.layout, keys: &self.keys, read: &mut read };
-        tree.leaf(self.content(), chunk, &mut source).map_err(|err| self.tree_error(err))
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
+        tree.leaf(self.content(), chunk, &mut source)
+            .map_err(|err| self.tree_error(err))
     }
 
     /// The leaves of a run of chunks.
     pub(super) fn leaves(&self, disk: &Disk, chunks: std::ops::Range<u64>) -> Result<Vec<Leaf>> {
         let mut tree = self.tree.lock();
         let mut read = reader(disk, &self.fd, &self.overlay);
-        let mut source = Source { layout: self.layout, keys: &self.keys, read: &mut read };
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
         chunks
             .map(|chunk| {
-                tree.leaf(self.content(), chunk, &mut source).map_err(|err| self.tree_error(err))
+                tree.leaf(self.content(), chunk, &mut source)
+                    .map_err(|err| self.tree_error(err))
             })
             .collect()
     }
@@ -209,9 +252,18 @@ impl Loaded {
     /// Replaces the leaf of a chunk.
     pub(super) fn set_leaf(&mut self, disk: &Disk, chunk: u64, leaf: Leaf) -> Result<()> {
         let mut read = reader(disk, &self.fd, &self.overlay);
-        let mut source = Source { layout: self.layout, keys: &self.keys, read: &mut read };
-        let Content::File(content) = &mut self.header.state.content else { return Err(Part::Kind.into()) };
-        let set = self.tree.get_mut().set_leaf(content, chunk, leaf, &mut source);
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
+        let Content::File(content) = &mut self.header.state.content else {
+            return Err(Part::Kind.into());
+        };
+        let set = self
+            .tree
+            .get_mut()
+            .set_leaf(content, chunk, leaf, &mut source);
         self.header_dirty = true;
         set.map_err(|err| self.tree_error(err))
     }
@@ -219,8 +271,14 @@ impl Loaded {
     /// Changes the size in header and tree; chunks whose own length changes are the caller's business.
     pub(super) fn set_size(&mut self, disk: &Disk, size: u64) -> Result<()> {
         let mut read = reader(disk, &self.fd, &self.overlay);
-        let mut source = Source { layout: self.layout, keys: &self.keys, read: &mut read };
-        let Content::File(content) = &mut self.header.state.content else { return Err(Part::Kind.into()) };
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
+        let Content::File(content) = &mut self.header.state.content else {
+            return Err(Part::Kind.into());
+        };
         let set = self.tree.get_mut().resize(content, size, &mut source);
         self.header_dirty = true;
         set.map_err(|err| self.tree_error(err))
@@ -257,7 +315,9 @@ impl Loaded {
                 }
             }
         }
-        self.keys.open_chunk(chunk, &leaf, &mut plain[..len]).map_err(|err| self.damaged(err.into()))?;
+        self.keys
+            .open_chunk(chunk, &leaf, &mut plain[..len])
+            .map_err(|err| self.damaged(err.into()))?;
         Ok(plain)
     }
 
@@ -267,7 +327,10 @@ impl Loaded {
             let plain = self.chunk(disk, chunk)?;
             self.dirty.insert(chunk, plain);
         }
-        Ok(self.dirty.get_mut(&chunk).expect("it was there or has just been put there"))
+        Ok(self
+            .dirty
+            .get_mut(&chunk)
+            .expect("it was there or has just been put there"))
     }
 }
 

@@ -43,18 +43,30 @@ impl Overlay {
         self.pieces.is_empty()
     }
 
+    /// Where the last piece ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.pieces
+            .last_key_value()
+            .map_or(0, |(offset, bytes)| offset + bytes.len() as u64)
+    }
+
     pub(crate) fn has_unlogged(&self) -> bool {
         !self.unlogged.is_empty()
     }
 
     /// How many bytes are not in the journal yet.
     pub(crate) fn unlogged_len(&self) -> usize {
-        self.unlogged.iter().filter_map(|offset| self.pieces.get(offset)).map(Vec::len).sum()
+        self.unlogged
+            .iter()
+            .filter_map(|offset| self.pieces.get(offset))
+            .map(Vec::len)
+            .sum()
     }
 
     /// Whether the header is all that is not logged.
     pub(crate) fn is_header_only(&self) -> bool {
-        self.unlogged.iter().all(|offset| *offset == 0) && self.pieces.keys().all(|offset| *offset == 0)
+        self.unlogged.iter().all(|offset| *offset == 0)
+            && self.pieces.keys().all(|offset| *offset == 0)
     }
 
     /// The pieces the next record has to hold.
@@ -63,7 +75,10 @@ impl Overlay {
             .iter()
             .filter_map(|offset| {
                 let bytes = self.pieces.get(offset)?.clone();
-                Some(Piece { offset: *offset, bytes })
+                Some(Piece {
+                    offset: *offset,
+                    bytes,
+                })
             })
             .collect()
     }
@@ -77,7 +92,8 @@ impl Overlay {
     pub(crate) fn header_last(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let header = self.pieces.get_key_value(&0);
         let rest = self.pieces.range(1..);
-        rest.chain(header).map(|(offset, bytes)| (*offset, bytes.as_slice()))
+        rest.chain(header)
+            .map(|(offset, bytes)| (*offset, bytes.as_slice()))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -99,7 +115,10 @@ impl Appended {
         let end = offset + bytes.len() as u64;
         if let Some((start, (len, Some(crc)))) = self.before(offset) {
             if start + len == offset && self.ranges.range(offset..end).next().is_none() {
-                let joined = (len + bytes.len() as u64, Some(crc32c::crc32c_append(crc, bytes)));
+                let joined = (
+                    len + bytes.len() as u64,
+                    Some(crc32c::crc32c_append(crc, bytes)),
+                );
                 self.ranges.insert(start, joined);
                 return;
             }
@@ -108,7 +127,10 @@ impl Appended {
     }
 
     fn before(&self, offset: u64) -> Option<(u64, (u64, Option<u32>))> {
-        self.ranges.range(..offset).next_back().map(|(start, range)| (*start, *range))
+        self.ranges
+            .range(..offset)
+            .next_back()
+            .map(|(start, range)| (*start, *range))
     }
 
     /// Makes one range of this one and all that touch it; its checksum is unknown unless it was alone.
@@ -172,11 +194,21 @@ mod tests {
 
     fn check(appended: &Appended, stored: &[u8]) -> Vec<(u64, u64)> {
         let crc = |at: u64, len: u64| crc32c::crc32c(&stored[at as usize..(at + len) as usize]);
-        let direct = appended.to_direct(|at, len| Ok::<_, ()>(crc(at, len))).unwrap();
+        let direct = appended
+            .to_direct(|at, len| Ok::<_, ()>(crc(at, len)))
+            .unwrap();
         for range in &direct {
-            assert_eq!(range.crc, crc(range.offset, range.len), "range at {}", range.offset);
+            assert_eq!(
+                range.crc,
+                crc(range.offset, range.len),
+                "range at {}",
+                range.offset
+            );
         }
-        direct.iter().map(|range| (range.offset, range.len)).collect()
+        direct
+            .iter()
+            .map(|range| (range.offset, range.len))
+            .collect()
     }
 
     fn write(appended: &mut Appended, stored: &mut [u8], at: usize, bytes: &[u8]) {
@@ -221,7 +253,13 @@ mod tests {
         assert_eq!(order, [4096, 8192, 0]);
         overlay.mark_logged();
         overlay.put(8192, vec![3]);
-        assert_eq!(overlay.unlogged(), [Piece { offset: 8192, bytes: vec![3] }]);
+        assert_eq!(
+            overlay.unlogged(),
+            [Piece {
+                offset: 8192,
+                bytes: vec![3]
+            }]
+        );
         overlay.cut(8192);
         assert!(!overlay.has_unlogged() && !overlay.is_empty());
     }

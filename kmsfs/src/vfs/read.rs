@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kms_crypto::format::{FileKeys, Layout, Leaf};
+use kms_crypto::id::FileId;
 
 use super::file::Loaded;
-use super::{Handle, Part, Result, Vfs};
+use super::{Damage, Handle, Part, Result, Vfs, VfsError};
 use crate::backing::Disk;
 
 /// What a read has fetched under the lock and opens after it.
@@ -15,6 +16,7 @@ struct Fetched {
     layout: Layout,
     size: u64,
     first: u64,
+    id: Option<FileId>,
     /// One for each chunk; `None` where the buffer holds plaintext already.
     leaves: Vec<Option<Leaf>>,
 }
@@ -24,7 +26,13 @@ impl Vfs {
     ///
     /// # Errors
     /// The content does not verify, or cannot be read.
-    pub fn read(&self, handle: Handle, offset: u64, len: usize, buf: &mut Vec<u8>) -> Result<Range<usize>> {
+    pub fn read(
+        &self,
+        handle: Handle,
+        offset: u64,
+        len: usize,
+        buf: &mut Vec<u8>,
+    ) -> Result<Range<usize>> {
         let open = self.handle(handle)?;
         let fetched = {
             let cell = open.file()?.cell.read();
@@ -32,15 +40,27 @@ impl Vfs {
             fetch(&self.disk, loaded, offset, len, buf)
         };
         let result = fetched.and_then(|fetched| open_chunks(fetched, offset, len, buf));
-        if result.is_err() {
-            self.retract(&open.inode);
-        }
-        result
+        self.note(open.uid, &open.inode, None, "read", result)
+    }
+}
+
+impl Fetched {
+    fn damaged(&self, part: Part) -> VfsError {
+        VfsError::Damaged(Damage {
+            file: self.id,
+            part,
+        })
     }
 }
 
 /// Brings the ciphertext of all chunks the range touches into `buf`, chunk by chunk.
-fn fetch(disk: &Disk, file: &Loaded, offset: u64, len: usize, buf: &mut Vec<u8>) -> Result<Option<Fetched>> {
+fn fetch(
+    disk: &Disk,
+    file: &Loaded,
+    offset: u64,
+    len: usize,
+    buf: &mut Vec<u8>,
+) -> Result<Option<Fetched>> {
     let size = file.size();
     let end = offset.saturating_add(len as u64).min(size);
     if offset >= end {
@@ -57,11 +77,18 @@ fn fetch(disk: &Disk, file: &Loaded, offset: u64, len: usize, buf: &mut Vec<u8>)
         layout: file.layout,
         size,
         first,
+        id: file.file_id(),
         leaves: leaves.iter().copied().map(Some).collect(),
     };
     let mut at = 0;
     while at < count {
-        let run = read_run(disk, file, first + at as u64, &leaves[at..], &mut buf[at * chunk_len..])?;
+        let run = read_run(
+            disk,
+            file,
+            first + at as u64,
+            &leaves[at..],
+            &mut buf[at * chunk_len..],
+        )?;
         for leaf in &mut fetched.leaves[at..at + run.chunks] {
             if run.is_plain {
                 *leaf = None;
@@ -78,15 +105,27 @@ struct Run {
 }
 
 /// Reads the chunks from `first` on that stand side by side in one place, into the front of `buf`.
-fn read_run(disk: &Disk, file: &Loaded, first: u64, leaves: &[Leaf], buf: &mut [u8]) -> Result<Run> {
+fn read_run(
+    disk: &Disk,
+    file: &Loaded,
+    first: u64,
+    leaves: &[Leaf],
+    buf: &mut [u8],
+) -> Result<Run> {
     let chunk_len = file.chunk_len();
     if let Some(plain) = file.dirty.get(&first) {
         buf[..chunk_len].copy_from_slice(plain);
-        return Ok(Run { chunks: 1, is_plain: true });
+        return Ok(Run {
+            chunks: 1,
+            is_plain: true,
+        });
     }
     if leaves[0].is_hole() {
         buf[..chunk_len].fill(0);
-        return Ok(Run { chunks: 1, is_plain: true });
+        return Ok(Run {
+            chunks: 1,
+            is_plain: true,
+        });
     }
     let len = file.layout.chunk_size(file.size(), first);
     let offset = file.layout.chunk_offset(first);
@@ -95,7 +134,10 @@ fn read_run(disk: &Disk, file: &Loaded, first: u64, leaves: &[Leaf], buf: &mut [
             return Err(file.damaged(Part::Chunk(first)));
         }
         buf[..len].copy_from_slice(sealed);
-        return Ok(Run { chunks: 1, is_plain: false });
+        return Ok(Run {
+            chunks: 1,
+            is_plain: false,
+        });
     }
     let mut chunks = 1;
     let mut bytes = len;
@@ -116,23 +158,34 @@ fn read_run(disk: &Disk, file: &Loaded, first: u64, leaves: &[Leaf], buf: &mut [
     if disk.read_at(&file.fd, offset, &mut buf[..bytes])? < bytes {
         return Err(file.damaged(Part::Length));
     }
-    Ok(Run { chunks, is_plain: false })
+    Ok(Run {
+        chunks,
+        is_plain: false,
+    })
 }
 
-fn open_chunks(fetched: Option<Fetched>, offset: u64, len: usize, buf: &mut [u8]) -> Result<Range<usize>> {
-    let Some(fetched) = fetched else { return Ok(0..0) };
+fn open_chunks(
+    fetched: Option<Fetched>,
+    offset: u64,
+    len: usize,
+    buf: &mut [u8],
+) -> Result<Range<usize>> {
+    let Some(fetched) = fetched else {
+        return Ok(0..0);
+    };
     let chunk_len = usize::try_from(fetched.layout.chunk_len()).expect("a chunk is at most 64 KiB");
     for (at, leaf) in fetched.leaves.iter().enumerate() {
         let Some(leaf) = leaf else { continue };
         let chunk = fetched.first + at as u64;
         let len = fetched.layout.chunk_size(fetched.size, chunk);
         let bytes = &mut buf[at * chunk_len..at * chunk_len + len];
-        fetched.keys.open_chunk(chunk, leaf, bytes).map_err(|err| {
-            let error = super::VfsError::from(super::Part::from(err));
-            error
-        })?;
+        fetched
+            .keys
+            .open_chunk(chunk, leaf, bytes)
+            .map_err(|err| fetched.damaged(err.into()))?;
     }
-    let skip = usize::try_from(offset - fetched.first * fetched.layout.chunk_len()).unwrap_or(usize::MAX);
+    let skip =
+        usize::try_from(offset - fetched.first * fetched.layout.chunk_len()).unwrap_or(usize::MAX);
     let end = fetched.size.min(offset.saturating_add(len as u64));
     let take = usize::try_from(end - offset).unwrap_or(0);
     Ok(skip..skip + take)

@@ -25,7 +25,10 @@ impl Vfs {
         }
         let inode = &open.inode;
         self.throttle();
-        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        let end = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= MAX_SIZE)
+            .ok_or(Errno::FBIG)?;
         if clear_setid {
             self.clear_setid(inode)?;
         }
@@ -60,11 +63,15 @@ impl Vfs {
     /// can go straight into the stored file.
     fn settle_cut(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
         let fresh = cell.fresh.is();
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
         if file.is_cut() && !file.orphan {
             self.commit(inode, cell)?;
         }
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
         if file.protected_len > file.committed_len && !file.orphan {
             if !fresh {
                 self.owner()?.journal.sync_to(file.seq)?;
@@ -78,7 +85,9 @@ impl Vfs {
     fn spill(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
         self.settle_cut(inode, cell)?;
         let fresh = cell.fresh.is();
-        let Some(file) = cell.loaded.as_deref_mut() else { return Ok(()) };
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
         self.seal_chunks(inode, file, fresh, false)?;
         if file.overlay.unlogged_len() >= DIRTY_MAX {
             self.commit(inode, cell)?;
@@ -165,7 +174,11 @@ impl Loaded {
             return 0;
         }
         let end = first + count as u64;
-        let until = self.dirty.range(first..end).next().map_or(end, |(chunk, _)| *chunk);
+        let until = self
+            .dirty
+            .range(first..end)
+            .next()
+            .map_or(end, |(chunk, _)| *chunk);
         usize::try_from(until - first).unwrap_or(0)
     }
 }

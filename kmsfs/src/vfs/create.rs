@@ -1,0 +1,348 @@
+//! Making files, directories, symbolic links and further names.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kms_crypto::format::{Core, OpenHeader};
+use kms_crypto::id::FileId;
+use kms_crypto::key::FileKey;
+use kms_crypto::name::NameError;
+use rustix::io::Errno;
+
+use super::attr::stored_mode;
+use super::dirs::place;
+use super::error::header_error;
+use super::file::{Fresh, Identity, Loaded};
+use super::header::Promise;
+use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
+use crate::backing::Kind;
+use crate::inode::{Inode, Place};
+
+impl Vfs {
+    /// Makes a file that must not exist and opens it.
+    ///
+    /// # Errors
+    /// `EEXIST`, or the store does not take it.
+    pub fn create(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        access: Access,
+    ) -> Result<(Attr, Opened)> {
+        let inode = self.new_file(caller, parent, name, mode)?;
+        // `new_file` has counted one open.
+        let handle: Handle = self.add_handle(&inode, access, caller.uid);
+        let attr = self.attr(&inode)?;
+        Ok((
+            attr,
+            Opened {
+                handle,
+                keep_cache: false,
+            },
+        ))
+    }
+
+    /// Makes a file that must not exist.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn mknod(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
+        let inode = self.new_file(caller, parent, name, mode)?;
+        self.close_one(&inode);
+        self.attr(&inode)
+    }
+
+    fn new_file(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Arc<Inode>> {
+        self.owner()?;
+        self.throttle();
+        let dir = self.dir_inode(parent)?;
+        let _names = self.lock_names(&dir)?;
+        let secrets = self.secrets(&dir)?;
+        self.refuse_old_name(&dir, &secrets, name)?;
+        let encrypted = secrets.encrypt(name)?;
+        let fd = self.dir_fd(&dir)?;
+        self.put_side_file(&dir, &encrypted)?;
+        let made = self
+            .disk
+            .create_file(fd, &encrypted.backing, stored_mode(Kind::File, mode));
+        let file = self.unless_made(&dir, &encrypted.backing, made)?;
+        let place = place(&dir, encrypted);
+        let result = self.fill_new_file(caller, &place, file, mode);
+        if result.is_err() {
+            let _ = self.disk.unlink(fd, &place.name);
+            self.drop_side_file(&dir, &place.name);
+        }
+        self.names_changed(&dir);
+        result
+    }
+
+    fn fill_new_file(
+        &self,
+        caller: Caller,
+        place: &Place,
+        fd: OwnedFd,
+        mode: u32,
+    ) -> Result<Arc<Inode>> {
+        let secrets = self.secrets(&place.dir)?;
+        let mut rng = rng();
+        let core = Core::file(
+            self.info.id,
+            FileId::random(&mut rng),
+            self.info.cipher,
+            self.info.layout,
+        );
+        let key = FileKey::generate(&mut rng);
+        let mut header = OpenHeader::new_file(core, &key, mode).map_err(header_error)?;
+        header
+            .bind(&secrets.keys, place.tag)
+            .map_err(header_error)?;
+        let bytes = self.seal_header(&mut header)?;
+        self.disk.write_at(&fd, 0, &bytes)?;
+        let gid = self.new_gid(&place.dir, caller)?;
+        let mut stat = self.disk.fstat(&fd)?;
+        if (stat.uid, stat.gid) != (caller.uid, gid) {
+            self.disk
+                .set_owner_of(&fd, Some(caller.uid), Some(gid))
+                .or_else(unless_not_root)?;
+            stat = self.disk.fstat(&fd)?;
+        }
+        let stored = stored_mode(Kind::File, mode);
+        if stat.mode != stored {
+            // The process's umask, or the directory's default ACL, had another idea.
+            self.disk.set_mode(&fd, stored)?;
+            stat.mode = stored;
+        }
+        let inode = self.intern(&stat, place.clone(), 1)?;
+        inode.set_mode(mode);
+        let file = inode.file().ok_or(Part::Kind)?;
+        let mut cell = file.cell.write();
+        cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
+        cell.opens = 1;
+        cell.fresh = Fresh::now();
+        cell.durable = false;
+        cell.made_by = Some(caller.uid);
+        cell.made_at = Some(std::time::Instant::now());
+        cell.identity = Some(Identity::of(&stat));
+        drop(cell);
+        Ok(inode)
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// `EEXIST`, or the store does not take it.
+    pub fn mkdir(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
+        self.owner()?;
+        let dir = self.dir_inode(parent)?;
+        let _names = self.lock_names(&dir)?;
+        let secrets = self.secrets(&dir)?;
+        self.refuse_old_name(&dir, &secrets, name)?;
+        let encrypted = secrets.encrypt(name)?;
+        let fd = self.dir_fd(&dir)?;
+        let mode = mode | self.parent_mode(&dir)? & 0o2000;
+        self.put_side_file(&dir, &encrypted)?;
+        let made = self
+            .disk
+            .make_dir(fd, &encrypted.backing, stored_mode(Kind::Dir, mode));
+        self.unless_made(&dir, &encrypted.backing, made)?;
+        let place = place(&dir, encrypted);
+        let result = self.fill_new_dir(caller, &place, mode);
+        if result.is_err() {
+            if let Ok(new) = self.disk.open_dir(fd, &place.name) {
+                use std::os::fd::AsFd;
+                let _ = self.disk.unlink(new.as_fd(), kms_crypto::name::DIR_HEADER);
+            }
+            let _ = self.disk.remove_dir(fd, &place.name);
+            self.drop_side_file(&dir, &place.name);
+        }
+        self.names_changed(&dir);
+        result
+    }
+
+    fn fill_new_dir(&self, caller: Caller, place: &Place, mode: u32) -> Result<Attr> {
+        let header = self.new_dir_header(place, mode)?;
+        let parent = self.dir_fd(&place.dir)?;
+        let stat = self.disk.stat(parent, &place.name)?;
+        let inode = self.intern(&stat, place.clone(), 1)?;
+        let fd = self.dir_fd(&inode)?;
+        {
+            let node = inode.dir().ok_or(Part::Kind)?;
+            let mut state = node.state.write();
+            self.install_dir_header(&inode, &mut state, header)?;
+        }
+        let gid = self.new_gid(&place.dir, caller)?;
+        if (stat.uid, stat.gid) != (caller.uid, gid) {
+            self.disk
+                .set_owner_of(fd, Some(caller.uid), Some(gid))
+                .or_else(unless_not_root)?;
+        }
+        let stored = stored_mode(Kind::Dir, mode);
+        if stat.mode != stored {
+            self.disk.set_dir_mode(fd, stored)?;
+        }
+        self.attr(&inode)
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENAMETOOLONG`, or the store does not take it.
+    pub fn symlink(&self, caller: Caller, parent: Ino, name: &[u8], target: &[u8]) -> Result<Attr> {
+        self.owner()?;
+        let dir = self.dir_inode(parent)?;
+        let _names = self.lock_names(&dir)?;
+        let secrets = self.secrets(&dir)?;
+        self.refuse_old_name(&dir, &secrets, name)?;
+        let encrypted = secrets.encrypt(name)?;
+        let sealed = secrets
+            .names
+            .encrypt_target(encrypted.tag, target)
+            .map_err(|err| match err {
+                NameError::TooLong => Errno::NAMETOOLONG,
+                _ => Errno::INVAL,
+            })?;
+        let fd = self.dir_fd(&dir)?;
+        self.put_side_file(&dir, &encrypted)?;
+        let made = self.disk.symlink(&sealed, fd, &encrypted.backing);
+        self.unless_made(&dir, &encrypted.backing, made)?;
+        let gid = self.new_gid(&dir, caller)?;
+        let mut stat = self.disk.stat(fd, &encrypted.backing)?;
+        if (stat.uid, stat.gid) != (caller.uid, gid) {
+            let owned = self
+                .disk
+                .set_owner(fd, &encrypted.backing, Some(caller.uid), Some(gid));
+            owned.or_else(unless_not_root)?;
+            stat = self.disk.stat(fd, &encrypted.backing)?;
+        }
+        self.names_changed(&dir);
+        let inode = self.intern(&stat, place(&dir, encrypted), 1)?;
+        self.attr_from(&inode, &stat)
+    }
+
+    /// Where a symbolic link points.
+    ///
+    /// # Errors
+    /// It is none, or was not made by a key holder.
+    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
+        let inode = self.inode(ino)?;
+        if inode.kind() != Kind::Symlink {
+            return Err(Errno::INVAL.into());
+        }
+        let place = self.live_place(&inode)?;
+        let sealed = self.disk.read_link(self.dir_fd(&place.dir)?, &place.name)?;
+        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
+        let secrets = self.secrets(&place.dir)?;
+        let opened = secrets.names.decrypt_target(place.tag, sealed);
+        let opened = match (&secrets.prev_names, opened) {
+            (Some(prev), Err(_)) => prev.decrypt_target(place.tag, sealed),
+            (_, opened) => opened,
+        };
+        opened.map_err(|_| Part::Target.into())
+    }
+
+    /// Gives a file one more name.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EMLINK`, or the store does not take it. A symbolic link has one name only (`EPERM`).
+    pub fn link(&self, caller: Caller, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr> {
+        let _ = caller;
+        self.owner()?;
+        let inode = self.inode(ino)?;
+        if inode.kind() != Kind::File {
+            return Err(Errno::PERM.into());
+        }
+        let dir = self.dir_inode(parent)?;
+        let _names = self.lock_names(&dir)?;
+        let secrets = self.secrets(&dir)?;
+        self.refuse_old_name(&dir, &secrets, name)?;
+        let encrypted = secrets.encrypt(name)?;
+        let fd = self.dir_fd(&dir)?;
+        if self.disk.stat(fd, &encrypted.backing).is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        let from = self.live_place(&inode)?;
+        self.put_side_file(&dir, &encrypted)?;
+        let tag = encrypted.tag;
+        self.change_header(&inode, Promise::Committed, |header| {
+            header.bind(&secrets.keys, tag).map_err(header_error)
+        })?;
+        let linked = self.disk.link(
+            (self.dir_fd(&from.dir)?, &*from.name),
+            (fd, encrypted.backing.as_str()),
+        );
+        if let Err(error) = linked {
+            self.drop_binding(&inode, &secrets, tag);
+            self.drop_side_file(&dir, &encrypted.backing);
+            return Err(error.into());
+        }
+        self.names_changed(&dir);
+        let stat = self.disk.stat(fd, &encrypted.backing)?;
+        let inode = self.intern(&stat, place(&dir, encrypted), 1)?;
+        self.attr(&inode)
+    }
+
+    /// Passes a failure to make a name on, taking back what was prepared for it.
+    fn unless_made<T>(&self, dir: &Inode, backing: &str, made: rustix::io::Result<T>) -> Result<T> {
+        made.map_err(|error| {
+            if error != Errno::EXIST {
+                self.drop_side_file(dir, backing);
+            }
+            error.into()
+        })
+    }
+
+    /// While names are being changed, one that exists under the old name key must not come into being twice.
+    pub(super) fn refuse_old_name(
+        &self,
+        dir: &Inode,
+        secrets: &super::dirs::Secrets,
+        name: &[u8],
+    ) -> Result<()> {
+        let Some(prev) = &secrets.prev_names else {
+            return Ok(());
+        };
+        let old = prev.encrypt(name).map_err(|_| Errno::INVAL)?;
+        match self.disk.stat(self.dir_fd(dir)?, &old.backing) {
+            Err(Errno::NOENT) => Ok(()),
+            Ok(_) => Err(Errno::EXIST.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The group of something new: the caller's, or the directory's where its set-group-id bit says so.
+    fn new_gid(&self, dir: &Arc<Inode>, caller: Caller) -> Result<u32> {
+        if self.parent_mode(dir)? & 0o2000 == 0 {
+            return Ok(caller.gid);
+        }
+        Ok(self.disk.fstat(self.dir_fd(dir)?)?.gid)
+    }
+
+    fn parent_mode(&self, dir: &Arc<Inode>) -> Result<u32> {
+        match dir.mode() {
+            Some(mode) => Ok(mode),
+            None => self.read_header(dir, |header| header.state.mode),
+        }
+    }
+
+    pub(super) fn lock_names<'a>(&self, dir: &'a Inode) -> Result<parking_lot::MutexGuard<'a, ()>> {
+        Ok(dir.dir().ok_or(Errno::NOTDIR)?.names.lock())
+    }
+
+    pub(super) fn names_changed(&self, dir: &Inode) {
+        if let Some(dir) = dir.dir() {
+            dir.changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Only root gives files away; for everybody else caller and process are the same user, or it is not possible.
+fn unless_not_root(error: Errno) -> rustix::io::Result<()> {
+    if error == Errno::PERM {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}

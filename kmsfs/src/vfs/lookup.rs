@@ -1,0 +1,137 @@
+//! From names to objects and back.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use kms_crypto::name::DIR_HEADER;
+use rustix::io::Errno;
+
+use super::hooks::PathStep;
+use super::{Attr, Ino, Part, Result, Vfs};
+use crate::backing::{Kind, Stat};
+use crate::inode::{Inode, Place};
+
+impl Vfs {
+    /// Finds a name in a directory. The object is remembered until as many references are given back by
+    /// [`Self::forget`] as lookups (and other operations that return attributes of a name) have taken.
+    ///
+    /// # Errors
+    /// There is no such name, or the directory cannot be read.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
+        let dir = self.dir_inode(parent)?;
+        let (place, stat) = self.find(&dir, name)?;
+        let inode = self.intern(&stat, place, 1)?;
+        self.attr_from(&inode, &stat)
+    }
+
+    /// Gives references back.
+    pub fn forget(&self, ino: Ino, references: u64) {
+        drop(self.table.forget(ino, references));
+    }
+
+    /// The object a backing name stands for; what kmsfs never puts there is refused.
+    pub(super) fn intern(&self, stat: &Stat, place: Place, references: u64) -> Result<Arc<Inode>> {
+        if stat.kind == Kind::Other {
+            return Err(Part::Kind.into());
+        }
+        Ok(self.table.intern(stat.ino, stat.kind, place, references))
+    }
+
+    /// The object at a path relative to the root, symbolic links not followed. Takes a reference, which
+    /// [`Self::forget`] gives back.
+    ///
+    /// # Errors
+    /// There is no such path, or a directory on it cannot be read.
+    pub fn resolve(&self, path: &Path) -> Result<Ino> {
+        let mut at = Ino::ROOT;
+        for component in path.components() {
+            let name = match component {
+                Component::Normal(name) => name.as_bytes(),
+                Component::RootDir | Component::CurDir => continue,
+                Component::ParentDir | Component::Prefix(_) => return Err(Errno::INVAL.into()),
+            };
+            let next = self.lookup(at, name);
+            if at != Ino::ROOT {
+                self.forget(at, 1);
+            }
+            at = next?.ino;
+        }
+        Ok(at)
+    }
+
+    /// A path of an object, relative to the root; `None` once it has no name left.
+    #[must_use]
+    pub fn path_of(&self, ino: Ino) -> Option<PathBuf> {
+        self.path_of_inode(&*self.table.get(ino)?)
+    }
+
+    pub(super) fn path_of_inode(&self, inode: &Inode) -> Option<PathBuf> {
+        let steps = self.locate_inode(inode)?;
+        Some(
+            steps
+                .iter()
+                .map(|step| OsStr::from_bytes(&step.plain))
+                .collect(),
+        )
+    }
+
+    /// The same as plain and stored names.
+    #[must_use]
+    pub fn locate(&self, ino: Ino) -> Option<Vec<PathStep>> {
+        self.locate_inode(&*self.table.get(ino)?)
+    }
+
+    fn locate_inode(&self, inode: &Inode) -> Option<Vec<PathStep>> {
+        let mut steps = Vec::new();
+        let mut next = inode.place();
+        if next.is_none() && inode.ino != Ino::ROOT {
+            return None;
+        }
+        while let Some(place) = next {
+            let plain = self.plain_name(&place).ok()?;
+            steps.push(PathStep {
+                plain,
+                backing: place.name.to_string(),
+            });
+            next = place.dir.place();
+        }
+        steps.reverse();
+        Some(steps)
+    }
+
+    /// The name people see at a place.
+    fn plain_name(&self, place: &Place) -> Result<Vec<u8>> {
+        let secrets = self.secrets(&place.dir)?;
+        self.decrypt_name(&place.dir, &secrets, &place.name)
+            .map(|(name, _)| name)
+    }
+
+    /// Where the stored file of an object is, as names from the store's root: at one of its names, and at the one it is
+    /// about to get.
+    pub(super) fn stored_paths(&self, inode: &Inode) -> Result<Vec<Vec<String>>> {
+        let mut paths = Vec::with_capacity(1);
+        if inode.ino == Ino::ROOT {
+            paths.push(vec![DIR_HEADER.to_owned()]);
+        }
+        for place in inode.place().into_iter().chain(inode.next_place()) {
+            let mut path = Vec::new();
+            if inode.dir().is_some() {
+                path.push(DIR_HEADER.to_owned());
+            }
+            let mut next = Some(place);
+            while let Some(place) = next {
+                path.push(place.name.to_string());
+                next = place.dir.place();
+            }
+            path.reverse();
+            paths.push(path);
+        }
+        if paths.is_empty() {
+            Err(Errno::STALE.into())
+        } else {
+            Ok(paths)
+        }
+    }
+}

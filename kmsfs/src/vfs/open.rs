@@ -1,0 +1,349 @@
+//! Opening files, and what happens to them until they are closed.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kms_crypto::format::{Check, HEADER_LEN, Header, OpenHeader, Via};
+use parking_lot::RwLock;
+use rustix::io::Errno;
+
+use super::error::header_error;
+use super::file::{FileCell, Fresh, Identity, Loaded};
+use super::readdir::OpenDir;
+use super::{Access, Caller, Handle, Ino, Opened, Part, Result, Vfs};
+use crate::backing::{Kind, OpenMode, Stat};
+use crate::inode::{FileNode, Inode, Place};
+
+/// An open file.
+pub(super) struct OpenFile {
+    pub(super) inode: Arc<Inode>,
+    access: Access,
+    /// Who opened it.
+    pub(super) uid: u32,
+}
+
+impl OpenFile {
+    pub(super) fn file(&self) -> Result<&FileNode> {
+        self.inode.file().ok_or_else(|| Errno::ISDIR.into())
+    }
+
+    pub(super) fn writes(&self) -> bool {
+        self.access == Access::Write
+    }
+}
+
+/// All open files and directories.
+#[derive(Default)]
+pub(super) struct Handles {
+    next: AtomicU64,
+    files: RwLock<HashMap<Handle, Arc<OpenFile>>>,
+    pub(super) dirs: RwLock<HashMap<Handle, Arc<OpenDir>>>,
+}
+
+impl Handles {
+    pub(super) fn number(&self) -> Handle {
+        Handle(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn add(&self, inode: &Arc<Inode>, access: Access, uid: u32) -> Handle {
+        let handle = self.number();
+        let open = OpenFile {
+            inode: Arc::clone(inode),
+            access,
+            uid,
+        };
+        self.files.write().insert(handle, Arc::new(open));
+        handle
+    }
+}
+
+impl Vfs {
+    /// Opens a file; `truncate` makes it empty.
+    ///
+    /// # Errors
+    /// It does not verify, its key cannot be had, or it may not be written.
+    pub fn open(&self, caller: Caller, ino: Ino, access: Access, truncate: bool) -> Result<Opened> {
+        let inode = self.inode(ino)?;
+        let opened = self.open_inode(&inode, access, truncate && access == Access::Write, caller);
+        self.note(caller.uid, &inode, None, "open", opened)
+    }
+
+    fn open_inode(
+        &self,
+        inode: &Arc<Inode>,
+        access: Access,
+        truncate: bool,
+        caller: Caller,
+    ) -> Result<Opened> {
+        if access == Access::Write {
+            self.owner()?;
+        }
+        let file = inode.file().ok_or(if inode.dir().is_some() {
+            Errno::ISDIR
+        } else {
+            Errno::LOOP
+        })?;
+        let mut cell = file.cell.write();
+        let before = cell.identity;
+        self.ensure_loaded(inode, &mut cell)?;
+        let keep_cache = before.is_some() && before == cell.identity;
+        cell.opens += 1;
+        drop(cell);
+        if truncate {
+            if let Err(error) = self.truncate_open(caller, inode, 0) {
+                self.close_one(inode);
+                return Err(error);
+            }
+        }
+        Ok(Opened {
+            handle: self.handles.add(inode, access, caller.uid),
+            keep_cache,
+        })
+    }
+
+    /// A handle for a file that was just made and whose `opens` has been counted.
+    pub(super) fn add_handle(&self, inode: &Arc<Inode>, access: Access, uid: u32) -> Handle {
+        self.handles.add(inode, access, uid)
+    }
+
+    pub(super) fn handle(&self, handle: Handle) -> Result<Arc<OpenFile>> {
+        self.handles
+            .files
+            .read()
+            .get(&handle)
+            .cloned()
+            .ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Makes sure that the keys of a file are at hand, and notices when somebody else has changed it.
+    pub(super) fn ensure_loaded(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        if cell.loaded.is_some() {
+            return Ok(());
+        }
+        let (fd, stat, place) = self.open_stored(inode, Access::Write)?;
+        let mut bytes = [0; HEADER_LEN];
+        let len = self.disk.read_at(&fd, 0, &mut bytes)?;
+        let header = Header::parse(&bytes[..len]).map_err(header_error)?;
+        let header = self.open_header(header, &place)?;
+        inode.set_mode(header.state.mode);
+        cell.identity = Some(Identity::of(&stat));
+        cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
+        Ok(())
+    }
+
+    fn open_header(&self, header: Header, place: &Place) -> Result<OpenHeader> {
+        let id = *header.core();
+        let secrets = self.secrets(&place.dir)?;
+        let check = match self.try_owner() {
+            Some(owner) => Check::Owner(&owner.mac),
+            None => Check::Signed(&self.info.owner),
+        };
+        header
+            .open(
+                Via::Dir {
+                    keys: &secrets.keys,
+                    tag: place.tag,
+                },
+                check,
+            )
+            .map_err(|error| {
+                let error = header_error(error);
+                match id.id {
+                    kms_crypto::format::ObjectId::File(id) => error.of(id),
+                    kms_crypto::format::ObjectId::Dir(_) => error,
+                }
+            })
+    }
+
+    /// Opens what stands for a file in the store, at one of its names, and makes sure that it is the file.
+    pub(super) fn open_stored(
+        &self,
+        inode: &Arc<Inode>,
+        access: Access,
+    ) -> Result<(OwnedFd, Stat, Place)> {
+        for place in inode.places() {
+            let dir = self.dir_fd(&place.dir)?;
+            let fd = match self.open_at(dir, &place.name, access) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT) => {
+                    inode.remove_place(&place.dir, &place.name);
+                    continue;
+                }
+                Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(Part::Kind.into()),
+                Err(error) => return Err(error.into()),
+            };
+            let stat = self.disk.fstat(&fd)?;
+            if stat.ino != inode.backing() {
+                inode.remove_place(&place.dir, &place.name);
+                continue;
+            }
+            if stat.kind != Kind::File {
+                return Err(Part::Kind.into());
+            }
+            return Ok((fd, stat, place));
+        }
+        // All its names are out of date: the kernel looks them up again.
+        self.table.detach(inode);
+        Err(Errno::STALE.into())
+    }
+
+    fn open_at(
+        &self,
+        dir: std::os::fd::BorrowedFd<'_>,
+        name: &str,
+        access: Access,
+    ) -> rustix::io::Result<OwnedFd> {
+        if access == Access::Write && self.is_owner() {
+            match self.disk.open_file(dir, name, OpenMode::ReadWrite) {
+                // A store on read-only media can still be read.
+                Err(Errno::ACCESS | Errno::ROFS | Errno::PERM | Errno::TXTBSY) => {}
+                result => return result,
+            }
+        }
+        self.disk.open_file(dir, name, OpenMode::Read)
+    }
+
+    /// A name of the object that still leads to it.
+    pub(super) fn live_place(&self, inode: &Arc<Inode>) -> Result<Place> {
+        for place in inode.places() {
+            match self.disk.stat(self.dir_fd(&place.dir)?, &place.name) {
+                Ok(stat) if stat.ino == inode.backing() => return Ok(place),
+                Ok(_) | Err(Errno::NOENT) => inode.remove_place(&place.dir, &place.name),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::STALE.into())
+    }
+
+    /// One of possibly several descriptors of an open file was closed: what was written is committed.
+    ///
+    /// # Errors
+    /// It could not be committed; the program learns it from `close`.
+    pub fn flush(&self, handle: Handle) -> Result<()> {
+        let open = self.handle(handle)?;
+        if !open.writes() {
+            return Ok(());
+        }
+        self.commit(&open.inode, &mut open.file()?.cell.write())
+    }
+
+    /// The last descriptor of an open file was closed.
+    ///
+    /// # Errors
+    /// As [`Self::flush`]; nobody hears it.
+    pub fn release(&self, handle: Handle) -> Result<()> {
+        let open = self
+            .handles
+            .files
+            .write()
+            .remove(&handle)
+            .ok_or(Errno::BADF)?;
+        let committed = if open.writes() {
+            self.commit(&open.inode, &mut open.file()?.cell.write())
+        } else {
+            Ok(())
+        };
+        self.close_one(&open.inode);
+        committed
+    }
+
+    pub(super) fn close_one(&self, inode: &Arc<Inode>) {
+        let Some(file) = inode.file() else { return };
+        let mut cell = file.cell.write();
+        cell.opens = cell.opens.saturating_sub(1);
+        if cell.opens == 0 && cell.loaded.as_deref().is_some_and(|file| file.orphan) {
+            cell.loaded = None;
+        }
+        self.unload(inode, &mut cell);
+    }
+
+    /// Makes what was written to a file durable, and the names that lead to it as far as they are ours.
+    ///
+    /// # Errors
+    /// The store or the journal does not take it.
+    pub fn fsync(&self, handle: Handle) -> Result<()> {
+        let open = self.handle(handle)?;
+        if self.try_owner().is_none() {
+            return Ok(());
+        }
+        self.sync_file(&open.inode)
+    }
+
+    pub(super) fn sync_file(&self, inode: &Arc<Inode>) -> Result<()> {
+        let Some(file) = inode.file() else {
+            return self.sync_dir_header(inode);
+        };
+        let owner = self.owner()?;
+        let (fd, seq) = {
+            let mut cell = file.cell.write();
+            let cell = &mut *cell;
+            self.commit(inode, cell)?;
+            let Some(loaded) = cell.loaded.as_deref_mut() else {
+                return Ok(());
+            };
+            if loaded.orphan {
+                return Ok(self.disk.sync_data(&loaded.fd)?);
+            }
+            let needs_fd = loaded.unsynced || !cell.durable;
+            loaded.unsynced = false;
+            (needs_fd.then(|| Arc::clone(&loaded.fd)), loaded.seq)
+        };
+        // Without the lock: others may write meanwhile, and syncs share one trip to the disk.
+        let synced = match &fd {
+            Some(fd) => self.disk.sync_data(fd),
+            None => Ok(()),
+        };
+        let mut cell = file.cell.write();
+        if let Err(error) = synced {
+            if let Some(loaded) = cell.loaded.as_deref_mut() {
+                loaded.unsynced = true;
+            }
+            return Err(error.into());
+        }
+        cell.durable = true;
+        cell.fresh = Fresh::default();
+        drop(cell);
+        owner.journal.sync_to(seq)?;
+        self.sync_headers_above(inode)
+    }
+
+    /// The headers of the directories on the way to an object, where they are not durable yet: without them its name
+    /// could not be read.
+    fn sync_headers_above(&self, inode: &Arc<Inode>) -> Result<()> {
+        let mut next = inode.place();
+        while let Some(place) = next {
+            self.sync_dir_header(&place.dir)?;
+            next = place.dir.place();
+        }
+        Ok(())
+    }
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// The store or the journal does not take it.
+    pub fn fsyncdir(&self, ino: Ino) -> Result<()> {
+        let dir = self.dir_inode(ino)?;
+        let Some(owner) = self.try_owner() else {
+            return Ok(());
+        };
+        // Headers that were given new names, and those of directories made in it.
+        let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
+        for inode in busy {
+            if inode.dir().is_some()
+                && inode
+                    .place()
+                    .is_some_and(|place| Arc::ptr_eq(&place.dir, &dir))
+            {
+                self.commit_dir(&inode)?;
+            }
+        }
+        owner.journal.sync_all()?;
+        self.sync_new_dirs(&dir)?;
+        self.sync_dir_header(&dir)?;
+        self.sync_headers_above(&dir)?;
+        Ok(self.disk.sync_dir(self.dir_fd(&dir)?)?)
+    }
+}

@@ -1,0 +1,154 @@
+//! What only the store's owner has: its keys, its journal, and the background work.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kms_crypto::format::{Core, HEADER_LEN, OpenHeader, Sealer};
+use kms_crypto::id::DirId;
+use kms_crypto::key::{IdentitySecret, StoreKey};
+use kms_crypto::name::DIR_HEADER;
+use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::{Ino, Options, Part, Result, StoreInfo, Vfs, rng};
+use crate::backing::{Disk, OpenMode};
+use crate::inode::Inode;
+use crate::journal::Journal;
+
+/// The owner's side of a [`Vfs`].
+pub(super) struct Owner {
+    pub(super) key: StoreKey,
+    /// The key of the owner's seal on headers.
+    pub(super) mac: Zeroizing<[u8; 32]>,
+    pub(super) signer: Arc<IdentitySecret>,
+    pub(super) journal: Journal,
+    pub(super) keeper: Mutex<Keeper>,
+    /// Tells the background thread that there is something to do.
+    pub(super) wake: Condvar,
+    /// Tells writers that the journal got shorter.
+    pub(super) shorter: Condvar,
+    /// Held by whoever empties the journal.
+    pub(super) checkpointing: Mutex<()>,
+    pub(super) thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// One owner's mount per store: held as long as this one lives.
+    _lock: OwnedFd,
+}
+
+/// What the background thread goes by.
+pub(super) struct Keeper {
+    /// Objects of which something is on its way.
+    pub(super) busy: HashMap<Ino, Arc<Inode>>,
+    pub(super) last_change: Instant,
+    /// The journal should be emptied soon.
+    pub(super) wanted: bool,
+    pub(super) stopping: bool,
+}
+
+/// How long each half of the journal gets before it is emptied.
+const JOURNAL_LEN: u64 = 8 << 20;
+/// The file whose lock says that the store has a mount.
+const LOCKED: &str = "kmsfs.toml";
+
+impl Owner {
+    pub(super) fn open(
+        disk: &Disk,
+        root: &OwnedFd,
+        info: &StoreInfo,
+        key: StoreKey,
+        signer: Arc<IdentitySecret>,
+        options: &Options,
+    ) -> Result<(Self, Vec<crate::journal::Record>)> {
+        use std::os::fd::AsFd;
+        let lock = disk.open_file(root.as_fd(), LOCKED, OpenMode::Read)?;
+        disk.lock(&lock).map_err(|err| {
+            if err == Errno::WOULDBLOCK {
+                Errno::BUSY
+            } else {
+                err
+            }
+        })?;
+        let (journal, records) = Journal::open(
+            &options.state_dir,
+            disk.clone(),
+            info.id,
+            &key.records_key(),
+            JOURNAL_LEN,
+        )?;
+        let keeper = Keeper {
+            busy: HashMap::new(),
+            last_change: Instant::now(),
+            wanted: false,
+            stopping: false,
+        };
+        let owner = Self {
+            mac: key.owner_mac_key(),
+            key,
+            signer,
+            journal,
+            keeper: Mutex::new(keeper),
+            wake: Condvar::new(),
+            shorter: Condvar::new(),
+            checkpointing: Mutex::new(()),
+            thread: Mutex::new(None),
+            _lock: lock,
+        };
+        Ok((owner, records))
+    }
+
+    /// Seals a header as the owner's; signed where it is shared.
+    pub(super) fn seal(&self, header: &mut OpenHeader) -> Result<[u8; HEADER_LEN]> {
+        let signer = (!header.labels().is_empty()).then_some(&*self.signer);
+        let sealer = Sealer {
+            owner: Some(&self.mac),
+            signer,
+        };
+        header
+            .seal(&sealer, &mut rng())
+            .map_err(|error| match error {
+                kms_crypto::format::HeaderError::Full(_) => Errno::NOSPC.into(),
+                _ => Part::Header.into(),
+            })
+    }
+
+    /// The header of a new directory that is not anywhere yet.
+    pub(super) fn new_dir(&self, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
+        new_dir(&self.key, info, id, mode)
+    }
+}
+
+fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
+    let core = Core::dir(info.id, id, info.cipher);
+    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode, &mut rng())
+        .map_err(|_| Part::Header.into())
+}
+
+impl Vfs {
+    /// Lays out an empty store in `dir`, which exists: its root directory's header. Durable when it returns.
+    ///
+    /// # Errors
+    /// The directory holds a store already (`EEXIST`), or cannot be written.
+    pub fn create_store(dir: &Path, info: &StoreInfo, key: &StoreKey) -> Result<()> {
+        use std::os::fd::AsFd;
+        let disk = Disk::default();
+        let root = disk.open_root(dir)?;
+        let mode = disk.fstat(&root)?.mode & 0o777;
+        let mut header = new_dir(key, info, DirId(info.id.0), mode)?;
+        let sealer = Sealer {
+            owner: Some(&*key.owner_mac_key()),
+            signer: None,
+        };
+        let bytes = header.seal(&sealer, &mut rng()).map_err(|_| Part::Header)?;
+        let file = disk.create_file(root.as_fd(), DIR_HEADER, 0o600)?;
+        disk.write_at(&file, 0, &bytes)?;
+        disk.sync_all(&file)?;
+        Ok(disk.sync_dir(root.as_fd())?)
+    }
+
+    pub(super) fn seal_header(&self, header: &mut OpenHeader) -> Result<[u8; HEADER_LEN]> {
+        self.owner()?.seal(header)
+    }
+}

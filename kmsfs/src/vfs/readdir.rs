@@ -1,0 +1,271 @@
+//! Listing directories.
+//!
+//! A listing is taken whole when it is begun, so that offsets (`telldir`) stay good whatever happens to the directory
+//! meanwhile; `rewinddir` takes a new one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use kms_crypto::name::{BackingName, NameTag, SIDE_SUFFIX};
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::dirs::Secrets;
+use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs};
+use crate::backing::{Kind, OpenMode};
+use crate::inode::{Inode, Place};
+
+/// An open directory.
+pub(super) struct OpenDir {
+    inode: Arc<Inode>,
+    listing: Mutex<Option<Arc<Listing>>>,
+}
+
+struct Listing {
+    entries: Vec<Listed>,
+}
+
+struct Listed {
+    name: Vec<u8>,
+    backing: Arc<str>,
+    tag: NameTag,
+    ino: u64,
+    kind: Kind,
+}
+
+/// `.` and `..` come first.
+const DOTS: u64 = 2;
+/// More than the longest side file has.
+const SIDE_MAX: usize = 512;
+
+impl Vfs {
+    /// Opens a directory for listing.
+    ///
+    /// # Errors
+    /// It does not verify, or its key cannot be had.
+    pub fn opendir(&self, ino: Ino) -> Result<Opened> {
+        let inode = self.dir_inode(ino)?;
+        self.secrets(&inode)?;
+        let mut keep_cache = false;
+        if let Some(dir) = inode.dir() {
+            let changes = dir.changes.load(Ordering::Acquire) + 1;
+            keep_cache = dir.listed_at.swap(changes, Ordering::AcqRel) == changes;
+        }
+        let handle = self.handles.number();
+        let open = OpenDir {
+            inode,
+            listing: Mutex::new(None),
+        };
+        self.handles.dirs.write().insert(handle, Arc::new(open));
+        Ok(Opened { handle, keep_cache })
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, handle: Handle) {
+        self.handles.dirs.write().remove(&handle);
+    }
+
+    /// Lists from `offset` on, until `take` says that it has had enough.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn readdir(
+        &self,
+        handle: Handle,
+        offset: u64,
+        take: &mut dyn FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<()> {
+        let open = self.open_dir(handle)?;
+        let listing = self.listing(&open, offset)?;
+        if self.list_dots(&open, offset, &mut |entry| take(entry)) {
+            return Ok(());
+        }
+        for (at, listed) in listing.from(offset) {
+            let ino = self
+                .table
+                .find(listed.ino, listed.kind)
+                .map_or(Ino(listed.ino), |known| known.ino);
+            let entry = DirEntry {
+                name: &listed.name,
+                ino,
+                kind: listed.kind,
+                next: at + 1,
+            };
+            if take(entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with attributes. Each entry handed out with attributes, but `.` and `..`, takes a reference.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn readdirplus(
+        &self,
+        handle: Handle,
+        offset: u64,
+        take: &mut dyn FnMut(DirEntry<'_>, EntryAttr) -> bool,
+    ) -> Result<()> {
+        let open = self.open_dir(handle)?;
+        let listing = self.listing(&open, offset)?;
+        if self.list_dots(&open, offset, &mut |entry| take(entry, None)) {
+            return Ok(());
+        }
+        let fd = self.dir_fd(&open.inode)?;
+        for (at, listed) in listing.from(offset) {
+            let Ok(stat) = self.disk.stat(fd, &listed.backing) else {
+                // Gone since.
+                continue;
+            };
+            let place = Place {
+                dir: Arc::clone(&open.inode),
+                name: Arc::clone(&listed.backing),
+                tag: listed.tag,
+            };
+            let Ok(inode) = self.intern(&stat, place, 1) else {
+                continue;
+            };
+            let attr = self.attr_from(&inode, &stat)?;
+            let entry = DirEntry {
+                name: &listed.name,
+                ino: inode.ino,
+                kind: attr.kind,
+                next: at + 1,
+            };
+            if take(entry, Some(attr)) {
+                // It did not fit, and is handed out again next time.
+                self.forget(inode.ino, 1);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_dir(&self, handle: Handle) -> Result<Arc<OpenDir>> {
+        self.handles
+            .dirs
+            .read()
+            .get(&handle)
+            .cloned()
+            .ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Says whether `take` has had enough.
+    fn list_dots(
+        &self,
+        open: &OpenDir,
+        offset: u64,
+        take: &mut dyn FnMut(DirEntry<'_>) -> bool,
+    ) -> bool {
+        let parent = open.inode.place().map_or(Ino::ROOT, |place| place.dir.ino);
+        let dots: [(&[u8], Ino); 2] = [(b".", open.inode.ino), (b"..", parent)];
+        (0..)
+            .zip(dots)
+            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+            .any(|(at, (name, ino))| {
+                take(DirEntry {
+                    name,
+                    ino,
+                    kind: Kind::Dir,
+                    next: at + 1,
+                })
+            })
+    }
+
+    fn listing(&self, open: &OpenDir, offset: u64) -> Result<Arc<Listing>> {
+        let mut listing = open.listing.lock();
+        match &*listing {
+            Some(listing) if offset > 0 => Ok(Arc::clone(listing)),
+            _ => {
+                let taken = Arc::new(Listing {
+                    entries: self.list_dir(&open.inode)?,
+                });
+                *listing = Some(Arc::clone(&taken));
+                Ok(taken)
+            }
+        }
+    }
+
+    /// All entries of a directory whose names verify. Others are for `fsck` to report.
+    fn list_dir(&self, inode: &Arc<Inode>) -> Result<Vec<Listed>> {
+        let secrets = self.secrets(inode)?;
+        let raw = match self.disk.list(self.dir_fd(inode)?) {
+            // Removed while it was open: nothing is in it.
+            Err(Errno::NOENT) => Vec::new(),
+            raw => raw?,
+        };
+        let mut entries = Vec::with_capacity(raw.len());
+        for entry in raw {
+            let Ok(backing) = std::str::from_utf8(&entry.name) else {
+                continue;
+            };
+            let Ok((name, tag)) = self.decrypt_name(inode, &secrets, backing) else {
+                continue;
+            };
+            let kind = match entry.kind {
+                Some(kind) => kind,
+                None => match self.disk.stat(self.dir_fd(inode)?, backing) {
+                    Ok(stat) => stat.kind,
+                    Err(_) => continue,
+                },
+            };
+            entries.push(Listed {
+                name,
+                backing: backing.into(),
+                tag,
+                ino: entry.ino,
+                kind,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// The name behind a stored one.
+    pub(super) fn decrypt_name(
+        &self,
+        dir: &Inode,
+        secrets: &Secrets,
+        backing: &str,
+    ) -> Result<(Vec<u8>, NameTag)> {
+        let whole = match BackingName::of(backing.as_bytes()) {
+            BackingName::Short(_) => None,
+            BackingName::Long(long) => Some(self.read_side_file(dir, long)?),
+            _ => return Err(Part::Name.into()),
+        };
+        let whole = whole.as_deref();
+        if let Ok(found) = secrets.names.decrypt(backing, whole) {
+            return Ok(found);
+        }
+        let prev = secrets.prev_names.as_ref().ok_or(Part::Name)?;
+        prev.decrypt(backing, whole).map_err(|_| Part::Name.into())
+    }
+
+    fn read_side_file(&self, dir: &Inode, long: &str) -> Result<String> {
+        let side = format!("{long}{SIDE_SUFFIX}");
+        let file = self
+            .disk
+            .open_file(self.dir_fd(dir)?, &side, OpenMode::Read)?;
+        let mut bytes = vec![0; SIDE_MAX];
+        let len = self.disk.read_at(&file, 0, &mut bytes)?;
+        bytes.truncate(len);
+        String::from_utf8(bytes).map_err(|_| Part::Name.into())
+    }
+
+    /// Makes the headers of directories that were made in `dir` durable.
+    pub(super) fn sync_new_dirs(&self, dir: &Arc<Inode>) -> Result<()> {
+        for child in self.table.children(dir) {
+            self.sync_dir_header(&child)?;
+        }
+        Ok(())
+    }
+}
+
+impl Listing {
+    /// The entries from `offset` on with the offsets they stand at.
+    fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Listed)> {
+        let skip = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+        (DOTS..).zip(&self.entries).skip(skip)
+    }
+}

@@ -1,0 +1,317 @@
+//! Moving names (FORMAT §3.4): the new binding is written, the name is moved, the old binding goes later.
+
+use std::sync::Arc;
+
+use kms_crypto::id::LabelId;
+use rustix::io::Errno;
+
+use super::dirs::{Secrets, place};
+use super::error::header_error;
+use super::header::Promise;
+use super::hooks::{Moved, Replaced};
+use super::{Caller, Ino, Part, Result, Vfs};
+use crate::backing::{Kind, Replace, Stat, TimeChange};
+use crate::inode::{Inode, Place};
+
+/// One rename, looked up.
+struct Move {
+    inode: Arc<Inode>,
+    kind: Kind,
+    from: Place,
+    to: Place,
+    from_keys: Arc<Secrets>,
+    to_keys: Arc<Secrets>,
+    /// What stands at the destination.
+    victim: Option<Victim>,
+}
+
+struct Victim {
+    stat: Stat,
+    place: Place,
+    known: Option<Arc<Inode>>,
+    label: Option<LabelId>,
+}
+
+impl Vfs {
+    /// Moves a name, possibly over an existing one.
+    ///
+    /// # Errors
+    /// What rename(2) says, or the store does not take it.
+    pub fn rename(
+        &self,
+        caller: Caller,
+        (parent, name): (Ino, &[u8]),
+        (new_parent, new_name): (Ino, &[u8]),
+        replace: Replace,
+    ) -> Result<()> {
+        self.owner()?;
+        let (from_dir, to_dir) = (self.dir_inode(parent)?, self.dir_inode(new_parent)?);
+        let is_same_dir = Arc::ptr_eq(&from_dir, &to_dir);
+        let _tree = self.tree.lock();
+        let _from = self.lock_names(&from_dir)?;
+        let _to = if is_same_dir {
+            None
+        } else {
+            Some(self.lock_names(&to_dir)?)
+        };
+
+        let Some(it) = self.look_up_move((&from_dir, name), (&to_dir, new_name), replace)? else {
+            // Two names of one file: nothing happens, says POSIX.
+            return Ok(());
+        };
+        self.put_new_side_file(&to_dir, new_name)?;
+        if it.kind == Kind::Symlink {
+            self.move_symlink(&it)?;
+        } else {
+            self.move_object(&it, replace)?;
+        }
+        self.after_move(caller, &it);
+        Ok(())
+    }
+
+    fn look_up_move(
+        &self,
+        (from_dir, name): (&Arc<Inode>, &[u8]),
+        (to_dir, new_name): (&Arc<Inode>, &[u8]),
+        replace: Replace,
+    ) -> Result<Option<Move>> {
+        let (from, stat) = self.find(from_dir, name)?;
+        let (from_keys, to_keys) = (self.secrets(from_dir)?, self.secrets(to_dir)?);
+        let to = place(to_dir, to_keys.encrypt(new_name)?);
+        let victim = match self.find(to_dir, new_name) {
+            Ok((place, stat)) => Some((place, stat)),
+            Err(super::VfsError::Os(Errno::NOENT)) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some((_, there)) = &victim {
+            if replace == Replace::No {
+                return Err(Errno::EXIST.into());
+            }
+            if there.ino == stat.ino {
+                return Ok(None);
+            }
+            match (stat.kind == Kind::Dir, there.kind == Kind::Dir) {
+                (true, false) => return Err(Errno::NOTDIR.into()),
+                (false, true) => return Err(Errno::ISDIR.into()),
+                _ => {}
+            }
+        }
+        let inode = self.intern(&stat, from.clone(), 0)?;
+        if stat.kind == Kind::Dir && to_dir.is_within(&inode) {
+            return Err(Errno::INVAL.into());
+        }
+        let victim = victim
+            .map(|(place, stat)| self.look_at_victim(place, stat))
+            .transpose()?;
+        Ok(Some(Move {
+            kind: stat.kind,
+            inode,
+            from,
+            to,
+            from_keys,
+            to_keys,
+            victim,
+        }))
+    }
+
+    fn look_at_victim(&self, place: Place, stat: Stat) -> Result<Victim> {
+        let known = self.table.find(stat.ino, stat.kind);
+        let mut label = None;
+        if stat.kind == Kind::File && self.events().is_some() {
+            let inode = self.intern(&stat, place.clone(), 0)?;
+            // One that does not verify may be replaced like any other.
+            label = self
+                .read_header(&inode, |header| header.labels().first().map(|slot| slot.id))
+                .unwrap_or(None);
+            self.table.sweep(inode);
+        }
+        Ok(Victim {
+            stat,
+            place,
+            known,
+            label,
+        })
+    }
+
+    fn put_new_side_file(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<()> {
+        let secrets = self.secrets(dir)?;
+        self.put_side_file(dir, &secrets.encrypt(name)?)
+    }
+
+    /// Files and directories: their header gets the new binding before their name moves.
+    fn move_object(&self, it: &Move, replace: Replace) -> Result<()> {
+        let (from_fd, to_fd) = (self.dir_fd(&it.from.dir)?, self.dir_fd(&it.to.dir)?);
+        if it.kind == Kind::Dir {
+            self.bring_over_below(&it.inode)?;
+        }
+        if let Some(victim) = &it.victim {
+            if let Some(known) = &victim.known {
+                self.before_losing_name(known, &victim.place, &victim.stat)?;
+            }
+        }
+        it.inode.set_next_place(Some(it.to.clone()));
+        let bound = self.change_header(&it.inode, Promise::Stored, |header| {
+            match header.bind(&it.to_keys.keys, it.to.tag) {
+                Err(kms_crypto::format::HeaderError::Full(_)) if header.bindings().len() > 1 => {
+                    // Bindings of names that are gone, perhaps: this one is going.
+                    header.unbind(&it.from_keys.id, it.from.tag);
+                    header.bind(&it.to_keys.keys, it.to.tag)
+                }
+                result => result,
+            }
+            .map_err(header_error)
+        });
+        it.inode.set_next_place(None);
+        bound?;
+        let header = self.take_victims_header(it)?;
+        let moved = self
+            .disk
+            .rename((from_fd, &*it.from.name), (to_fd, &*it.to.name), replace);
+        if let Err(error) = moved {
+            if let Some((inode, bytes)) = header {
+                self.put_header_back(&inode, bytes.as_deref());
+            }
+            if !it.is_rebinding() {
+                self.drop_binding(&it.inode, &it.to_keys, it.to.tag);
+            }
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// An empty directory that gives way must be empty for the system as well.
+    fn take_victims_header(&self, it: &Move) -> Result<Option<(Arc<Inode>, Option<Vec<u8>>)>> {
+        let Some(victim) = it
+            .victim
+            .as_ref()
+            .filter(|victim| victim.stat.kind == Kind::Dir)
+        else {
+            return Ok(None);
+        };
+        let inode = self.intern(&victim.stat, victim.place.clone(), 0)?;
+        self.refuse_unless_empty(&inode)?;
+        let bytes = self.take_header(&inode)?;
+        Ok(Some((inode, bytes)))
+    }
+
+    /// What the journal holds of files below a directory names them by the directory's path.
+    fn bring_over_below(&self, dir: &Arc<Inode>) -> Result<()> {
+        let busy: Vec<_> = self.owner()?.keeper.lock().busy.values().cloned().collect();
+        for inode in busy {
+            if !Arc::ptr_eq(&inode, dir) && inode.is_within(dir) {
+                self.bring_over_now(&inode)?;
+                self.sync_stored(&inode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A symbolic link's target is sealed for its place: a new link is made and takes the place of both.
+    fn move_symlink(&self, it: &Move) -> Result<()> {
+        let (from_fd, to_fd) = (self.dir_fd(&it.from.dir)?, self.dir_fd(&it.to.dir)?);
+        let stat = self.disk.stat(from_fd, &it.from.name)?;
+        let sealed = self.disk.read_link(from_fd, &it.from.name)?;
+        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
+        let target = it
+            .from_keys
+            .names
+            .decrypt_target(it.from.tag, sealed)
+            .map_err(|_| Part::Target)?;
+        let sealed = it
+            .to_keys
+            .names
+            .encrypt_target(it.to.tag, &target)
+            .map_err(|_| Errno::NAMETOOLONG)?;
+        let temporary = format!("kmsfs.new.{:016x}", stat.ino);
+        match self.disk.unlink(to_fd, &temporary) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.disk.symlink(&sealed, to_fd, &temporary)?;
+        let done = self
+            .disk
+            .set_owner(to_fd, &temporary, Some(stat.uid), Some(stat.gid))
+            .and_then(|()| {
+                let (atime, mtime) = (TimeChange::To(stat.atime), TimeChange::To(stat.mtime));
+                self.disk.set_times(to_fd, &temporary, atime, mtime)
+            })
+            .and_then(|()| {
+                let to = (to_fd, &*it.to.name);
+                self.disk.rename((to_fd, &temporary), to, Replace::Yes)
+            })
+            .and_then(|()| self.disk.unlink(from_fd, &it.from.name));
+        if let Err(error) = done {
+            let _ = self.disk.unlink(to_fd, &temporary);
+            return Err(error.into());
+        }
+        let backing = self.disk.stat(to_fd, &it.to.name)?.ino;
+        self.table.rebind(&it.inode, backing);
+        Ok(())
+    }
+
+    fn after_move(&self, caller: Caller, it: &Move) {
+        self.names_changed(&it.from.dir);
+        self.names_changed(&it.to.dir);
+        it.inode.remove_place(&it.from.dir, &it.from.name);
+        it.inode.add_place(it.to.clone());
+        let is_same_name = it.from.is(&it.to.dir, &it.to.name);
+        if !is_same_name {
+            self.drop_side_file(&it.from.dir, &it.from.name);
+        }
+        if let Some(victim) = &it.victim {
+            self.lost_victim(victim);
+        }
+        if it.kind != Kind::Symlink && !it.is_rebinding() {
+            self.drop_binding(&it.inode, &it.from_keys, it.from.tag);
+        }
+        let Some(events) = self.events() else { return };
+        events.moved(Moved { ino: it.inode.ino });
+        if let Some(label) = it.victim.as_ref().and_then(|victim| victim.label) {
+            let is_save = self.is_save(caller, it);
+            events.replaced(Replaced {
+                label,
+                by: it.inode.ino,
+                uid: caller.uid,
+                is_save,
+            });
+        }
+    }
+
+    fn lost_victim(&self, victim: &Victim) {
+        let known = self
+            .table
+            .find(victim.stat.ino, victim.stat.kind)
+            .or_else(|| victim.known.clone());
+        if victim.stat.kind != Kind::Dir {
+            return self.lost_name(known, &victim.place, &victim.stat);
+        }
+        if let Some(inode) = known {
+            inode.remove_place(&victim.place.dir, &victim.place.name);
+            self.orphan(&inode);
+        }
+    }
+
+    /// Whether a rename is how an editor saves: the replacement was made in the same directory moments before, by the
+    /// same user, and has no label of its own.
+    fn is_save(&self, caller: Caller, it: &Move) -> bool {
+        let Some(file) = it.inode.file() else {
+            return false;
+        };
+        let is_new =
+            file.cell.read().made_by == Some(caller.uid) && file.cell.read().age() < SAVE_SPAN;
+        let is_unlabelled = self
+            .read_header(&it.inode, |header| header.labels().is_empty())
+            .unwrap_or(false);
+        Arc::ptr_eq(&it.from.dir, &it.to.dir) && is_new && is_unlabelled
+    }
+}
+
+impl Move {
+    /// Whether old and new binding are the same: the same name, under an old and the new name key perhaps.
+    fn is_rebinding(&self) -> bool {
+        self.from_keys.id == self.to_keys.id && self.from.tag == self.to.tag
+    }
+}
+
+/// How old a file may be to pass for the new version of another one.
+const SAVE_SPAN: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,0 +1,225 @@
+//! Taking names away.
+
+use std::sync::Arc;
+
+use kms_crypto::name::{DIR_HEADER, NameTag};
+use rustix::io::Errno;
+
+use super::dirs::Secrets;
+use super::header::Promise;
+use super::hooks::Events;
+use super::{Caller, Ino, Result, Vfs};
+use crate::backing::{Kind, Stat};
+use crate::inode::{Inode, Place};
+
+impl Vfs {
+    /// Takes a name of something that is no directory away. What is open stays usable.
+    ///
+    /// # Errors
+    /// There is no such name, or it is a directory's.
+    pub fn unlink(&self, _caller: Caller, parent: Ino, name: &[u8]) -> Result<()> {
+        self.owner()?;
+        let dir = self.dir_inode(parent)?;
+        let _names = self.lock_names(&dir)?;
+        let (place, stat) = self.find(&dir, name)?;
+        if stat.kind == Kind::Dir {
+            return Err(Errno::ISDIR.into());
+        }
+        let known = self.table.find(stat.ino, stat.kind);
+        if let Some(inode) = &known {
+            self.before_losing_name(inode, &place, &stat)?;
+        }
+        self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
+        self.drop_side_file(&dir, &place.name);
+        self.names_changed(&dir);
+        self.lost_name(known, &place, &stat);
+        Ok(())
+    }
+
+    /// Records in the journal name a file by a path: before that path goes while the file stays, they are brought
+    /// over.
+    pub(super) fn before_losing_name(
+        &self,
+        inode: &Arc<Inode>,
+        place: &Place,
+        stat: &Stat,
+    ) -> Result<()> {
+        let Some(file) = inode.file() else {
+            return Ok(());
+        };
+        if stat.nlink < 2
+            || !inode
+                .place()
+                .is_some_and(|known| known.is(&place.dir, &place.name))
+        {
+            return Ok(());
+        }
+        let is_pending = file
+            .cell
+            .read()
+            .loaded
+            .as_deref()
+            .is_some_and(super::file::Loaded::is_busy);
+        if is_pending {
+            self.bring_over_now(inode)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// After a name has gone: the object goes with its last one, else the name's binding does.
+    pub(super) fn lost_name(&self, known: Option<Arc<Inode>>, place: &Place, stat: &Stat) {
+        let is_last = stat.nlink <= 1;
+        let Some(inode) = known else {
+            if !is_last && stat.kind == Kind::File {
+                // Nobody knows its other names: the binding that is left over goes when somebody looks there.
+                tracing::debug!("a name was taken away from a file known by no other");
+            }
+            return;
+        };
+        inode.remove_place(&place.dir, &place.name);
+        if is_last {
+            self.orphan(&inode);
+        } else if let Ok(secrets) = self.secrets(&place.dir) {
+            self.drop_binding(&inode, &secrets, place.tag);
+        }
+    }
+
+    /// An object has no name left: nothing of it has to survive, but what is open goes on working.
+    pub(super) fn orphan(&self, inode: &Arc<Inode>) {
+        self.table.detach(inode);
+        let mut label = None;
+        if let Some(file) = inode.file() {
+            let mut cell = file.cell.write();
+            if let Some(loaded) = cell.loaded.as_deref_mut() {
+                label = loaded.header.labels().first().map(|slot| slot.id);
+                loaded.orphan = true;
+            }
+            let is_open = cell.opens > 0;
+            match cell.loaded.as_deref_mut() {
+                // What only the overlay holds is still read through it, by those who have the file open.
+                Some(_) if is_open => {}
+                _ => cell.loaded = None,
+            }
+        }
+        if let Some(owner) = self.try_owner() {
+            owner.keeper.lock().busy.remove(&inode.ino);
+        }
+        if let Some(label) = label {
+            if let Some(events) = self.events() {
+                events.removed(label);
+            }
+        }
+    }
+
+    pub(super) fn events(&self) -> Option<Arc<dyn Events>> {
+        self.hooks.read().events.clone()
+    }
+
+    /// Takes the binding of a name that is gone out of the header, some time soon. One that stays (the header could
+    /// not be changed now) opens nothing that could not be opened before.
+    pub(super) fn drop_binding(&self, inode: &Arc<Inode>, secrets: &Secrets, tag: NameTag) {
+        let dropped = self.change_header(inode, Promise::Later, |header| {
+            header.unbind(&secrets.id, tag);
+            Ok(())
+        });
+        if let Err(error) = dropped {
+            tracing::debug!(%error, "a binding stays behind");
+        }
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// There is no such name, it is no directory's, or the directory is not empty.
+    pub fn rmdir(&self, _caller: Caller, parent: Ino, name: &[u8]) -> Result<()> {
+        self.owner()?;
+        let dir = self.dir_inode(parent)?;
+        let _tree = self.tree.lock();
+        let _names = self.lock_names(&dir)?;
+        let (place, stat) = self.find(&dir, name)?;
+        if stat.kind != Kind::Dir {
+            return Err(Errno::NOTDIR.into());
+        }
+        let inode = self.intern(&stat, place.clone(), 0)?;
+        let node = inode.dir().ok_or(Errno::NOTDIR)?;
+        let _inner = node.names.lock();
+        self.refuse_unless_empty(&inode)?;
+        let mut state = node.state.write();
+        // The header goes first, as the directory must be empty for the system as well.
+        let header = self.take_header(&inode)?;
+        if let Err(error) = self.disk.remove_dir(self.dir_fd(&dir)?, &place.name) {
+            self.put_header_back(&inode, header.as_deref());
+            return Err(error.into());
+        }
+        state.header_dirty = false;
+        state.staged = None;
+        state.unlogged = false;
+        drop(state);
+        self.drop_side_file(&dir, &place.name);
+        self.names_changed(&dir);
+        inode.remove_place(&dir, &place.name);
+        self.orphan(&inode);
+        Ok(())
+    }
+
+    /// Refuses a directory that holds names.
+    pub(super) fn refuse_unless_empty(&self, inode: &Inode) -> Result<()> {
+        let entries = self.disk.list(self.dir_fd(inode)?)?;
+        if entries
+            .iter()
+            .all(|entry| entry.name == DIR_HEADER.as_bytes())
+        {
+            return Ok(());
+        }
+        // Side files without their names do not count, and go.
+        let is_litter = |name: &[u8]| {
+            matches!(
+                kms_crypto::name::BackingName::of(name),
+                kms_crypto::name::BackingName::Side(long)
+                    if !entries.iter().any(|entry| entry.name == long.as_bytes())
+            )
+        };
+        let litter: Vec<_> = entries
+            .iter()
+            .filter(|entry| is_litter(&entry.name))
+            .collect();
+        if litter.len() + 1 < entries.len() {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        for entry in litter {
+            let name = std::str::from_utf8(&entry.name).map_err(|_| Errno::NOTEMPTY)?;
+            self.disk.unlink(self.dir_fd(inode)?, name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a directory's header file and returns its bytes.
+    pub(super) fn take_header(&self, inode: &Inode) -> Result<Option<Vec<u8>>> {
+        let fd = self.dir_fd(inode)?;
+        let file = match self
+            .disk
+            .open_file(fd, DIR_HEADER, crate::backing::OpenMode::Read)
+        {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = vec![0; kms_crypto::format::HEADER_LEN];
+        let len = self.disk.read_at(&file, 0, &mut bytes)?;
+        bytes.truncate(len);
+        self.disk.unlink(fd, DIR_HEADER)?;
+        Ok(Some(bytes))
+    }
+
+    pub(super) fn put_header_back(&self, inode: &Inode, header: Option<&[u8]>) {
+        let Some(bytes) = header else { return };
+        let back = self
+            .dir_fd(inode)
+            .and_then(|fd| Ok(self.disk.create_file(fd, DIR_HEADER, 0o600)?))
+            .and_then(|file| Ok(self.disk.write_at(&file, 0, bytes)?));
+        if let Err(error) = back {
+            tracing::warn!(%error, "an empty directory lost its header; it gets a new one when it is next used");
+        }
+    }
+}
