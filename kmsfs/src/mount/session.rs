@@ -177,11 +177,7 @@ fn open_shared(
 }
 
 fn vfs_options(plan: &Plan, stored: &StoreConfig) -> vfs::Options {
-    vfs::Options {
-        state_dir: store::state_dir(&plan.home, &plan.target.store, stored),
-        uid: nix::unistd::geteuid().as_raw(),
-        gid: nix::unistd::getegid().as_raw(),
-    }
+    vfs::Options::new(store::state_dir(&plan.home, &plan.target.store, stored))
 }
 
 fn mount_options(plan: &Plan) -> fuse::MountOptions {

@@ -39,13 +39,7 @@ pub fn open(dir: &Path, config: &StoreConfig, owner: &IdentitySecret) -> Result<
 
 /// What the filesystem has to know of the configuration.
 pub fn info(config: &StoreConfig) -> StoreInfo {
-    StoreInfo {
-        id: config.store,
-        owner: config.owner,
-        cipher: config.cipher.id(),
-        scheme: config.scheme,
-        chunk_bits: config.layout.chunk_bits(),
-    }
+    StoreInfo::from(config)
 }
 
 /// Where this machine keeps what belongs to a store: one place for each copy of it.
