@@ -1,4 +1,4 @@
-//! The framing of requests and responses: a length and that many bytes (WIRE §1).
+//! The framing of requests and responses: a length and that many bytes (NODE §1.3).
 //!
 //! Refuses what is longer than the limit before it reads it, and what goes on after the announced end.
 

@@ -6,7 +6,7 @@
 //! the business of `kms-proto`. No other crate names libp2p.
 //!
 //! Kademlia answers two questions only: which addresses has this node, and which nodes are close to this value. It
-//! stores nothing; who holds what is said by the ledger. Framing and protocol names: WIRE §1.
+//! stores nothing; who holds what is said by the ledger. Framing and protocol names: NODE §1.
 
 mod address;
 mod behaviour;

@@ -1,4 +1,4 @@
-//! The node's two secrets in files that only it can read: its identity and its storage key.
+//! The node's two secrets in files that only it can read: its identity and its storage key (NODE §4).
 //!
 //! A file is a comment line and 64 hexadecimal digits. It is made at the first start, with mode 0600, whole or not at
 //! all; a file that others can read is refused.

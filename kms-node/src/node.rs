@@ -1,4 +1,4 @@
-//! What a node does about a message: checks, decides, acts, answers (WIRE §3, §4).
+//! What a node does about a message: checks, decides, acts, answers (NODE §2, WIRE §3).
 //!
 //! Knows no network. Deciding is calculation and runs in the [`Workshop`]; the two things that wait for the disk,
 //! storing and removing, leave it and wait in the vault's queue, where they are committed together.

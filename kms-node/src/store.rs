@@ -2,7 +2,7 @@
 //!
 //! [`FragmentStore`] keeps rows of sealed bytes durably, and may leave old bytes anywhere: databases do. The keys of the
 //! rows stand in a small file of slots ([`slots`]) that is overwritten in place, each wrapped under the node's storage
-//! key. [`Vault`] is the two together; nothing else touches either. WIRE §5 says what a node promises.
+//! key. [`Vault`] is the two together; nothing else touches either. The bytes: NODE §3.
 
 pub mod memory;
 pub mod redb;

@@ -1,4 +1,4 @@
-//! A node's sight of the ledger: asked at every re-encryption, never trusted when it is old (LEDGER §5).
+//! A node's sight of the ledger: asked at every re-encryption, never trusted when it is old (NODE §2).
 //!
 //! The ledger is asked each time. Only when it cannot be reached does an answer count that it gave within the lease; a
 //! ledger that was shortened, forked or forged has no lease.

@@ -1,4 +1,4 @@
-//! The bytes of one row.
+//! The bytes of one row (NODE §3).
 
 /// A sealed fragment and what is needed to find its key and to tidy up.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,4 +1,4 @@
-//! The record keys: a file of slots of 64 bytes, overwritten in place.
+//! The record keys: a file of slots of 64 bytes, overwritten in place (NODE §3).
 //!
 //! A slot is a wrapped key (48 bytes) and zeros, or all zeros when it is free. Erasing a slot makes the row sealed under
 //! its key unreadable for good, wherever the database has left copies of that row. The promise is the file system's and
