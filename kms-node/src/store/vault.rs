@@ -24,9 +24,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use self::writer::{ORDERS_TOGETHER, Order, removal_of};
 use super::slots::WrappedKey;
-use writer::{ORDERS_TOGETHER, Order, removal_of};
-
 use super::{Change, FragmentStore, Note, Row, Slots, StoreError, Tombstone};
 use crate::keyfile::StorageKey;
 use crate::rng;
