@@ -1,6 +1,6 @@
 //! One mount from beginning to end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::IsTerminal, path::Path, sync::Arc, time::Duration};
 
 use kms_client::Kind;
 use kms_crypto::{format::config::StoreConfig, key::IdentitySecret};
@@ -94,6 +94,7 @@ fn start_log() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();
 }

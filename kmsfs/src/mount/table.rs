@@ -26,7 +26,9 @@ pub struct Entry {
 impl Entry {
     /// Whether it is one of ours.
     pub fn is_kmsfs(&self) -> bool {
-        self.fs_type == FS_TYPE
+        // Without fusermount3 a kernel may show the type alone.
+        let type_matches = [FS_TYPE, "fuse"].contains(&self.fs_type.as_str());
+        type_matches && self.source.as_bytes().starts_with(SOURCE_PREFIX.as_bytes())
     }
 
     /// The store that is mounted, if it is one of ours.
