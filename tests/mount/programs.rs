@@ -163,7 +163,8 @@ fn an_unpacked_archive_is_the_same_after_a_remount() {
             scene.secure.at("tree").to_str().unwrap(),
         ],
     );
-    assert_eq!(changes.trim(), "");
+    let first = changes.lines().next();
+    assert_eq!(first, None, "rsync finds something to do");
     assert_eq!(
         tree::run(&scene.secure.at("tree"), "./src/run-too.sh", &[]).trim(),
         "ran"
@@ -193,7 +194,8 @@ fn rsync_brings_a_tree_in_and_out_with_attributes() {
         "rsync",
         &["-aHXci", "--delete", "--dry-run", &from, "out/"],
     );
-    assert_eq!(changes.trim(), "");
+    let first = changes.lines().next();
+    assert_eq!(first, None, "rsync finds something to do");
     assert_eq!(
         kms_tests::xattr::get(&scene.root.path().join("out/zero"), "user.note").unwrap(),
         "a note"
@@ -240,6 +242,7 @@ fn an_editor_saves() {
     let file = fs::File::create(dir.join("notes")).unwrap();
     std::io::Write::write_all(&mut &file, b"one\nthree\nfour\n").unwrap();
     file.sync_all().unwrap();
+    drop(file);
     fs::remove_file(dir.join("notes~")).unwrap();
     let scene = scene.remount();
     assert_eq!(

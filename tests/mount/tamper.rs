@@ -29,7 +29,7 @@ fn prepared() -> (Scene, std::path::PathBuf, std::path::PathBuf) {
     let victim = tree::backing_file_by_size(&scene.store, 1_000_000);
     fs::write(scene.secure.at("other"), tree::bytes(2, 1_000_000)).unwrap();
     let scene = scene.remount();
-    let other = tree::files(&scene.store.join("data"))
+    let other = tree::files(&scene.store)
         .into_iter()
         .find(|path| *path != victim && fs::metadata(path).unwrap().len() >= 1_000_000)
         .unwrap();

@@ -88,7 +88,7 @@ pub fn run(dir: &Path, program: &str, args: &[&str]) -> String {
 /// sees sizes would pick.
 #[track_caller]
 pub fn backing_file_by_size(store: &Path, at_least: u64) -> PathBuf {
-    let mut matches: Vec<_> = files(&store.join("data"))
+    let mut matches: Vec<_> = files(store)
         .into_iter()
         .filter(|path| fs::metadata(path).unwrap().size() >= at_least)
         .collect();
