@@ -137,10 +137,6 @@ impl Inode {
         self.places.lock().last().cloned()
     }
 
-    pub(crate) fn has_place(&self) -> bool {
-        !self.places.lock().is_empty()
-    }
-
     /// Remembers a name.
     pub(crate) fn add_place(&self, place: Place) {
         let mut places = self.places.lock();
@@ -165,10 +161,6 @@ impl Inode {
 
     pub(crate) fn set_mode(&self, mode: u32) {
         self.mode.store(mode & 0o7777, Ordering::Relaxed);
-    }
-
-    pub(crate) fn forget_mode(&self) {
-        self.mode.store(UNKNOWN_MODE, Ordering::Relaxed);
     }
 
     /// Whether this is `dir` or lies below it.

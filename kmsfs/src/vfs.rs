@@ -38,6 +38,7 @@ mod create;
 pub(crate) mod dirs;
 pub mod error;
 pub(crate) mod file;
+mod fsck;
 mod header;
 pub mod hooks;
 mod lookup;
@@ -46,6 +47,7 @@ mod overlay;
 mod owner;
 mod read;
 mod readdir;
+mod rekey;
 mod rename;
 mod replay;
 mod share;
@@ -226,7 +228,8 @@ impl Vfs {
         // Nothing can be opened without the root's keys: better said now.
         vfs.secrets(vfs.table.root())?;
         let vfs = Arc::new(vfs);
-        vfs.start_keeper();
+        vfs.load_rekey_list()?;
+        vfs.start_threads();
         Ok(vfs)
     }
 
@@ -306,8 +309,9 @@ impl Vfs {
             owner.wake.notify_all();
             owner.shorter.notify_all();
         }
-        if let Some(thread) = owner.thread.lock().take() {
-            // It only ends by being told to; a panic in it was logged where it happened.
+        self.stop_rekeying();
+        for thread in owner.threads.lock().drain(..) {
+            // They only end by being told to; a panic in one was logged where it happened.
             let _ = thread.join();
         }
         self.checkpoint()?;
@@ -315,25 +319,31 @@ impl Vfs {
         Ok(self.disk.sync_fs(self.root_dir()?)?)
     }
 
-    fn start_keeper(self: &Arc<Self>) {
+    fn start_threads(self: &Arc<Self>) {
+        self.start_thread("kmsfs-keeper", Self::keep_once);
+        self.start_thread("kmsfs-rekey", Self::rekey_once);
+    }
+
+    /// Runs `turn` again and again until it says that it is over.
+    fn start_thread(self: &Arc<Self>, name: &str, turn: fn(&Self) -> bool) {
         let Some(owner) = self.try_owner() else {
             return;
         };
-        // A weak reference: a filesystem that is dropped without `close` takes its thread along.
+        // A weak reference: a filesystem that is dropped without `close` takes its threads along.
         let vfs = Arc::downgrade(self);
         let started = std::thread::Builder::new()
-            .name("kmsfs-keeper".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 while let Some(vfs) = vfs.upgrade() {
-                    if !vfs.keep_once() {
+                    if !turn(&vfs) {
                         return;
                     }
                 }
             });
         match started {
-            Ok(thread) => *owner.thread.lock() = Some(thread),
+            Ok(thread) => owner.threads.lock().push(thread),
             Err(error) => {
-                tracing::warn!(%error, "no background thread: the journal is emptied at unmount only")
+                tracing::warn!(%error, "no background thread: some work waits for the next mount")
             }
         }
     }

@@ -94,6 +94,9 @@ impl Vfs {
     /// Everything else: a record in the journal makes the new state the current one.
     fn commit_logged(&self, inode: &Arc<Inode>, file: &mut Loaded) -> Result<()> {
         let len = file.layout.backing_len(file.size());
+        // What was cut off since is no part of the new state.
+        file.overlay.cut(len);
+        file.appended.cut(len);
         let pieces = file.overlay.unlogged();
         if let (Some(first), Some(last)) = (
             pieces

@@ -15,6 +15,7 @@ use super::dirs::place;
 use super::error::header_error;
 use super::file::{Fresh, Identity, Loaded};
 use super::header::Promise;
+use super::rename::open_target;
 use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
 use crate::backing::Kind;
 use crate::inode::{Inode, Place};
@@ -233,14 +234,7 @@ impl Vfs {
         }
         let place = self.live_place(&inode)?;
         let sealed = self.disk.read_link(self.dir_fd(&place.dir)?, &place.name)?;
-        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
-        let secrets = self.secrets(&place.dir)?;
-        let opened = secrets.names.decrypt_target(place.tag, sealed);
-        let opened = match (&secrets.prev_names, opened) {
-            (Some(prev), Err(_)) => prev.decrypt_target(place.tag, sealed),
-            (_, opened) => opened,
-        };
-        opened.map_err(|_| Part::Target.into())
+        open_target(&*self.secrets(&place.dir)?, place.tag, &sealed)
     }
 
     /// Gives a file one more name.

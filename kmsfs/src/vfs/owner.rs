@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use super::rekey::Jobs;
 use super::{Ino, Options, Part, Result, StoreInfo, Vfs, rng};
 use crate::backing::{Disk, OpenMode};
 use crate::inode::Inode;
@@ -33,7 +34,9 @@ pub(super) struct Owner {
     pub(super) shorter: Condvar,
     /// Held by whoever empties the journal.
     pub(super) checkpointing: Mutex<()>,
-    pub(super) thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// What still needs new keys.
+    pub(super) jobs: Jobs,
+    pub(super) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// One owner's mount per store: held as long as this one lives.
     _lock: OwnedFd,
 }
@@ -93,7 +96,8 @@ impl Owner {
             wake: Condvar::new(),
             shorter: Condvar::new(),
             checkpointing: Mutex::new(()),
-            thread: Mutex::new(None),
+            jobs: Jobs::new(options.state_dir.join("rekey")),
+            threads: Mutex::new(Vec::new()),
             _lock: lock,
         };
         Ok((owner, records))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kms_crypto::id::LabelId;
+use kms_crypto::name::NameTag;
 use rustix::io::Errno;
 
 use super::dirs::{Secrets, place};
@@ -195,7 +196,7 @@ impl Vfs {
     }
 
     /// What the journal holds of files below a directory names them by the directory's path.
-    fn bring_over_below(&self, dir: &Arc<Inode>) -> Result<()> {
+    pub(super) fn bring_over_below(&self, dir: &Arc<Inode>) -> Result<()> {
         let busy: Vec<_> = self.owner()?.keeper.lock().busy.values().cloned().collect();
         for inode in busy {
             if !Arc::ptr_eq(&inode, dir) && inode.is_within(dir) {
@@ -208,19 +209,27 @@ impl Vfs {
 
     /// A symbolic link's target is sealed for its place: a new link is made and takes the place of both.
     fn move_symlink(&self, it: &Move) -> Result<()> {
-        let (from_fd, to_fd) = (self.dir_fd(&it.from.dir)?, self.dir_fd(&it.to.dir)?);
-        let stat = self.disk.stat(from_fd, &it.from.name)?;
-        let sealed = self.disk.read_link(from_fd, &it.from.name)?;
-        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
-        let target = it
-            .from_keys
+        let sealed = self
+            .disk
+            .read_link(self.dir_fd(&it.from.dir)?, &it.from.name)?;
+        let target = open_target(&it.from_keys, it.from.tag, &sealed)?;
+        self.remake_symlink(&it.inode, &it.from, &it.to, &it.to_keys, &target)
+    }
+
+    /// Makes a symbolic link anew at another place, with the owner and times of the old one, which goes.
+    pub(super) fn remake_symlink(
+        &self,
+        inode: &Arc<Inode>,
+        from: &Place,
+        to: &Place,
+        to_keys: &Secrets,
+        target: &[u8],
+    ) -> Result<()> {
+        let (from_fd, to_fd) = (self.dir_fd(&from.dir)?, self.dir_fd(&to.dir)?);
+        let stat = self.disk.stat(from_fd, &from.name)?;
+        let sealed = to_keys
             .names
-            .decrypt_target(it.from.tag, sealed)
-            .map_err(|_| Part::Target)?;
-        let sealed = it
-            .to_keys
-            .names
-            .encrypt_target(it.to.tag, &target)
+            .encrypt_target(to.tag, target)
             .map_err(|_| Errno::NAMETOOLONG)?;
         let temporary = format!("kmsfs.new.{:016x}", stat.ino);
         match self.disk.unlink(to_fd, &temporary) {
@@ -228,24 +237,25 @@ impl Vfs {
             Err(error) => return Err(error.into()),
         }
         self.disk.symlink(&sealed, to_fd, &temporary)?;
+        let (atime, mtime) = (TimeChange::To(stat.atime), TimeChange::To(stat.mtime));
         let done = self
             .disk
             .set_owner(to_fd, &temporary, Some(stat.uid), Some(stat.gid))
+            .and_then(|()| self.disk.set_times(to_fd, &temporary, atime, mtime))
             .and_then(|()| {
-                let (atime, mtime) = (TimeChange::To(stat.atime), TimeChange::To(stat.mtime));
-                self.disk.set_times(to_fd, &temporary, atime, mtime)
+                self.disk
+                    .rename((to_fd, &temporary), (to_fd, &to.name), Replace::Yes)
             })
-            .and_then(|()| {
-                let to = (to_fd, &*it.to.name);
-                self.disk.rename((to_fd, &temporary), to, Replace::Yes)
-            })
-            .and_then(|()| self.disk.unlink(from_fd, &it.from.name));
+            .and_then(|()| self.disk.unlink(from_fd, &from.name));
         if let Err(error) = done {
             let _ = self.disk.unlink(to_fd, &temporary);
             return Err(error.into());
         }
-        let backing = self.disk.stat(to_fd, &it.to.name)?.ino;
-        self.table.rebind(&it.inode, backing);
+        self.table
+            .rebind(inode, self.disk.stat(to_fd, &to.name)?.ino);
+        inode.remove_place(&from.dir, &from.name);
+        inode.add_place(to.clone());
+        self.drop_side_file(&from.dir, &from.name);
         Ok(())
     }
 
@@ -254,8 +264,8 @@ impl Vfs {
         self.names_changed(&it.to.dir);
         it.inode.remove_place(&it.from.dir, &it.from.name);
         it.inode.add_place(it.to.clone());
-        let is_same_name = it.from.is(&it.to.dir, &it.to.name);
-        if !is_same_name {
+        self.rekey_moved();
+        if !it.from.is(&it.to.dir, &it.to.name) && it.kind != Kind::Symlink {
             self.drop_side_file(&it.from.dir, &it.from.name);
         }
         if let Some(victim) = &it.victim {
@@ -311,6 +321,17 @@ impl Move {
     fn is_rebinding(&self) -> bool {
         self.from_keys.id == self.to_keys.id && self.from.tag == self.to.tag
     }
+}
+
+/// The target of a symbolic link found at a place with this tag.
+pub(super) fn open_target(secrets: &Secrets, tag: NameTag, sealed: &[u8]) -> Result<Vec<u8>> {
+    let sealed = std::str::from_utf8(sealed).map_err(|_| Part::Target)?;
+    let opened = secrets.names.decrypt_target(tag, sealed);
+    let opened = match (&secrets.prev_names, opened) {
+        (Some(prev), Err(_)) => prev.decrypt_target(tag, sealed),
+        (_, opened) => opened,
+    };
+    opened.map_err(|_| Part::Target.into())
 }
 
 /// How old a file may be to pass for the new version of another one.

@@ -154,7 +154,7 @@ impl Vfs {
         Ok(())
     }
 
-    fn read_side(&self, path: &str) -> Result<Vec<u8>> {
+    pub(super) fn read_side(&self, path: &str) -> Result<Vec<u8>> {
         let (dir, name) = self.side_dir(path, false)?;
         let file = self.disk.open_file(
             std::os::fd::AsFd::as_fd(&dir),
@@ -169,7 +169,7 @@ impl Vfs {
     }
 
     /// Durable before the header that speaks of it is.
-    fn write_side(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write_side(&self, path: &str, bytes: &[u8]) -> Result<()> {
         use std::os::fd::AsFd;
         let (dir, name) = self.side_dir(path, true)?;
         match self.disk.unlink(dir.as_fd(), name) {

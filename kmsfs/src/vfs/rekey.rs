@@ -1,0 +1,491 @@
+//! Carrying a new key through: everything sealed under the old one is sealed anew, in the background (FORMAT §6).
+//!
+//! The header with the new key is in the store before anything here begins, so that nothing new is sealed under the
+//! old one. A job is known by the object it starts at; the list of jobs is kept outside the store and survives the
+//! process. Doing a part of it twice is harmless: what has the new key already is passed over.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kms_crypto::format::XattrMap;
+use kms_crypto::name::NameTag;
+use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
+
+use super::dirs::Secrets;
+use super::error::header_error;
+use super::file::DIRTY_MAX;
+use super::header::Promise;
+use super::{Ino, Part, Result, Vfs, rng};
+use crate::backing::{Kind, Replace};
+use crate::inode::{Inode, Place};
+
+/// What there is to do, and who is told of it.
+#[derive(Default)]
+pub(super) struct Jobs {
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Objects that are known to wait.
+    backlog: AtomicU64,
+    /// Where the list is kept.
+    list: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Vec<Arc<Inode>>,
+    stopping: bool,
+}
+
+impl Jobs {
+    /// No jobs yet; their list is kept in the file `list`.
+    pub(super) fn new(list: PathBuf) -> Self {
+        Self {
+            list,
+            ..Self::default()
+        }
+    }
+}
+
+impl Vfs {
+    /// How many objects still wait for new keys, as far as it is known.
+    #[must_use]
+    pub fn rekey_backlog(&self) -> u64 {
+        let Some(owner) = self.try_owner() else {
+            return 0;
+        };
+        let queued = owner.jobs.state.lock().queue.len() as u64;
+        queued.max(owner.jobs.backlog.load(Ordering::Relaxed))
+    }
+
+    /// Puts an object on the list of what needs its content sealed anew.
+    pub(super) fn enqueue_rekey(&self, inode: &Arc<Inode>) -> Result<()> {
+        let jobs = &self.owner()?.jobs;
+        let mut state = jobs.state.lock();
+        if !state.queue.iter().any(|queued| Arc::ptr_eq(queued, inode)) {
+            state.queue.push(Arc::clone(inode));
+        }
+        self.keep_list(&state)?;
+        jobs.wake.notify_all();
+        Ok(())
+    }
+
+    /// Writes the list of jobs: one line of stored names for each.
+    fn keep_list(&self, state: &State) -> Result<()> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let jobs = &self.owner()?.jobs;
+        let mut text = String::new();
+        for inode in &state.queue {
+            if let Some(path) = self.stored_place(inode) {
+                text.push_str(&path);
+                text.push('\n');
+            }
+        }
+        let new = jobs.list.with_extension("new");
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|mut file| {
+                std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.sync_all())
+            })
+            .and_then(|()| std::fs::rename(&new, &jobs.list));
+        written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO).into())
+    }
+
+    fn stored_place(&self, inode: &Inode) -> Option<String> {
+        let mut names = Vec::new();
+        let mut next = inode.place();
+        while let Some(place) = next {
+            names.push(place.name.to_string());
+            next = place.dir.place();
+        }
+        names.reverse();
+        // The root has no names: an empty line.
+        (inode.ino == Ino::ROOT || !names.is_empty()).then(|| names.join("/"))
+    }
+
+    /// After a rename: jobs are found by where their objects stand.
+    pub(super) fn rekey_moved(&self) {
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
+        let state = owner.jobs.state.lock();
+        if !state.queue.is_empty() {
+            if let Err(error) = self.keep_list(&state) {
+                tracing::warn!(%error, "the list of unfinished key changes could not be written");
+            }
+        }
+    }
+
+    /// Reads the list an earlier process has left.
+    pub(super) fn load_rekey_list(&self) -> Result<()> {
+        let jobs = &self.owner()?.jobs;
+        let Ok(text) = std::fs::read_to_string(&jobs.list) else {
+            return Ok(());
+        };
+        for line in text.lines() {
+            match self.resolve_stored(line) {
+                Ok(inode) => jobs.state.lock().queue.push(inode),
+                Err(error) => {
+                    tracing::warn!(%error, "something that was to get a new key is not where it was")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_stored(&self, path: &str) -> Result<Arc<Inode>> {
+        let mut at = Arc::clone(self.table.root());
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let secrets = self.secrets(&at)?;
+            let (_, tag) = self.decrypt_name(&at, &secrets, name)?;
+            let stat = self.disk.stat(self.dir_fd(&at)?, name)?;
+            let place = Place {
+                dir: Arc::clone(&at),
+                name: name.into(),
+                tag,
+            };
+            at = self.intern(&stat, place, 0)?;
+        }
+        Ok(at)
+    }
+
+    /// One turn of the background thread. Says whether to go on.
+    pub(super) fn rekey_once(&self) -> bool {
+        let Some(owner) = self.try_owner() else {
+            return false;
+        };
+        let job = {
+            let mut state = owner.jobs.state.lock();
+            if state.queue.is_empty() && !state.stopping {
+                owner
+                    .jobs
+                    .wake
+                    .wait_for(&mut state, std::time::Duration::from_millis(500));
+            }
+            if state.stopping {
+                return false;
+            }
+            state.queue.first().cloned()
+        };
+        let Some(inode) = job else { return true };
+        match self.carry_through(&inode) {
+            Ok(()) | Err(super::VfsError::Os(Errno::STALE | Errno::NOENT)) => {}
+            Err(super::VfsError::Os(Errno::CANCELED)) => return false,
+            Err(error) => {
+                tracing::warn!(%error, "a key change could not be carried through; it is tried again later");
+                let mut state = owner.jobs.state.lock();
+                if !state.stopping {
+                    owner
+                        .jobs
+                        .wake
+                        .wait_for(&mut state, std::time::Duration::from_secs(30));
+                }
+                return !state.stopping;
+            }
+        }
+        let mut state = owner.jobs.state.lock();
+        state.queue.retain(|queued| !Arc::ptr_eq(queued, &inode));
+        owner.jobs.backlog.store(0, Ordering::Relaxed);
+        if let Err(error) = self.keep_list(&state) {
+            tracing::warn!(%error, "the list of unfinished key changes could not be written");
+        }
+        drop(state);
+        self.table.sweep(inode);
+        true
+    }
+
+    pub(super) fn stop_rekeying(&self) {
+        if let Some(owner) = self.try_owner() {
+            owner.jobs.state.lock().stopping = true;
+            owner.jobs.wake.notify_all();
+        }
+    }
+
+    fn refuse_if_stopping(&self) -> Result<()> {
+        let stopping = self.owner()?.jobs.state.lock().stopping;
+        if stopping {
+            Err(Errno::CANCELED.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Finishes a key change that is still under way on the object, as the next one needs it to be.
+    pub(super) fn finish_rekey_now(&self, inode: &Arc<Inode>) -> Result<()> {
+        if self.read_header(inode, |header| header.is_rekeying())? {
+            self.carry_through(inode)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn carry_through(&self, inode: &Arc<Inode>) -> Result<()> {
+        match inode.kind() {
+            Kind::Dir => self.rekey_dir(inode),
+            Kind::File => self.rekey_file(inode),
+            Kind::Symlink | Kind::Other => Ok(()),
+        }
+    }
+
+    /// Seals a file's chunks and attributes under its current key and forgets the old one.
+    fn rekey_file(&self, inode: &Arc<Inode>) -> Result<()> {
+        let file = inode.file().ok_or(Errno::INVAL)?;
+        let mut chunk = 0;
+        loop {
+            self.refuse_if_stopping()?;
+            self.throttle();
+            let mut cell = file.cell.write();
+            self.ensure_loaded(inode, &mut cell)?;
+            let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
+            let Some(old) = loaded.keys.prev_epoch() else {
+                self.unload(inode, &mut cell);
+                return Ok(());
+            };
+            let count = loaded.layout.chunk_count(loaded.size());
+            while chunk < count && loaded.dirty_len() < DIRTY_MAX {
+                if loaded.leaf(&self.disk, chunk)?.epoch == old {
+                    loaded.dirty_chunk(&self.disk, chunk)?;
+                }
+                chunk += 1;
+            }
+            let is_done = chunk >= count;
+            self.commit(inode, &mut cell)?;
+            if is_done {
+                self.finish_file(inode, &mut cell)?;
+                self.unload(inode, &mut cell);
+                drop(cell);
+                self.mark_busy(inode);
+                return Ok(());
+            }
+            drop(cell);
+            self.mark_busy(inode);
+        }
+    }
+
+    fn finish_file(&self, inode: &Arc<Inode>, cell: &mut super::file::FileCell) -> Result<()> {
+        // The old key goes only when what was sealed under it is no longer what the store would come back with.
+        self.apply_file(inode, cell)?;
+        let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
+        if loaded
+            .header
+            .state
+            .xattrs
+            .epoch()
+            .is_some_and(|epoch| epoch != loaded.header.key_epoch())
+        {
+            self.reseal_xattrs(&mut loaded.header)?;
+        }
+        loaded.header.finish_rekey().map_err(header_error)?;
+        loaded.keys_changed()?;
+        loaded.header_dirty = true;
+        self.commit(inode, cell)
+    }
+
+    fn reseal_xattrs(&self, header: &mut kms_crypto::format::OpenHeader) -> Result<()> {
+        let id = header.core().id;
+        let side = header
+            .state
+            .xattrs
+            .side_path(&id)
+            .map(|path| self.read_side(&path))
+            .transpose()?;
+        let map: XattrMap = header
+            .xattrs(side.as_deref())
+            .map_err(|_| Part::Attributes)?;
+        if let Some(bytes) = header
+            .set_xattrs(&map, &mut rng())
+            .map_err(|_| Part::Attributes)?
+        {
+            let path = header.state.xattrs.side_path(&id).ok_or(Errno::IO)?;
+            self.write_side(&path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Gives everything in a directory new keys and new stored names, then forgets the directory's old ones.
+    fn rekey_dir(&self, inode: &Arc<Inode>) -> Result<()> {
+        let (is_rekeying, has_prev_names) = self.read_header(inode, |header| {
+            (
+                header.is_rekeying(),
+                header.prev_names().is_ok_and(|names| names.is_some()),
+            )
+        })?;
+        if !is_rekeying && !has_prev_names {
+            return Ok(());
+        }
+        if !has_prev_names {
+            self.change_header(inode, Promise::Stored, |header| {
+                header.begin_rename(&mut rng()).map_err(header_error)
+            })?;
+        }
+        let entries = self.disk.list(self.dir_fd(inode)?)?;
+        let backlog = &self.owner()?.jobs.backlog;
+        backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        for entry in entries {
+            self.refuse_if_stopping()?;
+            if let Ok(name) = std::str::from_utf8(&entry.name) {
+                self.rekey_entry(inode, name)?;
+            }
+            let _ = backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        }
+        let secrets = self.secrets(inode)?;
+        if self.has_old_names(inode, &secrets)? {
+            // Made under an old name while the list was gone through: one more round.
+            return self.rekey_dir(inode);
+        }
+        self.change_header(inode, Promise::Stored, |header| {
+            if header
+                .state
+                .xattrs
+                .epoch()
+                .is_some_and(|epoch| epoch != header.key_epoch())
+            {
+                self.reseal_xattrs(header)?;
+            }
+            header.finish_rename().map_err(header_error)?;
+            if header.is_rekeying() {
+                header.finish_rekey().map_err(header_error)
+            } else {
+                Ok(())
+            }
+        })?;
+        self.names_changed(inode);
+        Ok(())
+    }
+
+    fn has_old_names(&self, inode: &Arc<Inode>, secrets: &Secrets) -> Result<bool> {
+        let entries = self.disk.list(self.dir_fd(inode)?)?;
+        Ok(entries.iter().any(|entry| {
+            let Ok(name) = std::str::from_utf8(&entry.name) else {
+                return false;
+            };
+            self.is_old_name(inode, secrets, name).is_some()
+        }))
+    }
+
+    /// The plain name and old tag of an entry whose stored name is that of the old name key.
+    fn is_old_name(
+        &self,
+        dir: &Inode,
+        secrets: &Secrets,
+        backing: &str,
+    ) -> Option<(Vec<u8>, NameTag)> {
+        let (name, tag) = self.decrypt_name(dir, secrets, backing).ok()?;
+        let new = secrets.names.encrypt(&name).ok()?;
+        (new.backing != backing).then_some((name, tag))
+    }
+
+    /// One entry of a directory that has a new key: new key, new binding, new stored name; then what lies below.
+    fn rekey_entry(&self, dir: &Arc<Inode>, backing: &str) -> Result<()> {
+        let inode = {
+            let _names = self.lock_names(dir)?;
+            let secrets = self.secrets(dir)?;
+            let Ok((name, tag)) = self.decrypt_name(dir, &secrets, backing) else {
+                return Ok(());
+            };
+            let stat = match self.disk.stat(self.dir_fd(dir)?, backing) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            if stat.kind == Kind::Other {
+                return Ok(());
+            }
+            let place = Place {
+                dir: Arc::clone(dir),
+                name: backing.into(),
+                tag,
+            };
+            let inode = self.intern(&stat, place.clone(), 0)?;
+            match self.renew_entry(&inode, &secrets, &place, &name) {
+                // One that does not verify cannot be given a key; it stays as unreadable as it is.
+                Err(super::VfsError::Damaged(damage)) => {
+                    tracing::warn!(%damage, "an entry that does not verify keeps its old key");
+                    return Ok(());
+                }
+                result => result?,
+            }
+            inode
+        };
+        let carried = self.carry_through(&inode);
+        self.table.sweep(inode);
+        carried
+    }
+
+    fn renew_entry(
+        &self,
+        inode: &Arc<Inode>,
+        secrets: &Secrets,
+        place: &Place,
+        name: &[u8],
+    ) -> Result<()> {
+        let encrypted = secrets.encrypt(name)?;
+        let is_renamed = encrypted.backing != *place.name;
+        if inode.kind() == Kind::Symlink {
+            return if is_renamed {
+                self.renew_symlink(inode, secrets, place, name)
+            } else {
+                Ok(())
+            };
+        }
+        let stale = self.read_header(inode, |header| header.is_stale_in(&secrets.keys))?;
+        if stale {
+            self.finish_rekey_now(inode)?;
+            self.rekey_header(inode, |_| Ok(None))?;
+        }
+        if !is_renamed {
+            return Ok(());
+        }
+        let new = super::dirs::place(&place.dir, encrypted.clone());
+        self.put_side_file(&place.dir, &encrypted)?;
+        inode.set_next_place(Some(new.clone()));
+        let bound = self.change_header(inode, Promise::Stored, |header| {
+            header
+                .bind(&secrets.keys, encrypted.tag)
+                .map_err(header_error)
+        });
+        inode.set_next_place(None);
+        bound?;
+        if inode.kind() == Kind::Dir {
+            self.bring_over_below(inode)?;
+        }
+        let fd = self.dir_fd(&place.dir)?;
+        self.disk
+            .rename((fd, &*place.name), (fd, &*new.name), Replace::No)?;
+        inode.remove_place(&place.dir, &place.name);
+        inode.add_place(new);
+        self.drop_side_file(&place.dir, &place.name);
+        self.drop_binding(inode, secrets, place.tag);
+        if let Some(events) = self.events() {
+            events.moved(super::hooks::Moved { ino: inode.ino });
+        }
+        Ok(())
+    }
+
+    fn renew_symlink(
+        &self,
+        inode: &Arc<Inode>,
+        secrets: &Secrets,
+        place: &Place,
+        name: &[u8],
+    ) -> Result<()> {
+        let prev = secrets.prev_names.as_ref().ok_or(Part::Target)?;
+        let fd = self.dir_fd(&place.dir)?;
+        let sealed = self.disk.read_link(fd, &place.name)?;
+        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
+        let target = prev
+            .decrypt_target(place.tag, sealed)
+            .map_err(|_| Part::Target)?;
+        let encrypted = secrets.encrypt(name)?;
+        self.put_side_file(&place.dir, &encrypted)?;
+        let to = super::dirs::place(&place.dir, encrypted);
+        self.remake_symlink(inode, place, &to, secrets, &target)
+    }
+}
