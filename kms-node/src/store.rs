@@ -12,6 +12,8 @@ pub mod vault;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod faults;
 
 use kms_crypto::id::PolicyId;
 

@@ -93,8 +93,11 @@ impl Slots {
         let Ok(index) = usize::try_from(slot) else {
             return Ok(());
         };
-        if self.slots.get(index).is_some_and(|slot| *slot != EMPTY) {
-            self.write(index, EMPTY)?;
+        let Some(before) = self.slots.get(index).copied() else {
+            return Ok(());
+        };
+        self.write(index, EMPTY)?;
+        if before != EMPTY {
             self.erased.push(index);
         }
         Ok(())
@@ -104,7 +107,7 @@ impl Slots {
     pub fn erase_unused(&mut self, used: &BTreeSet<u64>) -> io::Result<()> {
         for index in 0..self.slots.len() {
             let slot = u64::try_from(index).map_err(io::Error::other)?;
-            if !used.contains(&slot) {
+            if self.key(slot).is_some() && !used.contains(&slot) {
                 self.erase(slot)?;
             }
         }

@@ -303,6 +303,14 @@ impl Shared {
         (policy, wrap_key(&self.kek, &key_ad(&policy), &key), row)
     }
 
+    /// Whether a slot holds the key of this policy's row. After a failure a row may name a slot that has gone to
+    /// another one since.
+    fn owns(&self, slots: &Slots, policy: &PolicyId, slot: u64) -> bool {
+        slots
+            .key(slot)
+            .is_some_and(|key| unwrap_key(&self.kek, &key_ad(policy), &key).is_ok())
+    }
+
     fn fragment(&self, policy: &PolicyId) -> Result<Option<Fragment>, StoreError> {
         let Some(mut row) = self.store.row(policy)? else {
             return Ok(None);
@@ -315,6 +323,8 @@ impl Shared {
             match self.store.row(policy)? {
                 None => return Ok(None),
                 Some(again) if again != row => row = again,
+                // Without a key it is being removed, or its removal failed half-way: gone either way.
+                Some(row) if self.slots.lock().key(row.slot).is_none() => return Ok(None),
                 Some(_) => return Err(StoreError::Damaged(*policy)),
             }
         }

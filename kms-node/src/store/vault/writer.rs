@@ -53,8 +53,8 @@ impl Order {
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
-    /// Slots of new rows, to be freed if the commit fails.
-    fresh: Vec<u64>,
+    /// New rows and their slots, to be freed if the commit fails.
+    fresh: Vec<(PolicyId, u64)>,
     /// Slots of replaced rows, to be erased when the commit has succeeded.
     replaced: Vec<u64>,
     /// How many rows come.
@@ -66,15 +66,19 @@ struct Batch {
 }
 
 impl Batch {
-    fn reply<T: Send + 'static>(
+    /// Answers with `outcome` when the commit has succeeded.
+    fn answer<T: Send + 'static>(
         &mut self,
         reply: oneshot::Sender<Result<T, StoreError>>,
-        outcome: T,
+        outcome: Result<T, StoreError>,
     ) {
         // Who no longer waits for the reply has gone.
-        self.replies.push(Box::new(move |failure| {
-            drop(reply.send(failure.map_or(Ok(outcome), Err)))
-        }));
+        match outcome {
+            Ok(outcome) => self.replies.push(Box::new(move |failure| {
+                drop(reply.send(failure.map_or(Ok(outcome), Err)))
+            })),
+            Err(error) => drop(reply.send(Err(error))),
+        }
     }
 }
 
@@ -104,28 +108,31 @@ impl Shared {
 
     fn commit(&self, orders: Vec<Order>) {
         let mut batch = Batch::default();
-        let done = orders
-            .into_iter()
-            .try_for_each(|order| self.plan(&mut batch, order))
-            .and_then(|()| {
-                self.slots.lock().sync()?;
-                self.store.apply(&batch.changes)
-            });
-        let mut slots = self.slots.lock();
+        for order in orders {
+            self.plan(&mut batch, order);
+        }
+        let synced = self.slots.lock().sync().map_err(StoreError::from);
+        let done = synced.and_then(|()| self.store.apply(&batch.changes));
         let obsolete = if done.is_ok() {
-            &batch.replaced
+            std::mem::take(&mut batch.replaced)
         } else {
-            &batch.fresh
+            self.unnamed(&batch.fresh)
         };
+        let mut slots = self.slots.lock();
         let erased = obsolete
             .iter()
             .try_for_each(|slot| slots.erase(*slot))
             .and_then(|()| slots.sync());
-        slots.reuse_erased();
+        if done.is_ok() && erased.is_ok() {
+            slots.reuse_erased();
+        }
         drop(slots);
         if done.is_ok() {
             self.held.fetch_add(batch.added, Ordering::Relaxed);
             self.held.fetch_sub(batch.removed, Ordering::Relaxed);
+        } else if let Ok(rows) = self.store.rows() {
+            let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            self.held.store(count, Ordering::Relaxed);
         }
         let failure = done.err().map(|error| error.to_string());
         if let Some(error) = &failure {
@@ -143,54 +150,99 @@ impl Shared {
         }
     }
 
-    fn plan(&self, batch: &mut Batch, order: Order) -> Result<(), StoreError> {
+    /// The new slots that no row names. A change that is said to have failed may have been made all the same, and then
+    /// the row in it is the only one its policy has.
+    fn unnamed(&self, fresh: &[(PolicyId, u64)]) -> Vec<u64> {
+        let is_unnamed = |(policy, slot): &&(PolicyId, u64)| match self.store.row(policy) {
+            Ok(row) => row.is_none_or(|row| row.slot != *slot),
+            // Not known now: found out at the next start.
+            Err(_) => false,
+        };
+        fresh.iter().filter(is_unnamed).map(|it| it.1).collect()
+    }
+
+    /// Adds an order to a batch. One that cannot be done is answered at once and leaves the others alone.
+    fn plan(&self, batch: &mut Batch, order: Order) {
         match order {
             Order::Put {
                 policy,
                 key,
-                mut row,
+                row,
                 reply,
             } => {
-                if let Some(tombstone) = self.store.tombstone(&policy)? {
-                    batch.reply(reply, Stored::RemovedBefore(tombstone));
-                    return Ok(());
-                }
-                match self.store.row(&policy)? {
-                    Some(earlier) => batch.replaced.push(earlier.slot),
-                    None => batch.added += 1,
-                }
-                row.slot = self.slots.lock().put(&key)?;
-                batch.fresh.push(row.slot);
-                batch.changes.push(Change::Put(policy, row));
-                batch.reply(reply, Stored::Durable);
+                let outcome = self.plan_put(batch, policy, &key, row);
+                batch.answer(reply, outcome);
             }
             Order::Remove { policy, now, reply } => {
-                let row = self.store.row(&policy)?;
-                if let Some(row) = &row {
-                    self.slots.lock().erase(row.slot)?;
-                    batch.removed += 1;
-                }
-                let (change, removal) =
-                    removal_of(policy, row.as_ref(), self.store.tombstone(&policy)?, now);
-                batch.changes.push(change);
-                batch.reply(reply, removal);
+                let outcome = self.plan_remove(batch, policy, now);
+                batch.answer(reply, outcome);
             }
             Order::Forget { now, reply } => {
-                let over = self
-                    .store
-                    .tombstones()?
-                    .into_iter()
-                    .filter(|(_, stone)| stone.until < now);
-                batch
-                    .changes
-                    .extend(over.map(|(policy, _)| Change::Forget(policy)));
-                batch.reply(reply, ());
+                let outcome = self.plan_forget(batch, now);
+                batch.answer(reply, outcome);
             }
             Order::Note { note, value, reply } => {
                 batch.changes.push(Change::Note(note, value));
-                batch.reply(reply, ());
+                batch.answer(reply, Ok(()));
             }
         }
+    }
+
+    fn plan_put(
+        &self,
+        batch: &mut Batch,
+        policy: PolicyId,
+        key: &WrappedKey,
+        mut row: Row,
+    ) -> Result<Stored, StoreError> {
+        if let Some(tombstone) = self.store.tombstone(&policy)? {
+            return Ok(Stored::RemovedBefore(tombstone));
+        }
+        let earlier = self.store.row(&policy)?;
+        let mut slots = self.slots.lock();
+        row.slot = slots.put(key)?;
+        match earlier {
+            Some(earlier) if self.owns(&slots, &policy, earlier.slot) => {
+                batch.replaced.push(earlier.slot);
+            }
+            Some(_) => {}
+            None => batch.added += 1,
+        }
+        batch.fresh.push((policy, row.slot));
+        batch.changes.push(Change::Put(policy, row));
+        Ok(Stored::Durable)
+    }
+
+    fn plan_remove(
+        &self,
+        batch: &mut Batch,
+        policy: PolicyId,
+        now: u64,
+    ) -> Result<Removal, StoreError> {
+        let row = self.store.row(&policy)?;
+        let earlier = self.store.tombstone(&policy)?;
+        if let Some(row) = &row {
+            let mut slots = self.slots.lock();
+            // An empty slot is emptied again: the disk may have failed when it was first.
+            if slots.key(row.slot).is_none() || self.owns(&slots, &policy, row.slot) {
+                slots.erase(row.slot)?;
+            }
+            batch.removed += 1;
+        }
+        let (change, removal) = removal_of(policy, row.as_ref(), earlier, now);
+        batch.changes.push(change);
+        Ok(removal)
+    }
+
+    fn plan_forget(&self, batch: &mut Batch, now: u64) -> Result<(), StoreError> {
+        let over = self
+            .store
+            .tombstones()?
+            .into_iter()
+            .filter(|(_, stone)| stone.until < now);
+        batch
+            .changes
+            .extend(over.map(|(policy, _)| Change::Forget(policy)));
         Ok(())
     }
 }
