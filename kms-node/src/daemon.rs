@@ -199,6 +199,11 @@ fn claim(data_dir: &Path) -> Result<File, StartError> {
 fn open_vault(data_dir: &Path, storage_key: &StorageKey, now: u64) -> Result<Vault, StoreError> {
     let keys = data_dir.join("record-keys");
     let store = RedbStore::open(data_dir.join("fragments.redb"))?;
+    // Opening the slots makes the names of both files durable; this, that of the directory, if it may be read.
+    let parent = data_dir.parent().filter(|it| !it.as_os_str().is_empty());
+    if let Ok(parent) = File::open(parent.unwrap_or(Path::new("."))) {
+        parent.sync_all()?;
+    }
     Vault::open(Box::new(store), Slots::open(&keys)?, storage_key, now)
 }
 

@@ -252,6 +252,25 @@ async fn many_at_once_are_all_kept() {
 }
 
 #[tokio::test]
+async fn fragments_whose_file_of_keys_is_missing_are_not_taken_for_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = fragment(SECRET);
+    let vault = open(dir.path(), 1).unwrap();
+    vault.put(&kept, NOW).await.unwrap();
+    drop(vault);
+    let (keys, aside) = (dir.path().join("keys"), dir.path().join("aside"));
+    std::fs::rename(&keys, &aside).unwrap();
+    assert!(matches!(open(dir.path(), 1), Err(StoreError::Mismatch(_))));
+    std::fs::rename(&aside, &keys).unwrap();
+    let vault = open(dir.path(), 1).unwrap();
+    assert_eq!(
+        read(&vault, &kept.params.id()).as_deref(),
+        Some(SECRET),
+        "nothing was lost by trying"
+    );
+}
+
+#[tokio::test]
 async fn what_a_crash_interrupted_is_finished_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let (kept, removed) = (fragment(SECRET), fragment(b"on its way out"));

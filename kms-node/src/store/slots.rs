@@ -42,7 +42,7 @@ impl Slots {
         }
     }
 
-    /// Opens the file of slots, or makes it.
+    /// Opens the file of slots, or makes it, durably: what is written into it later must not vanish with its name.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -51,6 +51,11 @@ impl Slots {
             .truncate(false)
             .mode(0o600)
             .open(path)?;
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(directory)?.sync_all()?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         // A torn last slot was never acknowledged.
         let mut bytes = vec![0; length - length % SLOT_BYTES];
@@ -69,6 +74,11 @@ impl Slots {
             erased: Vec::new(),
             dirty: false,
         })
+    }
+
+    /// Whether there has never been a slot. An erased one stays.
+    pub const fn is_new(&self) -> bool {
+        self.slots.is_empty()
     }
 
     /// The key in a slot; none if the slot is free or does not exist.

@@ -255,11 +255,13 @@ impl Shared {
     fn tidy(&self, now: u64) -> Result<(), StoreError> {
         let rows = self.store.rows()?;
         let mut slots = self.slots.lock();
+        let lost_file = slots.is_new() && !rows.is_empty();
         let (keyed, keyless): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|(_, row)| slots.key(row.slot).is_some());
-        if keyed.is_empty() && keyless.len() > ORDERS_TOGETHER {
-            // More than any interruption leaves behind: the file of record keys itself is missing.
+        // A row comes after its slot, and a slot that was erased is still a slot: no interruption leaves rows without
+        // any slots, or more keyless rows than one commit has. The file of record keys itself is missing.
+        if lost_file || (keyed.is_empty() && keyless.len() > ORDERS_TOGETHER) {
             return Err(StoreError::Mismatch("its record keys are missing"));
         }
         let removed: Vec<_> = keyless
