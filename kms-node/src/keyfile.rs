@@ -93,7 +93,8 @@ fn read_or_make(
         path: path.to_owned(),
         source,
     };
-    match fs::symlink_metadata(path) {
+    // Through links: what counts is who can read the key itself. A link to nothing is not written through.
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = make();
             write_new(path, what, &key).map_err(failed)?;
@@ -143,16 +144,20 @@ fn write_new(path: &Path, what: &str, key: &[u8; 32]) -> io::Result<()> {
         .file_name()
         .ok_or(io::ErrorKind::InvalidInput)?
         .to_owned();
-    name.push(".new");
+    name.push(format!(".{}.new", std::process::id()));
     let temporary = parent.join(name);
     let mut text = Zeroizing::new(format!("# kms {what}: keep it secret\n"));
     text.push_str(&Zeroizing::new(HEXLOWER_PERMISSIVE.encode(key)));
     text.push('\n');
-    // A file left behind by an interrupted start was never used.
+    // A file left behind by an interrupted start was never used, unless it is a second name of a key: it is removed,
+    // never written to.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
@@ -193,7 +198,17 @@ mod tests {
             storage_key(&path),
             Err(KeyFileError::Exposed { mode: 0o640, .. })
         ));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(
+            matches!(
+                storage_key(&link),
+                Err(KeyFileError::Exposed { mode: 0o640, .. })
+            ),
+            "nor by way of a link"
+        );
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(storage_key(&link).is_ok());
         for text in [
             "",
             "# only a comment\n",
