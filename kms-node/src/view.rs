@@ -88,7 +88,10 @@ impl LedgerView {
                 if answers.len() >= KEPT {
                     answers.retain(|_, (_, since)| since.elapsed() <= self.lease);
                 }
-                if answers.len() < KEPT {
+                // Revoked is for good: an answer that was longer on its way does not hide it.
+                let known = answers.get(id).map(|(state, _)| state);
+                let revoked = matches!(known, Some(PolicyState::Revoked { .. }));
+                if !revoked && (known.is_some() || answers.len() < KEPT) {
                     answers.insert(*id, (state.clone(), asked));
                 }
                 Ok(self.by_our_clock(state))
