@@ -8,7 +8,7 @@ mod policy;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, NodeSecret, PublicKey};
@@ -29,6 +29,8 @@ const UNTIL: u64 = START + 1000;
 struct Distant {
     ledger: MemoryLedger,
     away: Mutex<bool>,
+    /// How many records were read from it.
+    read: AtomicUsize,
 }
 
 impl Distant {
@@ -55,7 +57,9 @@ impl Ledger for Distant {
         self.reach()?.nodes()
     }
     fn read(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
-        self.reach()?.read(from, max)
+        let records = self.reach()?.read(from, max)?;
+        self.read.fetch_add(records.len(), Ordering::Relaxed);
+        Ok(records)
     }
 }
 
@@ -73,6 +77,7 @@ impl World {
             ledger: Arc::new(Distant {
                 ledger,
                 away: Mutex::new(false),
+                read: AtomicUsize::new(0),
             }),
             time,
             nodes: Vec::new(),
@@ -430,8 +435,16 @@ async fn the_ledger_is_read_through_a_node_in_pieces_that_fit() {
     for _ in 0..100 {
         world.ask(0, policy(1, 1).grant(world.keys())).await;
     }
+    // Fifteen nodes make a record too large for a hundred of them to fit into one answer.
+    for _ in 0..100 {
+        let nodes: Vec<_> = (0..15)
+            .map(|_| NodeSecret::generate(&mut rng()).public())
+            .collect();
+        world.ask(0, policy(1, 15).grant(nodes)).await;
+    }
+    world.ledger.read.store(0, Ordering::Relaxed);
     let mut read = 0;
-    while read < 100 {
+    while read < 200 {
         let message = Query::LedgerRead {
             from: read + 1,
             max: 1024,
@@ -443,10 +456,20 @@ async fn the_ledger_is_read_through_a_node_in_pieces_that_fit() {
             panic!()
         };
         assert!(!records.records.is_empty());
-        assert_eq!(records.head.height, 100);
+        assert_eq!(records.head.height, 200);
         read += u64::try_from(records.records.len()).unwrap();
+        let looked_at = world.ledger.read.swap(0, Ordering::Relaxed);
+        assert!(
+            looked_at <= records.records.len() + 16,
+            "{looked_at} records read: anybody may ask for this"
+        );
     }
-    assert_eq!(read, 100);
+    assert_eq!(read, 200);
+    let few = Query::LedgerRead { from: 5, max: 3 }.to_bytes();
+    let Response::Records(few) = world.ask(0, few).await else {
+        panic!()
+    };
+    assert_eq!(few.records.len(), 3);
 }
 
 #[tokio::test]

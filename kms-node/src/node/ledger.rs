@@ -9,22 +9,36 @@ use super::{Node, Step};
 
 /// Room for everything in a response beside the records.
 const OVERHEAD_BYTES: usize = 512;
+/// How many records are read from the ledger in one go.
+const RECORDS_AT_ONCE: usize = 16;
 /// Room for each record's own length.
 const RECORD_OVERHEAD_BYTES: usize = 5;
 
 impl Node {
     pub(super) fn read_ledger(&self, from: u64, max: u32) -> Result<Response, Refusal> {
-        let max = usize::try_from(max.min(MAX_READ)).map_err(|_| Refusal::BadRequest)?;
+        let mut wanted = usize::try_from(max.min(MAX_READ)).map_err(|_| Refusal::BadRequest)?;
         let ledger = self.view.ledger();
         let head = ledger.head().map_err(ledger_refusal)?;
         let mut room = MAX_RESPONSE_BYTES - OVERHEAD_BYTES;
         let mut records = Vec::new();
-        for record in ledger.read(from, max).map_err(ledger_refusal)? {
-            let Some(left) = room.checked_sub(record.len() + RECORD_OVERHEAD_BYTES) else {
+        let mut next = from.max(1);
+        // A few at a time: anybody may ask, and what does not fit into the answer is not worth reading.
+        'reading: while wanted > 0 {
+            let some = ledger
+                .read(next, wanted.min(RECORDS_AT_ONCE))
+                .map_err(ledger_refusal)?;
+            if some.is_empty() {
                 break;
-            };
-            room = left;
-            records.push(ByteBuf::from(record));
+            }
+            for record in some {
+                let Some(left) = room.checked_sub(record.len() + RECORD_OVERHEAD_BYTES) else {
+                    break 'reading;
+                };
+                room = left;
+                wanted = wanted.saturating_sub(1);
+                next = next.saturating_add(1);
+                records.push(ByteBuf::from(record));
+            }
         }
         Ok(Response::Records(Records { head, records }))
     }
