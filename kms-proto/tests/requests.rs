@@ -71,6 +71,38 @@ fn a_command_is_done_once_however_often_it_is_sent() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_a_little_does_not_bring_a_request_back() {
+    let world = World::new();
+    let message = world.message();
+    assert!(world.gate.open(&message, NOW).is_ok());
+    let late = NOW + 60;
+    assert_eq!(
+        world.gate.open(&world.message(), late).unwrap_err(),
+        Refusal::TooLate { node_time: late }
+    );
+    let address = Address {
+        deadline: late,
+        ..world.address()
+    };
+    let newer = world
+        .command()
+        .sign(&address, &world.owner, &mut UnwrapErr(SysRng));
+    assert!(world.gate.open(&newer.unwrap(), late).is_ok());
+    assert_eq!(
+        world.gate.open(&message, NOW).unwrap_err(),
+        Refusal::TooLate { node_time: NOW }
+    );
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_locks_nobody_out_when_it_is_right_again() {
+    let world = World::new();
+    let ahead = NOW + 100_000;
+    assert!(world.gate.open(&world.message(), ahead).is_err());
+    assert!(world.gate.open(&world.message(), NOW).is_ok());
+}
+
+#[test]
 fn a_replay_is_refused_also_when_it_arrives_at_the_same_moment() {
     let world = Arc::new(World::new());
     let message = world.message();

@@ -3,11 +3,11 @@
 //! Cheap checks come first, so that strangers cannot make a node calculate.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use kms_crypto::key::PublicKey;
+use kms_crypto::{kdf, key::PublicKey};
 
 use super::{MAX_DEADLINE_SECONDS, RequestStatement, SignedRequest};
 use crate::{
@@ -16,8 +16,9 @@ use crate::{
     message::{Command, Query, Refusal},
 };
 
-/// How many signed requests are remembered, so that none is done twice.
-const MAX_REMEMBERED: usize = 65_536;
+/// How many signed requests are remembered, so that none is done twice. Strangers can sign, too: filling this takes as
+/// many signature checks as keep a node busy anyway, and some tens of MiB.
+const MAX_REMEMBERED: usize = 1 << 19;
 
 /// A message that may be acted upon.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Gate {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Every change below leaves the two sets consistent enough: at worst a request is refused.
+        // Every change below leaves it consistent enough: at worst a request is refused.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,39 +96,44 @@ fn check_deadline(deadline: u64, now: u64) -> Result<(), Refusal> {
     }
 }
 
-/// What tells one request from another. The deadline first, so that the oldest sort first.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+/// What tells one request from another: its deadline, and a hash of its author and nonce.
+#[derive(Clone, Copy)]
 struct Mark {
     deadline: u64,
-    signer: PublicKey,
-    nonce: [u8; 16],
+    id: [u8; 16],
 }
 
 impl Mark {
     fn of(claim: &RequestStatement) -> Self {
+        let signer = claim.command.signer();
+        let hash = kdf::hash("kms/request-mark/1", &[signer.as_bytes(), &claim.nonce]);
+        let (id, _) = hash.split_first_chunk().expect("16 is less than 32");
         Self {
             deadline: claim.deadline,
-            signer: claim.command.signer(),
-            nonce: claim.nonce,
+            id: *id,
         }
-    }
-
-    fn key(&self) -> (PublicKey, [u8; 16]) {
-        (self.signer, self.nonce)
     }
 }
 
-/// The requests done whose deadline could still be met.
+/// The requests done whose deadline could still be met. A repetition has the deadline of the first, which is signed.
 #[derive(Default)]
 struct Seen {
-    keys: HashSet<(PublicKey, [u8; 16])>,
-    by_deadline: BTreeSet<Mark>,
+    by_deadline: BTreeMap<u64, HashSet<[u8; 16]>>,
+    count: usize,
+    /// Requests with an earlier deadline are forgotten and stay refused, even if the clock is set back a little.
+    forgotten_before: u64,
 }
 
 impl Seen {
     fn check(&mut self, mark: &Mark, now: u64) -> Result<(), Refusal> {
+        if self.forgotten_before > now.saturating_add(MAX_DEADLINE_SECONDS) {
+            // The clock was far ahead, and nobody's request would pass until it is there again.
+            self.forgotten_before = 0;
+        }
         self.forget_before(now.saturating_sub(CLOCK_SKEW_SECONDS));
-        if self.keys.contains(&mark.key()) {
+        let known = self.by_deadline.get(&mark.deadline);
+        if mark.deadline < self.forgotten_before || known.is_some_and(|ids| ids.contains(&mark.id))
+        {
             Err(Refusal::TooLate { node_time: now })
         } else {
             Ok(())
@@ -136,23 +142,49 @@ impl Seen {
 
     fn remember(&mut self, mark: Mark, now: u64) -> Result<(), Refusal> {
         self.check(&mark, now)?;
-        if self.keys.len() >= MAX_REMEMBERED {
+        if self.count >= MAX_REMEMBERED {
             return Err(Refusal::Busy);
         }
-        self.keys.insert(mark.key());
-        self.by_deadline.insert(mark);
+        self.count += 1;
+        self.by_deadline
+            .entry(mark.deadline)
+            .or_default()
+            .insert(mark.id);
         Ok(())
     }
 
     fn forget_before(&mut self, time: u64) {
-        while let Some(mark) = self
-            .by_deadline
-            .first()
-            .copied()
-            .filter(|mark| mark.deadline < time)
-        {
-            self.by_deadline.remove(&mark);
-            self.keys.remove(&mark.key());
+        self.forgotten_before = self.forgotten_before.max(time);
+        let kept = self.by_deadline.split_off(&self.forgotten_before);
+        let forgotten = std::mem::replace(&mut self.by_deadline, kept);
+        let forgotten: usize = forgotten.values().map(HashSet::len).sum();
+        self.count = self.count.saturating_sub(forgotten);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembering_is_bounded_and_room_comes_back_with_time() {
+        let mark = |number: usize, deadline| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            Mark { deadline, id }
+        };
+        let mut seen = Seen::default();
+        for number in 0..MAX_REMEMBERED {
+            let deadline = 1000 + number as u64 % 60;
+            assert_eq!(seen.remember(mark(number, deadline), 1000), Ok(()));
         }
+        assert_eq!(
+            seen.remember(mark(MAX_REMEMBERED, 1060), 1000),
+            Err(Refusal::Busy)
+        );
+        let later = 1000 + CLOCK_SKEW_SECONDS + 1;
+        assert_eq!(seen.remember(mark(MAX_REMEMBERED, 1060), later), Ok(()));
+        let again = Err(Refusal::TooLate { node_time: later });
+        assert_eq!(seen.remember(mark(MAX_REMEMBERED, 1060), later), again);
     }
 }
