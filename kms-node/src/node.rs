@@ -15,11 +15,11 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::Clock;
 use kms_net::{Handler, PeerKey};
-use kms_proto::ledger::{Ledger, SignedEntry};
+use kms_proto::ledger::{Ledger, PolicyState, SignedEntry};
 use kms_proto::message::{Command, NodeStatus, Query, Refusal, Response};
 use kms_proto::signed::{Gate, Incoming};
 
-use crate::store::{Fragment, StoreError, Vault};
+use crate::store::{Fragment, Memory, StoreError, Vault};
 use crate::view::{LEASE, LedgerView};
 use crate::work::{WorkError, Workshop};
 
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Node {
 enum Step {
     Answer(Box<Response>),
     Store(Box<Fragment>),
-    Remove(PolicyId),
+    Remove(PolicyId, Memory),
     Submit(Box<SignedEntry>),
 }
 
@@ -150,9 +150,20 @@ impl Node {
             Incoming::Command(Command::Reencrypt(request)) => {
                 self.reencrypt(&request).map(Step::answer)
             }
-            Incoming::Command(Command::RemoveRekey(remove)) => Ok(Step::Remove(remove.policy())),
+            Incoming::Command(Command::RemoveRekey(remove)) => {
+                let policy = remove.policy();
+                Ok(Step::Remove(policy, self.memory_of(&policy)))
+            }
         };
         step.unwrap_or_else(|refusal| Step::answer(Response::Refused(refusal)))
+    }
+
+    /// How long the removal of a policy's fragment is to be remembered. May block.
+    fn memory_of(&self, policy: &PolicyId) -> Memory {
+        match self.view.policy(policy) {
+            Ok(PolicyState::Unknown) => Memory::Short,
+            _ => Memory::Long,
+        }
     }
 
     fn status(&self) -> NodeStatus {
@@ -203,7 +214,7 @@ impl Service {
         let answer = match step {
             Step::Answer(response) => return *response,
             Step::Store(fragment) => self.node.store(&fragment).await,
-            Step::Remove(policy) => self.remove(policy).await,
+            Step::Remove(policy, memory) => self.remove(policy, memory).await,
             Step::Submit(entry) => {
                 let node = Arc::clone(&self.node);
                 self.appends
@@ -215,11 +226,11 @@ impl Service {
         answer.unwrap_or_else(Response::Refused)
     }
 
-    async fn remove(&self, policy: PolicyId) -> Result<Response, Refusal> {
+    async fn remove(&self, policy: PolicyId, memory: Memory) -> Result<Response, Refusal> {
         let removal = self
             .node
             .vault
-            .remove(policy, self.node.view.now())
+            .remove(policy, self.node.view.now(), memory)
             .await
             .map_err(|e| store_refusal(&e))?;
         let node = Arc::clone(&self.node);

@@ -21,7 +21,7 @@ pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use row::{Row, Tombstone};
 pub use slots::Slots;
-pub use vault::{Fragment, Removal, Stored, Vault};
+pub use vault::{Fragment, Memory, Removal, Stored, Vault};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use kms_proto::signed::Signed;
 
 use crate::node::Node;
 use crate::rng;
-use crate::store::{Note, Row};
+use crate::store::{Memory, Note, Row};
 
 /// How often the ledger is followed: a revocation erases within this time.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
     match followed.await {
         Ok(Ok(news)) => {
             for policy in news.revoked {
-                erase(node, policy, "revoked").await;
+                erase(node, policy, "revoked", Memory::Long).await;
             }
             if after != Some(news.head.height) {
                 let noted = node
@@ -137,32 +137,32 @@ async fn sweep(node: &Arc<Node>) {
             .filter_map(|(policy, row)| Some((policy, uselessness(&at, &policy, &row)?)))
             .collect::<Vec<_>>()
     });
-    for (policy, why) in useless.await.unwrap_or_default() {
-        erase(node, policy, why).await;
+    for (policy, (why, memory)) in useless.await.unwrap_or_default() {
+        erase(node, policy, why, memory).await;
     }
     if let Err(error) = node.vault().forget_removals(node.view().now()).await {
         tracing::warn!(%error, "old removals could not be forgotten");
     }
 }
 
-fn uselessness(node: &Node, policy: &PolicyId, row: &Row) -> Option<&'static str> {
+fn uselessness(node: &Node, policy: &PolicyId, row: &Row) -> Option<(&'static str, Memory)> {
     let now = node.view().now();
     let waited = now > row.stored_at.saturating_add(UNGRANTED_SECONDS);
     // A ledger that does not answer proves nothing.
     match node.view().policy(policy).ok()? {
-        PolicyState::Revoked { .. } => Some("revoked"),
+        PolicyState::Revoked { .. } => Some(("revoked", Memory::Long)),
         PolicyState::Expired { at, .. } => {
-            (now > at.saturating_add(EXPIRED_SECONDS)).then_some("expired")
+            (now > at.saturating_add(EXPIRED_SECONDS)).then_some(("expired", Memory::Long))
         }
-        PolicyState::Unknown => waited.then_some("never granted"),
-        PolicyState::Live(grant) => {
-            (waited && !grant.nodes.contains(&node.key())).then_some("granted to other nodes")
-        }
+        PolicyState::Unknown => waited.then_some(("never granted", Memory::Short)),
+        PolicyState::Live(grant) => (waited && !grant.nodes.contains(&node.key()))
+            .then_some(("granted to other nodes", Memory::Long)),
     }
 }
 
-async fn erase(node: &Node, policy: PolicyId, why: &'static str) {
-    let held = match node.vault().remove(policy, node.view().now()).await {
+async fn erase(node: &Node, policy: PolicyId, why: &'static str, memory: Memory) {
+    let now = node.view().now();
+    let held = match node.vault().remove(policy, now, memory).await {
         Ok(removal) => removal.held,
         Err(error) => {
             tracing::error!(%error, ?policy, "a fragment could not be erased");

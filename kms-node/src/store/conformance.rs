@@ -160,14 +160,14 @@ async fn a_removed_fragment_is_erased_and_cannot_come_back() {
     let sealed = vault.rows().unwrap();
     let key = std::fs::read(dir.path().join("keys")).unwrap()[..48].to_vec();
     assert_eq!(
-        vault.remove(id, NOW + 1).await.unwrap(),
+        vault.remove(id, NOW + 1, Memory::Long).await.unwrap(),
         Removal {
             held: true,
             at: NOW + 1
         }
     );
     assert_eq!(
-        vault.remove(id, NOW + 9).await.unwrap(),
+        vault.remove(id, NOW + 9, Memory::Long).await.unwrap(),
         Removal {
             held: true,
             at: NOW + 1
@@ -194,6 +194,20 @@ async fn a_removed_fragment_is_erased_and_cannot_come_back() {
 }
 
 #[tokio::test]
+async fn the_removal_of_what_nobody_else_knows_is_soon_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = fragment(SECRET);
+    let vault = open(dir.path(), 1).unwrap();
+    vault.put(&kept, NOW).await.unwrap();
+    let id = kept.params.id();
+    vault.remove(id, NOW, Memory::Short).await.unwrap();
+    vault.forget_removals(NOW + 3600).await.unwrap();
+    assert!(vault.removal(&id).unwrap().is_some());
+    vault.forget_removals(NOW + 3601).await.unwrap();
+    assert_eq!(vault.removal(&id).unwrap(), None);
+}
+
+#[tokio::test]
 async fn removing_what_was_never_there_says_so() {
     let vault = Vault::open(
         Box::new(MemoryStore::default()),
@@ -203,7 +217,7 @@ async fn removing_what_was_never_there_says_so() {
     )
     .unwrap();
     assert_eq!(
-        vault.remove(policy(9), NOW).await.unwrap(),
+        vault.remove(policy(9), NOW, Memory::Long).await.unwrap(),
         Removal {
             held: false,
             at: NOW

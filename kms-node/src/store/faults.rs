@@ -97,12 +97,23 @@ async fn a_removal_that_failed_and_is_repeated_harms_no_fragment_stored_in_betwe
     let (leaving, staying) = (fragment(b"leaves"), fragment(b"stays"));
     vault.put(&leaving, NOW).await.unwrap();
     store.0.fails.store(true, Ordering::SeqCst);
-    assert!(vault.remove(leaving.params.id(), NOW).await.is_err());
+    assert!(
+        vault
+            .remove(leaving.params.id(), NOW, Memory::Long)
+            .await
+            .is_err()
+    );
     store.0.fails.store(false, Ordering::SeqCst);
     assert_eq!(read(&vault, &leaving), None, "its key is gone all the same");
     // The key of the second one must not get a place that a row on the disk still names.
     vault.put(&staying, NOW).await.unwrap();
-    assert!(vault.remove(leaving.params.id(), NOW).await.unwrap().held);
+    assert!(
+        vault
+            .remove(leaving.params.id(), NOW, Memory::Long)
+            .await
+            .unwrap()
+            .held
+    );
     assert_eq!(read(&vault, &staying).as_deref(), Some(&b"stays"[..]));
     assert_eq!(vault.held(), 1);
 }
@@ -143,8 +154,10 @@ async fn an_unreadable_row_fails_its_own_order_alone() {
     vault.put(&bad, NOW).await.unwrap();
     *store.0.damaged.lock() = Some(bad.params.id());
     // Ordered in one go, so that they may share a commit.
-    let (removed, stored) =
-        futures::join!(vault.remove(bad.params.id(), NOW), vault.put(&good, NOW));
+    let (removed, stored) = futures::join!(
+        vault.remove(bad.params.id(), NOW, Memory::Long),
+        vault.put(&good, NOW)
+    );
     assert!(matches!(removed, Err(StoreError::Damaged(_))));
     assert_eq!(stored.unwrap(), Stored::Durable);
     assert_eq!(read(&vault, &good).as_deref(), Some(&b"good"[..]));

@@ -59,6 +59,16 @@ pub enum Stored {
     RemovedBefore(Tombstone),
 }
 
+/// How long the removal of a fragment is remembered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Memory {
+    /// Until its policy is over.
+    Long,
+    /// As long as a message may be under way: for policies the ledger does not know. Anybody can make one, and have it
+    /// stored and removed, as often as he likes.
+    Short,
+}
+
 /// What became of a fragment that was to be removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Removal {
@@ -146,9 +156,19 @@ impl Vault {
     }
 
     /// Removes a fragment. Its key is gone from the disk when this returns.
-    pub async fn remove(&self, policy: PolicyId, now: u64) -> Result<Removal, StoreError> {
-        self.order(|reply| Order::Remove { policy, now, reply })
-            .await
+    pub async fn remove(
+        &self,
+        policy: PolicyId,
+        now: u64,
+        memory: Memory,
+    ) -> Result<Removal, StoreError> {
+        self.order(|reply| Order::Remove {
+            policy,
+            now,
+            memory,
+            reply,
+        })
+        .await
     }
 
     /// Forgets the removals whose time is over.
@@ -266,7 +286,7 @@ impl Shared {
         }
         let removed: Vec<_> = keyless
             .iter()
-            .map(|(policy, row)| removal_of(*policy, Some(row), None, now).0)
+            .map(|(policy, row)| removal_of(*policy, Some(row), None, now, Memory::Long).0)
             .collect();
         if !removed.is_empty() {
             tracing::info!(

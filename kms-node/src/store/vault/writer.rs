@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use kms_crypto::id::PolicyId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Removal, Shared, Stored};
+use super::{Memory, Removal, Shared, Stored};
 use crate::store::slots::WrappedKey;
 use crate::store::{Change, Note, Row, StoreError, Tombstone};
 
 /// How many orders are committed together at most.
 pub(super) const ORDERS_TOGETHER: usize = 128;
-/// How long a removal of what was never there is remembered: longer than any request can be under way.
-const EMPTY_REMOVAL_SECONDS: u64 = 60 * 60;
+/// How long a removal is remembered if nobody else knows of the policy: longer than any request can be under way.
+const SHORT_SECONDS: u64 = 60 * 60;
 /// How long a removal is remembered after its policy's end.
 const REMOVAL_SECONDS: u64 = 24 * 60 * 60;
 
@@ -27,6 +27,7 @@ pub(super) enum Order {
     Remove {
         policy: PolicyId,
         now: u64,
+        memory: Memory,
         reply: oneshot::Sender<Result<Removal, StoreError>>,
     },
     Forget {
@@ -173,8 +174,13 @@ impl Shared {
                 let outcome = self.plan_put(batch, policy, &key, row);
                 batch.answer(reply, outcome);
             }
-            Order::Remove { policy, now, reply } => {
-                let outcome = self.plan_remove(batch, policy, now);
+            Order::Remove {
+                policy,
+                now,
+                memory,
+                reply,
+            } => {
+                let outcome = self.plan_remove(batch, policy, now, memory);
                 batch.answer(reply, outcome);
             }
             Order::Forget { now, reply } => {
@@ -218,6 +224,7 @@ impl Shared {
         batch: &mut Batch,
         policy: PolicyId,
         now: u64,
+        memory: Memory,
     ) -> Result<Removal, StoreError> {
         let row = self.store.row(&policy)?;
         let earlier = self.store.tombstone(&policy)?;
@@ -229,7 +236,7 @@ impl Shared {
             }
             batch.removed += 1;
         }
-        let (change, removal) = removal_of(policy, row.as_ref(), earlier, now);
+        let (change, removal) = removal_of(policy, row.as_ref(), earlier, now, memory);
         batch.changes.push(change);
         Ok(removal)
     }
@@ -253,17 +260,21 @@ pub(super) fn removal_of(
     row: Option<&Row>,
     earlier: Option<Tombstone>,
     now: u64,
+    memory: Memory,
 ) -> (Change, Removal) {
     let tombstone = match (row, earlier) {
         (Some(row), _) => Tombstone {
             at: now,
-            until: row.expiry.max(now).saturating_add(REMOVAL_SECONDS),
+            until: match memory {
+                Memory::Long => row.expiry.max(now).saturating_add(REMOVAL_SECONDS),
+                Memory::Short => now.saturating_add(SHORT_SECONDS),
+            },
             held: true,
         },
         (None, Some(earlier)) => earlier,
         (None, None) => Tombstone {
             at: now,
-            until: now.saturating_add(EMPTY_REMOVAL_SECONDS),
+            until: now.saturating_add(SHORT_SECONDS),
             held: false,
         },
     };
