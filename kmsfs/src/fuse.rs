@@ -16,6 +16,7 @@ use crate::vfs::{Attr, Caller, Vfs, VfsError};
 use self::pool::Pool;
 pub use self::session::{Mount, Unmounter};
 
+mod direct;
 mod ops;
 mod pool;
 mod session;
@@ -33,6 +34,24 @@ pub struct MountOptions {
     pub threads: usize,
     /// Whether key errors are folded into `EACCES` and `EIO`.
     pub posix_errno: bool,
+    /// What else the kernel is told; later ones win.
+    pub kernel: Vec<KernelFlag>,
+}
+
+/// A flag of mount(8) that the kernel itself heeds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(missing_docs, reason = "mount(8) documents them")]
+pub enum KernelFlag {
+    Dev,
+    NoDev,
+    Suid,
+    NoSuid,
+    Exec,
+    NoExec,
+    Atime,
+    NoAtime,
+    Sync,
+    DirSync,
 }
 
 impl Default for MountOptions {
@@ -43,6 +62,7 @@ impl Default for MountOptions {
             read_only: false,
             threads: 2,
             posix_errno: false,
+            kernel: Vec::new(),
         }
     }
 }
@@ -57,9 +77,15 @@ pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mou
         MountOption::FSName(options.source.clone()),
         MountOption::Subtype("kmsfs".to_owned()),
         MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
     ];
+    let mut kernel = vec![KernelFlag::NoSuid, KernelFlag::NoDev];
+    for flag in &options.kernel {
+        kernel.retain(|known| !known.contradicts(*flag));
+        kernel.push(*flag);
+    }
+    config
+        .mount_options
+        .extend(kernel.into_iter().map(KernelFlag::for_helper));
     if options.read_only {
         config.mount_options.push(MountOption::RO);
     }
@@ -69,7 +95,44 @@ pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mou
         SessionACL::Owner
     };
     config.n_threads = Some(options.threads.max(1));
-    Mount::start(Arc::clone(&vfs), Bridge::new(vfs, options), at, &config)
+    Mount::start(
+        Arc::clone(&vfs),
+        Bridge::new(vfs, options),
+        at,
+        options,
+        &config,
+    )
+}
+
+impl KernelFlag {
+    /// Whether the two cannot both hold, or are the same.
+    #[must_use]
+    pub fn contradicts(self, other: Self) -> bool {
+        let topic = |flag| match flag {
+            Self::Dev | Self::NoDev => 0,
+            Self::Suid | Self::NoSuid => 1,
+            Self::Exec | Self::NoExec => 2,
+            Self::Atime | Self::NoAtime => 3,
+            Self::Sync => 4,
+            Self::DirSync => 5,
+        };
+        topic(self) == topic(other)
+    }
+
+    fn for_helper(self) -> MountOption {
+        match self {
+            Self::Dev => MountOption::Dev,
+            Self::NoDev => MountOption::NoDev,
+            Self::Suid => MountOption::Suid,
+            Self::NoSuid => MountOption::NoSuid,
+            Self::Exec => MountOption::Exec,
+            Self::NoExec => MountOption::NoExec,
+            Self::Atime => MountOption::Atime,
+            Self::NoAtime => MountOption::NoAtime,
+            Self::Sync => MountOption::Sync,
+            Self::DirSync => MountOption::DirSync,
+        }
+    }
 }
 
 /// The translation between the kernel's requests and the filesystem's methods. Cheap to clone.

@@ -21,7 +21,7 @@ pub mod table;
 pub mod unmount;
 
 pub use self::{
-    options::{Access, KernelFlag, Options, Unknown},
+    options::{Access, Options, Unknown},
     point::{Prepared, Target},
 };
 

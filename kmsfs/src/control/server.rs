@@ -7,6 +7,7 @@ use std::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -114,7 +115,15 @@ fn serve(stream: UnixStream, answer: &dyn Answer) -> std::io::Result<()> {
             return Ok(());
         }
         let result = match serde_json::from_str(&line) {
-            Ok(request) => answer.answer(request, uid),
+            Ok(request) => {
+                let answered = catch_unwind(AssertUnwindSafe(|| answer.answer(request, uid)));
+                answered.unwrap_or_else(|_| {
+                    Err(Failure::new(
+                        Exit::Software,
+                        "The mount failed to answer; this is a mistake in kmsfs.",
+                    ))
+                })
+            }
             Err(_) => Err(
                 Failure::new(Exit::Usage, "This mount does not understand the request.")
                     .why("It may be of another version.")

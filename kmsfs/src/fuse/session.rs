@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fuser::{Config, Session};
 use nix::errno::Errno;
 
-use super::Bridge;
+use super::{Bridge, MountOptions, direct};
 use crate::vfs::Vfs;
 
 /// A running mount. Dropping it detaches it without waiting.
@@ -30,10 +30,24 @@ impl Mount {
         vfs: Arc<Vfs>,
         bridge: Bridge,
         at: &Path,
+        options: &MountOptions,
         config: &Config,
     ) -> io::Result<Self> {
         let at = at.canonicalize()?;
-        let session = Session::new(bridge, &at, config)?.spawn()?;
+        let Some(device) = direct::try_mount(&at, options)? else {
+            let session = Session::new(bridge, &at, config)?.spawn()?;
+            return Ok(Self {
+                vfs,
+                session: Some(session),
+                at,
+            });
+        };
+        let session = Session::from_fd(bridge, device, config.acl, config.clone())
+            .and_then(Session::spawn)
+            .inspect_err(|_| {
+                // Nobody answers there: a dead mount must not stay.
+                let _ = Unmounter { at: at.clone() }.unmount();
+            })?;
         Ok(Self {
             vfs,
             session: Some(session),
@@ -62,6 +76,14 @@ impl Mount {
             .close()
             .map_err(|err| io::Error::from(err.errno()))?;
         ended
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.session.is_some() {
+            let _ = self.unmounter().unmount();
+        }
     }
 }
 

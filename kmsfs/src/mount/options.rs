@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     config::RawConfig,
     failure::{Exit, Failure},
+    fuse::KernelFlag,
 };
 
 /// What the options ask for.
@@ -40,22 +41,6 @@ pub enum Access {
     Root,
     /// Everybody the modes let.
     All,
-}
-
-/// A flag the kernel understands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(missing_docs, reason = "mount(8) documents them")]
-pub enum KernelFlag {
-    Dev,
-    NoDev,
-    Suid,
-    NoSuid,
-    Exec,
-    NoExec,
-    Atime,
-    NoAtime,
-    Sync,
-    DirSync,
 }
 
 /// What to do about an option nobody knows.
@@ -151,7 +136,7 @@ impl Options {
             "sharedstorage" => return set(&mut self.shared_storage, true),
             _ => return IGNORED.contains(&name) || name.starts_with("x-"),
         };
-        self.kernel.retain(|flag| !opposed(*flag, kernel));
+        self.kernel.retain(|flag| !flag.contradicts(kernel));
         self.kernel.push(kernel);
         true
     }
@@ -191,22 +176,6 @@ impl Options {
 fn set<T>(place: &mut T, value: T) -> bool {
     *place = value;
     true
-}
-
-fn opposed(one: KernelFlag, other: KernelFlag) -> bool {
-    use KernelFlag::{Atime, Dev, Exec, NoAtime, NoDev, NoExec, NoSuid, Suid};
-    one == other
-        || matches!(
-            (one, other),
-            (Dev, NoDev)
-                | (NoDev, Dev)
-                | (Suid, NoSuid)
-                | (NoSuid, Suid)
-                | (Exec, NoExec)
-                | (NoExec, Exec)
-                | (Atime, NoAtime)
-                | (NoAtime, Atime)
-        )
 }
 
 #[cfg(test)]

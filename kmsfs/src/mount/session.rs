@@ -191,6 +191,7 @@ fn mount_options(plan: &Plan) -> fuse::MountOptions {
         allow_other: plan.options.access != Access::Owner,
         read_only: plan.options.read_only,
         posix_errno: plan.options.posix_errno,
+        kernel: plan.options.kernel.clone(),
         ..fuse::MountOptions::default()
     }
 }

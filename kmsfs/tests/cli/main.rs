@@ -1,5 +1,5 @@
 //! What the commands say and answer, as a person types them. Nothing here
-//! needs a mount or a network.
+//! needs a network; `mounts` needs `/dev/fuse`.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 mod contacts;
 mod identity;
 mod manual;
+mod mounts;
 mod usage;
 
 use std::{
