@@ -54,8 +54,11 @@ impl Owner {
         let vfs = self.vfs()?;
         let lock = self.hold(label);
         let _held = lock.lock();
-        let epoch = self.known_epoch(&label);
-        adopt_label(&vfs, by, label, last.generation, epoch)?;
+        let info = vfs.adopt_label(by, label, last.generation)?;
+        if info.label != label {
+            // Shared by itself in the meantime: the other label has nothing left to stand on.
+            return self.follow_removal(&label);
+        }
         let Some(place) = vfs.locate(by).map(steps) else {
             return Ok(());
         };
@@ -89,20 +92,6 @@ impl Owner {
         }
         self.put(&record)
     }
-}
-
-/// Puts a label on a file that took the place of the one that had it.
-fn adopt_label(
-    _vfs: &Vfs,
-    _by: Ino,
-    _label: LabelId,
-    _generation: u32,
-    _epoch: u32,
-) -> Result<(), Refused> {
-    Err(Refused::new(
-        libc::EOPNOTSUPP,
-        "Grants do not move to a saved file yet.",
-    ))
 }
 
 /// Whether the object at a path has this label.

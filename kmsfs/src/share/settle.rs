@@ -234,7 +234,7 @@ impl Owner {
     }
 
     /// The highest epoch the records name for a label.
-    pub(super) fn known_epoch(&self, label: &LabelId) -> u32 {
+    fn known_epoch(&self, label: &LabelId) -> u32 {
         let records = self.records_of(label);
         let epochs = records.iter().map(|record| match record.status {
             Status::Revoked { epoch, .. } => epoch,
@@ -244,7 +244,7 @@ impl Owner {
     }
 
     /// The labelled object is gone: nobody needs its grants any more.
-    fn follow_removal(&self, label: &LabelId) -> Result<(), Refused> {
+    pub(super) fn follow_removal(&self, label: &LabelId) -> Result<(), Refused> {
         let now = crate::time::now();
         for record in self.records_of(label) {
             let owner = &self.identity;

@@ -86,16 +86,32 @@ impl Vfs {
             self.checkpoint()?;
             return Ok(info);
         }
-        let id = LabelId::random(&mut rng());
-        self.change_header(&inode, Promise::Stored, |header| {
-            let key = self.label_key(id, FIRST_GENERATION)?;
+        self.put_label(&inode, LabelId::random(&mut rng()), FIRST_GENERATION)
+    }
+
+    /// Puts a label that has lost its object on another one, which has none: fragments at nodes are the label's, so
+    /// whoever could read the object that is gone can read this one. An object with a label keeps its own.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_label`].
+    pub fn adopt_label(&self, ino: Ino, label: LabelId, generation: u32) -> Result<LabelInfo> {
+        let inode = self.inode(ino)?;
+        match self.label_of_inode(&inode)? {
+            Some(info) => Ok(info),
+            None => self.put_label(&inode, label, generation),
+        }
+    }
+
+    fn put_label(&self, inode: &Arc<Inode>, id: LabelId, generation: u32) -> Result<LabelInfo> {
+        self.change_header(inode, Promise::Stored, |header| {
+            let key = self.label_key(id, generation)?;
             header
                 .renew_label(&key, &mut rng())
                 .map_err(header_error)
                 .map(drop)
         })?;
-        self.publish(&inode)?;
-        self.label_of_inode(&inode)?
+        self.publish(inode)?;
+        self.label_of_inode(inode)?
             .ok_or_else(|| Part::Label(id).into())
     }
 
