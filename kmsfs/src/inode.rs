@@ -16,6 +16,7 @@ use crate::backing::Kind;
 use crate::vfs::Ino;
 use crate::vfs::dirs::DirState;
 use crate::vfs::file::FileCell;
+use crate::vfs::recipient::Reach;
 
 /// One object.
 pub(crate) struct Inode {
@@ -27,6 +28,8 @@ pub(crate) struct Inode {
     /// The name it is about to get by a rename.
     next_place: Mutex<Option<Place>>,
     pub(crate) node: Node,
+    /// How a recipient reaches it.
+    reach: Mutex<Reach>,
     /// The permission bits where they are known, else [`UNKNOWN_MODE`].
     mode: AtomicU32,
 }
@@ -84,6 +87,7 @@ impl Inode {
             backing: AtomicU64::new(backing),
             places: Mutex::default(),
             next_place: Mutex::default(),
+            reach: Mutex::default(),
             node,
             mode: AtomicU32::new(UNKNOWN_MODE),
         }
@@ -96,6 +100,14 @@ impl Inode {
 
     pub(crate) fn backing(&self) -> u64 {
         self.backing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach.lock().clone()
+    }
+
+    pub(crate) fn set_reach(&self, reach: Reach) {
+        *self.reach.lock() = reach;
     }
 
     pub(crate) fn next_place(&self) -> Option<Place> {

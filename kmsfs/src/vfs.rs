@@ -27,6 +27,7 @@ use self::error::header_error;
 use self::hooks::{Events, KeySource, Shares, Verbs};
 use self::open::Handles;
 use self::owner::Owner;
+use self::recipient::Recipient;
 use self::why::Failures;
 use crate::backing::Disk;
 use crate::inode::{Inode, Table};
@@ -47,6 +48,7 @@ mod overlay;
 mod owner;
 mod read;
 mod readdir;
+pub(crate) mod recipient;
 mod rekey;
 mod rename;
 mod replay;
@@ -140,12 +142,6 @@ pub struct Vfs {
 enum Role {
     Owner(Box<Owner>),
     Recipient(Recipient),
-}
-
-/// The recipient's side.
-struct Recipient {
-    keys: Arc<dyn KeySource>,
-    shares: Arc<dyn Shares>,
 }
 
 #[derive(Default)]
@@ -248,9 +244,9 @@ impl Vfs {
         let root = disk.open_root(store)?;
         let backing = disk.fstat(&root)?.ino;
         let role = Role::Recipient(Recipient { keys, shares });
-        Ok(Arc::new(Self::assemble(
-            disk, info, role, root, backing, &options,
-        )))
+        let vfs = Self::assemble(disk, info, role, root, backing, &options);
+        vfs.reach_root();
+        Ok(Arc::new(vfs))
     }
 
     fn assemble(

@@ -65,7 +65,13 @@ impl Vfs {
     /// The attributes of what stands for the object in the store.
     pub(super) fn stat_inode(&self, inode: &Inode) -> Result<Stat> {
         if let Some(file) = inode.file() {
-            if let Some(loaded) = &file.cell.read().loaded {
+            if let Some(loaded) = file
+                .cell
+                .read()
+                .loaded
+                .as_deref()
+                .filter(|_| self.is_owner())
+            {
                 return Ok(self.disk.fstat(&loaded.fd)?);
             }
         }
@@ -121,7 +127,7 @@ impl Vfs {
     fn file_attr(&self, inode: &Arc<Inode>, stat: &Stat, attr: &mut Attr) {
         let Some(file) = inode.file() else { return };
         let cell = file.cell.read();
-        if let Some(loaded) = cell.loaded.as_deref() {
+        if let Some(loaded) = cell.loaded.as_deref().filter(|_| self.is_owner()) {
             attr.size = loaded.size();
             if let Some(mtime) = loaded.mtime {
                 attr.mtime = mtime;
@@ -138,7 +144,7 @@ impl Vfs {
     }
 
     fn mode_of(&self, inode: &Arc<Inode>, stat: &Stat) -> u32 {
-        if let Some(mode) = inode.mode() {
+        if let Some(mode) = inode.mode().filter(|_| self.is_owner()) {
             return mode;
         }
         if stat.mode & MODE_IN_HEADER == 0 {

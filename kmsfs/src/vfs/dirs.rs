@@ -29,6 +29,9 @@ pub(crate) struct DirState {
     pub(super) committed_generation: u64,
     pub(super) seq: Seq,
     pub(super) fresh: Fresh,
+    /// Of a recipient: which header the keys are from, and when that was last looked at.
+    pub(super) version: Option<(u64, u32)>,
+    pub(super) looked: Option<std::time::Instant>,
 }
 
 /// What it takes to work in a directory.
@@ -93,6 +96,9 @@ impl Vfs {
     /// The keys of a directory, its header being read and verified when they are first needed.
     pub(super) fn secrets(&self, inode: &Arc<Inode>) -> Result<Arc<Secrets>> {
         let dir = inode.dir().ok_or(Errno::NOTDIR)?;
+        if !self.is_owner() {
+            return self.glance(inode);
+        }
         if let Some(secrets) = &dir.state.read().secrets {
             return Ok(Arc::clone(secrets));
         }
@@ -105,6 +111,9 @@ impl Vfs {
     pub(super) fn load_dir(&self, inode: &Arc<Inode>, state: &mut DirState) -> Result<()> {
         if state.header.is_some() {
             return Ok(());
+        }
+        if !self.is_owner() {
+            return Err(super::VfsError::NotShared);
         }
         let parsed = match self.read_dir_header(inode) {
             Ok(header) => header,
@@ -122,7 +131,7 @@ impl Vfs {
         Ok(())
     }
 
-    fn read_dir_header(&self, inode: &Inode) -> Result<Header> {
+    pub(super) fn read_dir_header(&self, inode: &Inode) -> Result<Header> {
         let fd = self
             .disk
             .open_file(self.dir_fd(inode)?, DIR_HEADER, OpenMode::Read)?;

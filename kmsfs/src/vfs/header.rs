@@ -37,6 +37,9 @@ impl Vfs {
                 Ok(found)
             }
             Node::Dir(dir) => {
+                if !self.is_owner() {
+                    self.glance(inode)?;
+                }
                 let mut state = dir.state.write();
                 self.load_dir(inode, &mut state)?;
                 Ok(look(state.header.as_deref().ok_or(Errno::IO)?))

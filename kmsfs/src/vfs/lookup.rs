@@ -9,6 +9,7 @@ use kms_crypto::name::DIR_HEADER;
 use rustix::io::Errno;
 
 use super::hooks::PathStep;
+use super::recipient::Reach;
 use super::{Attr, Ino, Part, Result, Vfs};
 use crate::backing::{Kind, Stat};
 use crate::inode::{Inode, Place};
@@ -21,8 +22,34 @@ impl Vfs {
     /// There is no such name, or the directory cannot be read.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
         let dir = self.dir_inode(parent)?;
-        let (place, stat) = self.find(&dir, name)?;
+        if self.is_owner() {
+            let (place, stat) = self.find(&dir, name)?;
+            let inode = self.intern(&stat, place, 1)?;
+            return self.attr_from(&inode, &stat);
+        }
+        let found = self.lookup_as_reader(&dir, name);
+        self.note(self.uid, &dir, Some(name), "lookup", found)
+    }
+
+    fn lookup_as_reader(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Attr> {
+        let reach = dir.reach();
+        let found = match &reach {
+            Reach::Way(way) => self.find_shared(dir, way, name),
+            Reach::Inherited => self
+                .find(dir, name)
+                .map(|(place, stat)| (place, stat, Reach::Inherited)),
+            Reach::Shared { path, .. } => match self.find(dir, name) {
+                Ok((place, stat)) => Ok((place, stat, Reach::Inherited)),
+                // Withdrawn, but something in it may be shared by itself.
+                Err(error @ super::VfsError::Key(_)) => {
+                    self.find_shared(dir, path, name).map_err(|_| error)
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let (place, stat, reach) = found?;
         let inode = self.intern(&stat, place, 1)?;
+        inode.set_reach(reach);
         self.attr_from(&inode, &stat)
     }
 
@@ -85,18 +112,21 @@ impl Vfs {
 
     fn locate_inode(&self, inode: &Inode) -> Option<Vec<PathStep>> {
         let mut steps = Vec::new();
+        let mut reach = inode.reach();
         let mut next = inode.place();
         if next.is_none() && inode.ino != Ino::ROOT {
             return None;
         }
-        while let Some(place) = next {
+        while let (None, Some(place)) = (reach.path(), next) {
             let plain = self.plain_name(&place).ok()?;
             steps.push(PathStep {
                 plain,
                 backing: place.name.to_string(),
             });
+            reach = place.dir.reach();
             next = place.dir.place();
         }
+        steps.extend(reach.path().unwrap_or_default().iter().rev().cloned());
         steps.reverse();
         Some(steps)
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kms_crypto::format::{Check, HEADER_LEN, Header, OpenHeader, Via};
+use kms_crypto::format::{Check, HEADER_LEN, Header, ObjectId, Via};
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
@@ -87,7 +87,11 @@ impl Vfs {
         })?;
         let mut cell = file.cell.write();
         let before = cell.identity;
-        self.ensure_loaded(inode, &mut cell)?;
+        if self.is_owner() {
+            self.ensure_loaded(inode, &mut cell)?;
+        } else {
+            self.load_as_reader(inode, &mut cell)?;
+        }
         let keep_cache = before.is_some() && before == cell.identity;
         cell.opens += 1;
         drop(cell);
@@ -122,39 +126,29 @@ impl Vfs {
         if cell.loaded.is_some() {
             return Ok(());
         }
+        let Some(owner) = self.try_owner() else {
+            return self.load_as_reader(inode, cell);
+        };
         let (fd, stat, place) = self.open_stored(inode, Access::Write)?;
         let mut bytes = [0; HEADER_LEN];
         let len = self.disk.read_at(&fd, 0, &mut bytes)?;
         let header = Header::parse(&bytes[..len]).map_err(header_error)?;
-        let header = self.open_header(header, &place)?;
+        let secrets = self.secrets(&place.dir)?;
+        let id = header.core().id;
+        let via = Via::Dir {
+            keys: &secrets.keys,
+            tag: place.tag,
+        };
+        let header = header
+            .open(via, Check::Owner(&owner.mac))
+            .map_err(|error| match id {
+                ObjectId::File(id) => header_error(error).of(id),
+                ObjectId::Dir(_) => header_error(error),
+            })?;
         inode.set_mode(header.state.mode);
         cell.identity = Some(Identity::of(&stat));
         cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
         Ok(())
-    }
-
-    fn open_header(&self, header: Header, place: &Place) -> Result<OpenHeader> {
-        let id = *header.core();
-        let secrets = self.secrets(&place.dir)?;
-        let check = match self.try_owner() {
-            Some(owner) => Check::Owner(&owner.mac),
-            None => Check::Signed(&self.info.owner),
-        };
-        header
-            .open(
-                Via::Dir {
-                    keys: &secrets.keys,
-                    tag: place.tag,
-                },
-                check,
-            )
-            .map_err(|error| {
-                let error = header_error(error);
-                match id.id {
-                    kms_crypto::format::ObjectId::File(id) => error.of(id),
-                    kms_crypto::format::ObjectId::Dir(_) => error,
-                }
-            })
     }
 
     /// Opens what stands for a file in the store, at one of its names, and makes sure that it is the file.

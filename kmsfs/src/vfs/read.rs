@@ -7,6 +7,7 @@ use kms_crypto::format::{FileKeys, Layout, Leaf};
 use kms_crypto::id::FileId;
 
 use super::file::Loaded;
+use super::open::OpenFile;
 use super::{Damage, Handle, Part, Result, Vfs, VfsError};
 use crate::backing::Disk;
 
@@ -34,14 +35,44 @@ impl Vfs {
         buf: &mut Vec<u8>,
     ) -> Result<Range<usize>> {
         let open = self.handle(handle)?;
+        let mut retries = super::recipient::RETRIES;
+        let mut result = self.read_once(&open, offset, len, buf);
+        while retries > 0
+            && matches!(result, Err(VfsError::Damaged(_)))
+            && self.has_moved_on(&open.inode)
+        {
+            retries -= 1;
+            result = self.read_once(&open, offset, len, buf);
+        }
+        self.note(open.uid, &open.inode, None, "read", result)
+    }
+
+    fn read_once(
+        &self,
+        open: &OpenFile,
+        offset: u64,
+        len: usize,
+        buf: &mut Vec<u8>,
+    ) -> Result<Range<usize>> {
         let fetched = {
             let cell = open.file()?.cell.read();
             let loaded = cell.loaded.as_deref().ok_or(rustix::io::Errno::BADF)?;
-            fetch(&self.disk, loaded, offset, len, buf)
+            fetch(&self.disk, loaded, offset, len, buf)?
         };
-        let result = fetched.and_then(|fetched| open_chunks(fetched, offset, len, buf));
-        self.note(open.uid, &open.inode, None, "read", result)
+        open_chunks(fetched, offset, len, buf)
     }
+}
+
+/// Reads and opens a stretch while the file's lock is held; says how many bytes it was.
+pub(super) fn read_now(
+    disk: &Disk,
+    file: &Loaded,
+    offset: u64,
+    len: usize,
+    buf: &mut Vec<u8>,
+) -> Result<usize> {
+    let fetched = fetch(disk, file, offset, len, buf)?;
+    open_chunks(fetched, offset, len, buf).map(|range| range.len())
 }
 
 impl Fetched {

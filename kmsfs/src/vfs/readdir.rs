@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::dirs::Secrets;
+use super::recipient::Reach;
 use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs};
 use crate::backing::{Kind, OpenMode};
 use crate::inode::{Inode, Place};
@@ -31,6 +32,8 @@ struct Listed {
     tag: NameTag,
     ino: u64,
     kind: Kind,
+    /// How a recipient reaches it.
+    reach: Reach,
 }
 
 /// `.` and `..` come first.
@@ -45,7 +48,12 @@ impl Vfs {
     /// It does not verify, or its key cannot be had.
     pub fn opendir(&self, ino: Ino) -> Result<Opened> {
         let inode = self.dir_inode(ino)?;
-        self.secrets(&inode)?;
+        let opened = if self.is_owner() {
+            self.secrets(&inode).map(drop)
+        } else {
+            self.open_dir_as_reader(&inode)
+        };
+        self.note(self.uid, &inode, None, "opendir", opened)?;
         let mut keep_cache = false;
         if let Some(dir) = inode.dir() {
             let changes = dir.changes.load(Ordering::Acquire) + 1;
@@ -58,6 +66,25 @@ impl Vfs {
         };
         self.handles.dirs.write().insert(handle, Arc::new(open));
         Ok(Opened { handle, keep_cache })
+    }
+
+    fn open_dir_as_reader(&self, inode: &Arc<Inode>) -> Result<()> {
+        if inode.ino == Ino::ROOT {
+            self.reach_root();
+        }
+        match inode.reach() {
+            Reach::Way(_) => Ok(()),
+            reach => match self.reader_secrets(inode, std::time::Duration::ZERO) {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    let below = reach
+                        .path()
+                        .map(|path| self.shared_names(path))
+                        .unwrap_or_default();
+                    if below.is_empty() { Err(error) } else { Ok(()) }
+                }
+            },
+        }
     }
 
     /// Closes a directory.
@@ -127,6 +154,7 @@ impl Vfs {
             let Ok(inode) = self.intern(&stat, place, 1) else {
                 continue;
             };
+            inode.set_reach(listed.reach.clone());
             let attr = self.attr_from(&inode, &stat)?;
             let entry = DirEntry {
                 name: &listed.name,
@@ -190,7 +218,16 @@ impl Vfs {
 
     /// All entries of a directory whose names verify. Others are for `fsck` to report.
     fn list_dir(&self, inode: &Arc<Inode>) -> Result<Vec<Listed>> {
-        let secrets = self.secrets(inode)?;
+        let secrets = match (inode.reach(), self.is_owner()) {
+            (Reach::Way(way), false) => return Ok(self.list_shared(inode, &way)),
+            (Reach::Shared { path, .. }, false) => match self.secrets(inode) {
+                Err(_) if !self.shared_names(&path).is_empty() => {
+                    return Ok(self.list_shared(inode, &path));
+                }
+                secrets => secrets?,
+            },
+            _ => self.secrets(inode)?,
+        };
         let raw = match self.disk.list(self.dir_fd(inode)?) {
             // Removed while it was open: nothing is in it.
             Err(Errno::NOENT) => Vec::new(),
@@ -217,9 +254,29 @@ impl Vfs {
                 tag,
                 ino: entry.ino,
                 kind,
+                reach: Reach::Inherited,
             });
         }
         Ok(entries)
+    }
+
+    /// The entries of a directory on the way to something shared, as far as this copy of the store has them.
+    fn list_shared(&self, inode: &Arc<Inode>, way: &[super::hooks::PathStep]) -> Vec<Listed> {
+        let names = self.shared_names(way);
+        let found = names.iter().filter_map(|shared| {
+            let name = shared.step.plain.clone();
+            let (place, stat, reach) = self.find_shared(inode, way, &name).ok()?;
+            let (backing, tag) = (place.name, place.tag);
+            Some(Listed {
+                name,
+                backing,
+                tag,
+                ino: stat.ino,
+                kind: stat.kind,
+                reach,
+            })
+        });
+        found.collect()
     }
 
     /// The name behind a stored one.
