@@ -139,20 +139,19 @@ impl Client {
             Response::Refused(refusal) => refusal,
             _ => return Err(Answer::Malformed.into()),
         };
-        if let Refusal::Revoked { at, .. } = refusal {
-            self.weigh_revocation(request, at).await?;
+        if let Refusal::Revoked { .. } = refusal {
+            self.weigh_revocation(request).await?;
         }
         Err(Answer::Refused(refusal).into())
     }
 
-    /// A node says that the policy is revoked. That ends the matter unless the ledger, read again, says it lives: one
-    /// lying node must not be able to lock a reader out.
-    async fn weigh_revocation(&self, request: &KeyRequest, at: u64) -> Result<(), Fault> {
+    /// A node says that the policy is revoked. That ends the matter if the ledger, read again, says so, too: one lying
+    /// node must not be able to lock a reader out. When the ledger cannot be read, all nodes are heard.
+    async fn weigh_revocation(&self, request: &KeyRequest) -> Result<(), Fault> {
         match self.fresh_policy_state(&request.params.id()).await {
-            Ok(PolicyState::Live(_)) => Ok(()),
             Ok(PolicyState::Revoked { at, .. }) => Err(Fault::Final(ClientError::Revoked { at })),
             Ok(PolicyState::Expired { at, .. }) => Err(Fault::Final(ClientError::Expired { at })),
-            Ok(PolicyState::Unknown) | Err(_) => Err(Fault::Final(ClientError::Revoked { at })),
+            Ok(PolicyState::Live(_) | PolicyState::Unknown) | Err(_) => Ok(()),
         }
     }
 }
@@ -180,19 +179,8 @@ fn verdict(request: &KeyRequest, standing: &Standing, answers: Answers, now: u64
         use kms_proto::transport::TransportError::Timeout;
         matches!(it, Answer::Pending | Answer::Failed(Timeout))
     });
-    let denied = count(|it| {
-        matches!(
-            it,
-            Answer::Refused(Refusal::UnknownPolicy | Refusal::NotGranted)
-        )
-    });
-    if let Some(at) = expired(&answers, standing, now) {
-        return ClientError::Expired { at };
-    }
-    let known = matches!(standing, Standing::Live { .. });
-    let blocked = usize::from(request.threshold.total()).saturating_sub(usize::from(needed));
-    if !known && denied > blocked {
-        return ClientError::NotGranted;
+    if let Some(error) = over(request, &answers, standing, now) {
+        return error;
     }
     let enough = |count: usize| count >= usize::from(needed);
     let quorum = Quorum {
@@ -209,16 +197,44 @@ fn verdict(request: &KeyRequest, standing: &Standing, answers: Answers, now: u64
     }
 }
 
-/// When nodes say that the time is over: believed when it is nearly so by this clock too, or cannot be known here.
-fn expired(answers: &Answers, standing: &Standing, now: u64) -> Option<u64> {
-    let said = answers.0.iter().find_map(|it| match it.answer {
-        Answer::Refused(Refusal::Expired { at }) => Some(at),
-        _ => None,
-    })?;
-    match standing {
-        Standing::NotKnown { .. } => Some(said),
-        Standing::Live { expiry, .. } => {
-            (*expiry <= now.saturating_add(CLOCK_SKEW_SECONDS)).then_some(*expiry)
+/// Whether nodes say that there is no access, and may be believed.
+///
+/// With the ledger at hand only its word counts; an expiry that is near may have come earlier by the nodes' clocks. Without
+/// it, as many must say so as leave too few others to open anything: fewer could keep a reader out by a lie, and give him
+/// a wrong reason.
+fn over(
+    request: &KeyRequest,
+    answers: &Answers,
+    standing: &Standing,
+    now: u64,
+) -> Option<ClientError> {
+    let (mut revoked, mut expired, mut denied) = (Vec::new(), Vec::new(), 0);
+    for it in &answers.0 {
+        match it.answer {
+            Answer::Refused(Refusal::Revoked { at, .. }) => revoked.push(at),
+            Answer::Refused(Refusal::Expired { at }) => expired.push(at),
+            Answer::Refused(Refusal::UnknownPolicy | Refusal::NotGranted) => denied += 1,
+            _ => {}
         }
     }
+    let (total, needed) = (request.threshold.total(), request.threshold.needed());
+    let blocked = usize::from(total.saturating_sub(needed));
+    match standing {
+        Standing::Live { expiry, .. } => (!expired.is_empty()
+            && *expiry <= now.saturating_add(CLOCK_SKEW_SECONDS))
+        .then_some(ClientError::Expired { at: *expiry }),
+        Standing::NotKnown { .. } if revoked.len() > blocked => {
+            agreed(revoked, blocked).map(|at| ClientError::Revoked { at })
+        }
+        Standing::NotKnown { .. } if expired.len() > blocked => {
+            agreed(expired, blocked).map(|at| ClientError::Expired { at })
+        }
+        Standing::NotKnown { .. } => (denied > blocked).then_some(ClientError::NotGranted),
+    }
+}
+
+/// A time that no `liars` of the nodes could have made earlier than what an honest one says.
+fn agreed(mut times: Vec<u64>, liars: usize) -> Option<u64> {
+    times.sort_unstable();
+    times.get(liars).copied()
 }

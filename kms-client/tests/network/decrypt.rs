@@ -1,10 +1,13 @@
 //! Fetching keys while nodes are dead, slow or dishonest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kms_client::fake::Conduct;
 use kms_client::{Answer, ClientError, Threshold};
+use kms_crypto::id::PolicyId;
 use kms_crypto::key::IdentitySecret;
+use kms_proto::ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt, SignedEntry};
 use kms_proto::message::Refusal;
 
 use crate::{Scene, WEEK, rng};
@@ -232,4 +235,69 @@ async fn a_lie_about_a_revocation_locks_nobody_out() {
     for _ in 0..5 {
         scene.opens(&grant).await;
     }
+}
+
+/// A ledger that cannot be read from here.
+struct OutOfReach;
+
+fn unreachable<T>() -> Result<T, LedgerError> {
+    Err(LedgerError::Unavailable("as the test wants it".into()))
+}
+
+impl Ledger for OutOfReach {
+    fn head(&self) -> Result<Head, LedgerError> {
+        unreachable()
+    }
+    fn submit(&self, _: &SignedEntry) -> Result<Receipt, LedgerError> {
+        unreachable()
+    }
+    fn policy(&self, _: &PolicyId) -> Result<PolicyState, LedgerError> {
+        unreachable()
+    }
+    fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
+        unreachable()
+    }
+    fn read(&self, _: u64, _: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
+        unreachable()
+    }
+}
+
+#[tokio::test]
+async fn without_a_ledger_no_n_minus_m_nodes_can_say_that_access_is_over() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let request = scene.key_request(&grant);
+    let client = scene
+        .network
+        .client_with(|config| config.ledger = Arc::new(OutOfReach));
+    let revoked = Conduct::Refuses(Refusal::Revoked { at: 7, epoch: 2 });
+    for lie in [
+        revoked.clone(),
+        Conduct::Refuses(Refusal::Expired { at: 7 }),
+        Conduct::Refuses(Refusal::NotGranted),
+    ] {
+        // Two of five lie: the other three suffice.
+        scene.network.set(0, lie.clone());
+        scene.network.set(3, lie.clone());
+        for _ in 0..4 {
+            let secret = client.decrypt_key(&request, &scene.bob).await.unwrap();
+            assert!(secret == scene.secret);
+        }
+        // With a third one away, nothing opens; what two say is still no reason.
+        scene.network.set(1, Conduct::Dead);
+        let error = client.decrypt_key(&request, &scene.bob).await.err();
+        assert!(
+            matches!(error, Some(ClientError::NoQuorum(_))),
+            "{lie:?}: {error:?}"
+        );
+        scene.network.set(1, Conduct::Honest);
+    }
+    scene.network.set(4, revoked.clone());
+    scene.network.set(0, revoked.clone());
+    scene.network.set(3, revoked);
+    let error = client.decrypt_key(&request, &scene.bob).await.err();
+    assert!(
+        matches!(error, Some(ClientError::Revoked { at: 7 })),
+        "three of five are believed: {error:?}"
+    );
 }
