@@ -31,7 +31,11 @@ const CHECKSUM_LEN: usize = 6;
 /// Encodes in small letters.
 pub(crate) fn encode(prefix: Prefix, data: &[u8]) -> Zeroizing<String> {
     let hrp = Hrp::parse(prefix.hrp).expect("the prefixes are valid");
-    Zeroizing::new(bech32::encode::<Bech32m>(hrp, data).expect("keys are short"))
+    // Reserved in full, so that growing leaves no copy of a secret behind.
+    let len = prefix.shown.len() + (data.len() * 8).div_ceil(5) + CHECKSUM_LEN;
+    let mut text = Zeroizing::new(String::with_capacity(len));
+    bech32::encode_to_fmt::<Bech32m, String>(&mut text, hrp, data).expect("keys are short");
+    text
 }
 
 /// Decodes `N` bytes, or says what is wrong and where.
@@ -43,9 +47,8 @@ pub(crate) fn decode<const N: usize>(
     check_shape::<N>(prefix, text)?;
     let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| locate(text, prefix))?;
     // Spare bits of the last character must be zero, or one key would have several texts.
-    let bits: Vec<u8> = checked.fe32_iter().map(|fe| fe.to_u8()).collect();
-    let spare = bits.len() * 5 - N * 8;
-    let last = bits.last().copied().unwrap_or(0);
+    let spare = (N * 8).div_ceil(5) * 5 - N * 8;
+    let last = checked.fe32_iter().last().map_or(0, |fe| fe.to_u8());
     if last & ((1u8 << spare) - 1) != 0 {
         return Err(KeyTextError::Checksum);
     }
@@ -100,7 +103,8 @@ fn check_shape<const N: usize>(prefix: Prefix, text: &str) -> Result<(), KeyText
 /// Positions only: proposing the corrected key would invite people to use a key nobody gave them.
 fn locate(text: &str, prefix: Prefix) -> KeyTextError {
     let data = text.get(prefix.shown.len()..).unwrap_or_default();
-    let mut values = Vec::with_capacity(data.len());
+    // Nearly a secret, as often as not: wiped, and never grown.
+    let mut values = Zeroizing::new(Vec::with_capacity(data.len()));
     for symbol in data.chars() {
         let Ok(value) = Fe32::from_char(symbol) else {
             return KeyTextError::Checksum;

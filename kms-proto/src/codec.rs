@@ -15,6 +15,8 @@ const MAGIC: [u8; 4] = *b"KMSW";
 const VERSION_MAJOR: u8 = 1;
 const VERSION_MINOR: u8 = 0;
 const PREFIX_BYTES: usize = 7;
+/// Room for every message that carries a key fragment: a buffer that grows leaves copies behind which nobody wipes.
+const USUAL_BYTES: usize = 1024;
 
 /// Why bytes were not what they should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -85,7 +87,7 @@ impl Kind {
 
 /// The one encoding of a value.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(USUAL_BYTES);
     // The writer is a Vec and every type of this crate has a plain derived encoding.
     cbor4ii::serde::to_writer(&mut out, &value).expect("writing CBOR to memory cannot fail");
     out
@@ -114,7 +116,7 @@ pub fn decode<T: Serialize + DeserializeOwned>(
 
 /// Puts a value into the envelope of its kind.
 pub fn encode_envelope<T: Serialize + ?Sized>(kind: Kind, value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(USUAL_BYTES);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[VERSION_MAJOR, VERSION_MINOR, kind.id()]);
     cbor4ii::serde::to_writer(&mut out, &value).expect("writing CBOR to memory cannot fail");
