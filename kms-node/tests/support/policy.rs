@@ -26,8 +26,9 @@ pub struct Policy {
     pub frags: Vec<KeyFrag>,
     pub capsule: Capsule,
     pub secret: LabelSecret,
+    pub label: DelegatingKey,
+    pub context: LabelContext,
     author: LedgerKey,
-    context: LabelContext,
 }
 
 impl Policy {
@@ -56,8 +57,34 @@ impl Policy {
             frags,
             capsule,
             secret,
-            author,
+            label,
             context,
+            author,
+        }
+    }
+
+    /// Another policy for the same label and recipient.
+    pub fn sibling(&self, m: u8, n: u8) -> Self {
+        let rng = &mut rng();
+        let author = LedgerKey::generate(rng);
+        let [label, recipient] = [self.label.to_bytes(), self.recipient.to_bytes()];
+        let label = DelegatingKey::from_bytes(&label).unwrap();
+        let params = PolicyParams {
+            ledger_key: author.public(),
+            salt: [4; 32],
+            ..self.params
+        };
+        let threshold = Threshold::new(m, n).unwrap();
+        Self {
+            params,
+            threshold,
+            recipient: IdentitySecret::from_bytes(&recipient).unwrap(),
+            frags: label.split(rng, &params, &author, threshold).unwrap(),
+            capsule: self.capsule.clone(),
+            secret: LabelSecret::from_bytes(self.secret.as_bytes()),
+            label,
+            author,
+            ..*self
         }
     }
 
