@@ -43,12 +43,14 @@ pub(super) fn revoke(args: &RevokeArgs, common: &Common) -> Result<ExitCode, Fai
     let path = inside.bytes();
     let value = args.who.clone();
     let answer = inside.ask(&Request::Revoke { path, value })?;
-    let text = format!(
-        "{}\nUndo: kmsfs grant {} {}",
-        text(&answer),
-        args.path.display(),
-        args.who
-    );
+    let mut text = text(&answer);
+    if answer.get("changed") == Some(&Value::Bool(true)) {
+        let people = names(answer.get("from"));
+        text.push_str(&format!(
+            "\nUndo: kmsfs grant {} {people}",
+            args.path.display()
+        ));
+    }
     output::result(common, &document(&answer), &text);
     Ok(ExitCode::SUCCESS)
 }
@@ -86,10 +88,18 @@ pub(super) fn shares(args: &SharesArgs, common: &Common) -> Result<ExitCode, Fai
             }
         }
     }
-    let text = if shares.is_empty() {
+    let rows: Vec<Vec<String>> = shares
+        .iter()
+        .filter(|share| {
+            // What has ended is history to the owner, and news to the reader.
+            let field = |name: &str| share.get(name).and_then(Value::as_str).unwrap_or_default();
+            field("state") == "live" || field("role") == "recipient"
+        })
+        .map(row)
+        .collect();
+    let text = if rows.is_empty() {
         "Nothing is shared.".to_owned()
     } else {
-        let rows: Vec<Vec<String>> = shares.iter().map(row).collect();
         output::table(&rows)
     };
     output::answer(common, &json!({ "shares": shares }), &text);
@@ -117,6 +127,18 @@ fn points(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         );
     }
     Ok(points)
+}
+
+/// People as a grant names them: by petname where there is one, else by key.
+fn names(people: Option<&Value>) -> String {
+    let people = people.and_then(Value::as_array);
+    let name = |person: &Value| {
+        let field = |name: &str| person.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (who, key) = (field("who"), field("key"));
+        if who.starts_with("kms1") { key } else { who }.to_owned()
+    };
+    let names: Vec<String> = people.into_iter().flatten().map(name).collect();
+    names.join(",")
 }
 
 fn row(share: &Value) -> Vec<String> {

@@ -119,11 +119,7 @@ impl Answers {
     fn revoke(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
         let owner = self.owner()?;
         let withdrawn = owner.revoke(self.resolve(path)?, value.as_bytes())?;
-        let names = if withdrawn.who.is_empty() {
-            "Nobody else".to_owned()
-        } else {
-            self.names(&withdrawn.who)
-        };
+        let names = self.names(&withdrawn.who);
         Ok(json!({
             "text": withdrawn.sentence(&names),
             "path": self.point.join(&withdrawn.path).to_string_lossy(),
@@ -170,6 +166,7 @@ impl Answers {
                             None => "live".to_owned(),
                         };
                         json!({
+                            "role": "recipient",
                             "path": share::path_of(&ticket.path).to_string_lossy(),
                             "kind": share::kind_name(ticket.kind),
                             "who": format!("you, from {owner}"),
@@ -319,6 +316,7 @@ fn record_row(record: &OwnerRecord, book: &Book, now: u64) -> Value {
         ),
     };
     json!({
+        "role": "owner",
         "path": share::path_of(&record.path).to_string_lossy(),
         "kind": share::kind_name(record.kind),
         "who": book.display(&record.params.recipient),

@@ -122,6 +122,11 @@ impl From<ClientError> for Refused {
             _ => "The network refused.",
         };
         let refused = Self::new(errno, what).why(why);
+        if matches!(err, ClientError::TooFewNodes { .. }) {
+            return refused.now(
+                "Nothing was changed. Choose an earlier time or fewer nodes, as in ttl=30d m=2/3; how the nodes are: kmsfs status",
+            );
+        }
         match errno {
             libc::EHOSTUNREACH | libc::ETIMEDOUT => {
                 refused.now("Nothing was changed. Try again; how the nodes are: kmsfs status")

@@ -217,6 +217,9 @@ impl Withdrawn {
             Some(_) => format!(
                 "{names} can no longer open {path}. What was read before may have been kept."
             ),
+            None if self.who.is_empty() => {
+                format!("Nobody had access to {path}; nothing changed.")
+            }
             None => format!("{names} had no access to {path}; nothing changed."),
         }
     }
