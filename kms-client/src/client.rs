@@ -169,16 +169,17 @@ impl Client {
         }
     }
 
-    /// Signs a command for one node and asks it.
+    /// Signs a command for one node and asks it. `make` makes the command: a second try is a request of its own, because
+    /// the node may have done the first before the connection broke, and does none twice.
     pub(crate) async fn command(
         &self,
         node: &NodeAddress,
-        command: Command,
+        make: impl Fn() -> Command,
         key: &impl Signer,
         deadline: Instant,
     ) -> Result<Response, Answer> {
-        let message = self.signed(&node.key, command, key, deadline)?;
-        self.ask(node, message, deadline).await
+        let sign = || self.signed(&node.key, make(), key, deadline);
+        self.ask_with(node, sign, deadline).await
     }
 
     /// A command as it travels, good for one node until the deadline.
@@ -205,12 +206,22 @@ impl Client {
             .map_err(|_| Answer::NotAsked)
     }
 
-    /// Asks one node. A connection that breaks at once is tried a second time: the node may have been restarted since
-    /// it was last spoken to.
+    /// Asks one node something that may be asked twice.
     pub(crate) async fn ask(
         &self,
         node: &NodeAddress,
         message: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Response, Answer> {
+        self.ask_with(node, || Ok(message.clone()), deadline).await
+    }
+
+    /// Asks one node. A connection that breaks at once is tried a second time: the node may have been restarted since
+    /// it was last spoken to.
+    pub(crate) async fn ask_with(
+        &self,
+        node: &NodeAddress,
+        mut message: impl FnMut() -> Result<Vec<u8>, Answer>,
         deadline: Instant,
     ) -> Result<Response, Answer> {
         let transport = &self.shared.config.transport;
@@ -218,9 +229,9 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::timeout(left, transport.call(&node.key, &node.addrs, message, left))
         };
-        let mut answer = call(message.clone()).await;
+        let mut answer = call(message()?).await;
         if matches!(answer, Ok(Err(TransportError::Closed))) {
-            answer = call(message).await;
+            answer = call(message()?).await;
         }
         let bytes = answer
             .unwrap_or(Err(TransportError::Timeout))

@@ -125,11 +125,13 @@ impl Client {
         deadline: Instant,
     ) -> Result<VerifiedCapsuleFrag, Fault> {
         let node = node.ok_or(Answer::NotAsked)?;
-        let command = Command::Reencrypt(Reencrypt {
-            recipient: identity.public(),
-            policy: request.params.id(),
-            capsules: vec![ByteBuf::from(capsule)],
-        });
+        let command = || {
+            Command::Reencrypt(Reencrypt {
+                recipient: identity.public(),
+                policy: request.params.id(),
+                capsules: vec![ByteBuf::from(capsule)],
+            })
+        };
         let refusal = match self.command(node, command, identity, deadline).await? {
             Response::Reencrypted { fragments } => match <[_; 1]>::try_from(fragments) {
                 Ok([Ok(bytes)]) => return Ok(check(request, &bytes)?),

@@ -37,6 +37,8 @@ pub enum Conduct {
     Slow(Duration),
     /// It closes the first connection of each request, as a node does that has been restarted.
     Restarted,
+    /// It does what it should and closes the first connection of each request before it has answered.
+    HangsUp,
     /// Its re-encryptions are of another capsule.
     Liar,
     /// It passes this node's answer off as its own.
@@ -177,6 +179,10 @@ impl FakeNetwork {
             Conduct::Silent => pending().await,
             Conduct::Slow(delay) => tokio::time::sleep(delay).await,
             Conduct::Restarted if node.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
+                return Err(TransportError::Closed);
+            }
+            Conduct::HangsUp if node.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
+                drop(node.handle_with(request, None));
                 return Err(TransportError::Closed);
             }
             Conduct::Garbage => return Ok(b"noise".to_vec()),

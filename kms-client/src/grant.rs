@@ -227,13 +227,15 @@ struct FragmentPlacing<'a> {
 
 impl Placing for FragmentPlacing<'_> {
     async fn ask(&self, node: usize) -> Result<(), Answer> {
-        let command = Command::Arrange(Arrange {
-            ledger_key: self.params.ledger_key,
-            inner: self.params.inner(),
-            expiry: self.request.expiry,
-            m: self.request.threshold.needed(),
-            n: self.request.threshold.total(),
-        });
+        let command = || {
+            Command::Arrange(Arrange {
+                ledger_key: self.params.ledger_key,
+                inner: self.params.inner(),
+                expiry: self.request.expiry,
+                m: self.request.threshold.needed(),
+                n: self.request.threshold.total(),
+            })
+        };
         match self.send(node, command).await? {
             Response::Arranged(it)
                 if it.policy == self.params.id() && it.available_until >= self.request.expiry =>
@@ -250,14 +252,16 @@ impl Placing for FragmentPlacing<'_> {
             .fragments
             .get(usize::from(index))
             .ok_or(Answer::NotAsked)?;
-        let command = Command::StoreRekey(StoreRekey {
-            params: self.params,
-            expiry: self.request.expiry,
-            m: self.request.threshold.needed(),
-            n: self.request.threshold.total(),
-            index,
-            fragment: SecretBytes::new(fragment.to_bytes().to_vec()),
-        });
+        let command = || {
+            Command::StoreRekey(StoreRekey {
+                params: self.params,
+                expiry: self.request.expiry,
+                m: self.request.threshold.needed(),
+                n: self.request.threshold.total(),
+                index,
+                fragment: SecretBytes::new(fragment.to_bytes().to_vec()),
+            })
+        };
         match self.send(node, command).await? {
             Response::Stored {
                 policy,
@@ -276,7 +280,7 @@ impl Placing for FragmentPlacing<'_> {
 }
 
 impl FragmentPlacing<'_> {
-    async fn send(&self, node: usize, command: Command) -> Result<Response, Answer> {
+    async fn send(&self, node: usize, command: impl Fn() -> Command) -> Result<Response, Answer> {
         let node = self.nodes.get(node).ok_or(Answer::NotAsked)?;
         self.client
             .command(node, command, self.request.ledger_key, self.deadline)
@@ -285,20 +289,21 @@ impl FragmentPlacing<'_> {
 
     /// Asks in the background, so that neither success nor failure waits for a node that may be dead.
     fn begin_withdrawal(&self, node: &NodeAddress) {
-        let command = Command::RemoveRekey(RemoveRekey {
-            ledger_key: self.params.ledger_key,
-            inner: self.params.inner(),
-        });
-        let Ok(message) =
+        let sign = || {
+            let command = Command::RemoveRekey(RemoveRekey {
+                ledger_key: self.params.ledger_key,
+                inner: self.params.inner(),
+            });
             self.client
                 .signed(&node.key, command, self.request.ledger_key, self.deadline)
-        else {
-            return;
         };
+        // The key does not go into the background: what may be needed is signed here.
+        let mut messages = vec![sign(), sign()];
+        let message = move || messages.pop().unwrap_or(Err(Answer::NotAsked));
         let (client, node, deadline) = (self.client.clone(), node.clone(), self.deadline);
         let (key, policy) = (node.key, self.params.id());
         let task = tokio::spawn(async move {
-            let removed = client.ask(&node, message, deadline).await;
+            let removed = client.ask_with(&node, message, deadline).await;
             removed.is_ok_and(|it| client.is_receipt(it, &node.key, &policy))
         });
         self.withdrawing.lock().push((key, task));

@@ -156,10 +156,12 @@ impl Client {
         deadline: Instant,
     ) -> Result<(), Answer> {
         let params = &request.params;
-        let command = Command::RemoveRekey(RemoveRekey {
-            ledger_key: params.ledger_key,
-            inner: params.inner(),
-        });
+        let command = || {
+            Command::RemoveRekey(RemoveRekey {
+                ledger_key: params.ledger_key,
+                inner: params.inner(),
+            })
+        };
         match self
             .command(node, command, request.ledger_key, deadline)
             .await?

@@ -93,6 +93,18 @@ async fn a_node_that_was_restarted_is_called_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_hung_up_after_it_had_done_the_work_is_asked_anew() {
+    let scene = Scene::new(5);
+    for node in 0..5 {
+        scene.network.set(node, Conduct::HangsUp);
+    }
+    let grant = scene.grant().await.unwrap();
+    scene.opens(&grant).await;
+    let outcome = scene.revoke(&grant).await.unwrap();
+    assert_eq!(outcome.removal.removed.len(), 5, "{outcome:?}");
+}
+
+#[tokio::test]
 async fn liars_are_found_out_and_replaced() {
     let scene = Scene::new(5);
     let grant = scene.grant().await.unwrap();
