@@ -45,7 +45,7 @@ pub enum Refusal {
     #[error("the request's signature is wrong")]
     BadSignature,
     /// The key fragment is not one of that policy.
-    #[error("the fragment is not sound: {}", why.escape_debug())]
+    #[error("the fragment is not sound: {}", quoted(why))]
     BadFragment {
         /// Which check failed.
         why: String,
@@ -73,4 +73,28 @@ pub enum Refusal {
     /// Something failed at the node; its log says what.
     #[error("it failed; its log says why")]
     Internal,
+}
+
+/// A node's own words as far as they may be shown: harmless on a terminal, and no longer than a line.
+fn quoted(words: &str) -> String {
+    words
+        .chars()
+        .take(MAX_QUOTED)
+        .flat_map(char::escape_debug)
+        .collect()
+}
+
+const MAX_QUOTED: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_cannot_take_a_terminal_over() {
+        let why = format!("\u{1b}[2J\u{202e}\n{}", "x".repeat(60_000));
+        let shown = Refusal::BadFragment { why }.to_string();
+        assert!(shown.len() < 200, "{} bytes", shown.len());
+        assert!(shown.chars().all(|c| c == ' ' || c.is_ascii_graphic()));
+    }
 }
