@@ -186,6 +186,13 @@ async fn a_fragment_without_a_grant_and_a_grant_without_a_fragment_are_of_no_use
         world.refusal(0, policy.reencrypt(&holder)).await,
         Refusal::NotGranted
     );
+    let stranger = IdentitySecret::generate(&mut rng());
+    let nosy = policy.reencrypt_as(&holder, &stranger, vec![policy.capsule.to_bytes()]);
+    assert_eq!(
+        world.refusal(0, nosy).await,
+        Refusal::UnknownPolicy,
+        "what is kept is not for strangers to know"
+    );
     world.ask(0, policy.grant(vec![other])).await;
     assert_eq!(
         world.refusal(0, policy.reencrypt(&holder)).await,

@@ -105,8 +105,12 @@ impl Node {
                 .map_err(|error| store_refusal(&error))
         };
         let grant = match self.view.live(&request.policy) {
-            // Says which half is missing: the grant, or both.
-            Err(Refusal::NotGranted) if held()?.is_none() => return Err(Refusal::UnknownPolicy),
+            // Tells the recipient which half is missing: the grant, or both.
+            Err(Refusal::NotGranted) => {
+                let fragment = held()?.ok_or(Refusal::UnknownPolicy)?;
+                check_recipient(&fragment.params, &request.recipient)?;
+                return Err(Refusal::NotGranted);
+            }
             grant => grant?,
         };
         if !grant.nodes.contains(&self.key()) {
