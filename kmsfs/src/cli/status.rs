@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{Common, output};
-use crate::{control::Request, failure::Failure, mount::running};
+use crate::{
+    control::Request,
+    failure::Failure,
+    mount::{point::is_dead, running},
+};
 
 /// All is well.
 const HEALTHY: u8 = 0;
@@ -39,8 +43,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
             }
             Err(_) => {
                 // Somebody else's mount answers nobody but them: only one that is dead is a fault.
-                let dead = std::fs::symlink_metadata(&entry.point)
-                    .is_err_and(|err| err.raw_os_error() == Some(libc::ENOTCONN));
+                let dead = is_dead(&entry.point);
                 let state = if dead { "dead" } else { "not yours" };
                 if dead {
                     code = DEGRADED;

@@ -97,11 +97,11 @@ impl Target {
                 .now("Choose a directory beside the store."));
         }
         let mut prepared = Prepared::AsItWas;
+        while is_dead(&self.point) {
+            detach(&self.point)?;
+            prepared = Prepared::Revived;
+        }
         match std::fs::symlink_metadata(&self.point) {
-            Err(err) if is_dead(&err) => {
-                detach(&self.point)?;
-                prepared = Prepared::Revived;
-            }
             Err(err) if err.kind() == ErrorKind::NotFound => {
                 self.make()?;
                 return Ok(Prepared::Made);
@@ -235,8 +235,12 @@ fn canonical_parent(path: &Path) -> PathBuf {
     path.to_path_buf()
 }
 
-fn is_dead(err: &std::io::Error) -> bool {
-    err.raw_os_error() == Some(libc::ENOTCONN)
+/// Whether a mount stands here whose process is gone.
+///
+/// `stat` would not do: for as long as its timeout says, the kernel answers it from memory, and a mount that died a
+/// moment ago looks alive. `statfs` always asks the process.
+pub fn is_dead(point: &Path) -> bool {
+    matches!(rustix::fs::statfs(point), Err(rustix::io::Errno::NOTCONN))
 }
 
 /// Detaches a mount, even a busy or a dead one.
