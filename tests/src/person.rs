@@ -84,7 +84,8 @@ impl Person {
         let stderr = String::from_utf8_lossy(&stderr);
         assert!(
             status.success(),
-            "kmsfs {args:?} failed with {status}:\n{stderr}"
+            "kmsfs {args:?} failed with {status}:\n{}{stderr}",
+            String::from_utf8_lossy(&stdout)
         );
         String::from_utf8(stdout).unwrap()
     }
