@@ -258,18 +258,17 @@ impl Recipient {
 impl KeySource for Recipient {
     fn label_secret(&self, want: &LabelRequest) -> Result<LabelSecret, KeyError> {
         let slot = self.slot(&want.capsule);
+        let asked = Instant::now();
         let mut cached = slot.lock();
-        if let Some((at, answer)) = &cached.answer
-            && at.elapsed() < LEASE
-        {
-            return match answer {
-                Ok(bytes) => Ok(LabelSecret::from_bytes(bytes)),
-                Err(err) => Err(err.clone()),
-            };
+        match &cached.answer {
+            Some((at, Ok(bytes))) if at.elapsed() < LEASE => {
+                return Ok(LabelSecret::from_bytes(bytes));
+            }
+            // A failure is shared by all who waited for it. Whoever comes later may find that
+            // the nodes are back.
+            Some((at, Err(err))) if *at >= asked => return Err(err.clone()),
+            _ => {}
         }
-        // The age of an answer counts from before it was asked for, but only while
-        // nobody waits for it: a failure that took the whole deadline is shared by all
-        // who came meanwhile.
         let answer = self.fetch(want);
         let kept = match &answer {
             Ok(secret) => Ok(Zeroizing::new(*secret.as_bytes())),
