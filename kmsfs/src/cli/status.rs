@@ -41,22 +41,20 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
                 }
                 mounts.push(document);
             }
-            Err(_) => {
-                // Somebody else's mount answers nobody but them: only one that is dead is a fault.
-                let dead = is_dead(&entry.point);
-                let state = if dead { "dead" } else { "not yours" };
-                if dead {
-                    code = DEGRADED;
-                    text.push_str(&format!(
-                        "{point}   dead; to revive it: kmsfs mount {point}\n"
-                    ));
-                }
+            // A dead mount of this person left its socket behind; any other is somebody else's.
+            Err(_) if is_dead(&entry.point) && running::was_ours(&entry.point) => {
+                code = DEGRADED;
+                text.push_str(&format!(
+                    "{point}   dead; to revive it: kmsfs mount {} {point}\n",
+                    store.display()
+                ));
                 mounts.push(json!({
                     "point": point,
                     "store": store.to_string_lossy(),
-                    "state": state,
+                    "state": "dead",
                 }));
             }
+            Err(_) => {}
         }
     }
     if text.is_empty() {

@@ -11,7 +11,7 @@ use super::{
     table,
 };
 use crate::{
-    control::{Client, Request},
+    control::{Client, Request, socket_name},
     failure::{Exit, Failure},
     home::Home,
 };
@@ -78,6 +78,11 @@ pub fn ask(point: &Path, request: &Request) -> Result<serde_json::Value, Failure
         .why("Its process is gone, or it was mounted by somebody else or under another KMSFS_HOME.")
         .now(format!("If it is dead: kmsfs mount {}", point.display()))),
     }
+}
+
+/// Whether a mount of this person's was there last, alive or not.
+pub fn was_ours(point: &Path) -> bool {
+    Home::of_process().is_ok_and(|home| home.runtime.join(socket_name(point)).exists())
 }
 
 /// The mount somebody means by a mount point, a path in it, or its store.
