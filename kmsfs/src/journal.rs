@@ -23,6 +23,15 @@ mod record;
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Seq(u64);
 
+/// Where a record went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Logged {
+    /// Its place in the order of all records.
+    pub seq: Seq,
+    /// The run it belongs to; see [`Journal::run`].
+    pub run: u64,
+}
+
 /// One of the two files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Half(usize);
@@ -138,7 +147,7 @@ impl Journal {
     }
 
     /// Appends a record. It is in the order of things from now on and durable after [`Self::sync_to`].
-    pub fn append(&self, record: &Record) -> Result<Seq> {
+    pub fn append(&self, record: &Record) -> Result<Logged> {
         let mut state = self.state.lock();
         let bytes = record.encode(&self.key, state.run);
         self.disk
@@ -147,7 +156,10 @@ impl Journal {
         state.last.0 += 1;
         let active = state.active;
         state.used[active] = true;
-        Ok(state.last)
+        Ok(Logged {
+            seq: state.last,
+            run: state.run,
+        })
     }
 
     /// The number of the run that records are appended to; changes when the halves change places.

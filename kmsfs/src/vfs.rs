@@ -107,6 +107,9 @@ pub struct Options {
     pub gid: u32,
     /// The system calls; tests put a gate before them.
     pub disk: Disk,
+    /// Whether threads empty the journal and carry key changes through; without them, [`Vfs::checkpoint`] and
+    /// [`Vfs::rekey_step`] do.
+    pub background: bool,
 }
 
 impl Options {
@@ -120,6 +123,7 @@ impl Options {
             uid,
             gid,
             disk: Disk::default(),
+            background: true,
         }
     }
 }
@@ -225,7 +229,9 @@ impl Vfs {
         vfs.secrets(vfs.table.root())?;
         let vfs = Arc::new(vfs);
         vfs.load_rekey_list()?;
-        vfs.start_threads();
+        if options.background {
+            vfs.start_threads();
+        }
         Ok(vfs)
     }
 

@@ -40,6 +40,8 @@ pub struct Record {
 /// What happens to a stored file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
+    /// The file is being made. If it has no header after a crash, it was never there.
+    Create,
     /// Bytes are being appended that no header speaks of yet: after a crash the file is cut to what its header says.
     Append,
     /// A new state.
@@ -69,6 +71,7 @@ const DOMAIN: &str = "kms/journal-record/1";
 const MAX_HEAD: usize = 64 * 1024 * 1024;
 const APPEND: u8 = 1;
 const COMMIT: u8 = 2;
+const CREATE: u8 = 3;
 
 impl Record {
     /// The record's bytes: fixed part, head, MAC, payload.
@@ -86,6 +89,7 @@ impl Record {
         let mut payload_len = 0;
         let mut crc = 0;
         match &self.action {
+            Action::Create => head.push(CREATE),
             Action::Append => head.push(APPEND),
             Action::Commit {
                 base,
@@ -174,6 +178,7 @@ impl Record {
             paths.push(path);
         }
         let action = match head.take(1)? {
+            [CREATE] => Action::Create,
             [APPEND] => Action::Append,
             [COMMIT] => {
                 let (base, generation, len) = (head.u64()?, head.u64()?, head.u64()?);
@@ -280,13 +285,11 @@ mod tests {
 
     #[test]
     fn a_record_survives_its_encoding() {
-        for record in [
-            example(),
-            Record {
-                action: Action::Append,
-                ..example()
-            },
-        ] {
+        let small = [Action::Append, Action::Create].map(|action| Record {
+            action,
+            ..example()
+        });
+        for record in small.into_iter().chain([example()]) {
             let bytes = record.encode(&[9; 32], 12);
             assert_eq!(
                 Record::decode(&bytes, &[9; 32], 12),

@@ -83,7 +83,10 @@ impl Vfs {
 
     /// Commits everything and brings it into the store, durably; the journal is empty afterwards, except for what came
     /// in meanwhile.
-    pub(super) fn checkpoint(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the store does not take; it stays in the journal.
+    pub fn checkpoint(&self) -> Result<()> {
         let owner = self.owner()?;
         let _turn = owner.checkpointing.lock();
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
@@ -94,6 +97,8 @@ impl Vfs {
             }
         }
         let half = owner.journal.switch()?;
+        // Whoever announced a new file in the old half gets done with it first.
+        drop(owner.making.write());
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
         let mut touched = Vec::new();
         for inode in &busy {

@@ -67,7 +67,7 @@ impl Vfs {
             return Ok(());
         };
         let len = file.layout.backing_len(file.size());
-        if file.committed_len != len {
+        if file.committed_len != len || file.append_run.is_some() {
             // A tail of holes has no bytes of its own to make the stored file as long as it must be.
             self.fit_length(inode, file, len)?;
         }
@@ -124,7 +124,8 @@ impl Vfs {
             paths: self.stored_paths(inode)?,
             action,
         };
-        file.seq = self.owner()?.journal.append(&record)?;
+        self.mark_busy(inode);
+        file.seq = self.owner()?.journal.append(&record)?.seq;
         file.overlay.mark_logged();
         file.appended.clear();
         file.append_run = None;
@@ -287,17 +288,17 @@ impl Vfs {
         if file.orphan {
             return Ok(());
         }
+        self.mark_busy(inode);
         let journal = &self.owner()?.journal;
-        let run = journal.run();
-        if file.append_run != Some(run) {
+        if file.announced_run != Some(journal.run()) {
             let record = Record {
                 id: file.id(),
                 paths: self.stored_paths(inode)?,
                 action: Action::Append,
             };
-            journal.append(&record)?;
-            file.append_run = Some(run);
+            file.announced_run = Some(journal.append(&record)?.run);
         }
+        file.append_run = file.announced_run;
         Ok(())
     }
 }

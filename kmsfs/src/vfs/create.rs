@@ -19,6 +19,7 @@ use super::rename::open_target;
 use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
 use crate::backing::Kind;
 use crate::inode::{Inode, Place};
+use crate::journal::{Action, Record};
 
 impl Vfs {
     /// Makes a file that must not exist and opens it.
@@ -66,18 +67,37 @@ impl Vfs {
         let encrypted = secrets.encrypt(name)?;
         let fd = self.dir_fd(&dir)?;
         self.put_side_file(&dir, &encrypted)?;
-        let made = self
-            .disk
-            .create_file(fd, &encrypted.backing, stored_mode(Kind::File, mode));
-        let file = self.unless_made(&dir, &encrypted.backing, made)?;
         let place = place(&dir, encrypted);
-        let result = self.fill_new_file(caller, &place, file, mode);
+        let _making = self.owner()?.making.read();
+        let id = FileId::random(&mut rng());
+        let run = self.announce_file(id, &place)?;
+        let stored = stored_mode(Kind::File, mode);
+        let made = self.disk.create_file(fd, &place.name, stored);
+        let file = self.unless_made(&dir, &place.name, made)?;
+        let result = self.fill_new_file(caller, &place, file, id, mode);
         if result.is_err() {
             let _ = self.disk.unlink(fd, &place.name);
             self.drop_side_file(&dir, &place.name);
         }
         self.names_changed(&dir);
-        result
+        let inode = result?;
+        if let Some(file) = inode.file() {
+            if let Some(loaded) = file.cell.write().loaded.as_deref_mut() {
+                loaded.announced_run = Some(run);
+            }
+        }
+        Ok(inode)
+    }
+
+    /// Tells the journal that a file is being made: without its header it is none.
+    fn announce_file(&self, id: FileId, place: &Place) -> Result<u64> {
+        let journal = &self.owner()?.journal;
+        let record = Record {
+            id: id.0,
+            paths: vec![super::lookup::stored_path(place)],
+            action: Action::Create,
+        };
+        Ok(journal.append(&record)?.run)
     }
 
     fn fill_new_file(
@@ -85,23 +105,9 @@ impl Vfs {
         caller: Caller,
         place: &Place,
         fd: OwnedFd,
+        id: FileId,
         mode: u32,
     ) -> Result<Arc<Inode>> {
-        let secrets = self.secrets(&place.dir)?;
-        let mut rng = rng();
-        let core = Core::file(
-            self.info.id,
-            FileId::random(&mut rng),
-            self.info.cipher,
-            self.info.layout,
-        );
-        let key = FileKey::generate(&mut rng);
-        let mut header = OpenHeader::new_file(core, &key, mode).map_err(header_error)?;
-        header
-            .bind(&secrets.keys, place.tag)
-            .map_err(header_error)?;
-        let bytes = self.seal_header(&mut header)?;
-        self.disk.write_at(&fd, 0, &bytes)?;
         let gid = self.new_gid(&place.dir, caller)?;
         let mut stat = self.disk.fstat(&fd)?;
         if (stat.uid, stat.gid) != (caller.uid, gid) {
@@ -114,8 +120,18 @@ impl Vfs {
         if stat.mode != stored {
             // The process's umask, or the directory's default ACL, had another idea.
             self.disk.set_mode(&fd, stored)?;
-            stat.mode = stored;
         }
+        let secrets = self.secrets(&place.dir)?;
+        let core = Core::file(self.info.id, id, self.info.cipher, self.info.layout);
+        let key = FileKey::generate(&mut rng());
+        let mut header = OpenHeader::new_file(core, &key, mode).map_err(header_error)?;
+        header
+            .bind(&secrets.keys, place.tag)
+            .map_err(header_error)?;
+        let bytes = self.seal_header(&mut header)?;
+        // From here on it is a file.
+        self.disk.write_at(&fd, 0, &bytes)?;
+        let stat = self.disk.fstat(&fd)?;
         let inode = self.intern(&stat, place.clone(), 1)?;
         inode.set_mode(mode);
         let file = inode.file().ok_or(Part::Kind)?;

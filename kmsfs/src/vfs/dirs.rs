@@ -336,7 +336,8 @@ impl Vfs {
                 paths: self.stored_paths(inode)?,
                 action,
             };
-            state.seq = self.owner()?.journal.append(&record)?;
+            self.mark_busy(inode);
+            state.seq = self.owner()?.journal.append(&record)?.seq;
         }
         state.unlogged = false;
         state.committed_generation = generation;

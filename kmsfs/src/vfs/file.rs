@@ -98,6 +98,8 @@ pub(crate) struct Loaded {
     /// Something was appended to the stored file that its committed header does not speak of, and the journal says so
     /// in the run with this number.
     pub(super) append_run: Option<u64>,
+    /// The last run in which the journal was told of this file at all.
+    pub(super) announced_run: Option<u64>,
     /// Appended stretches may not be durable yet.
     pub(super) unsynced: bool,
     /// The length of the stored file in the last committed state: what lies below may be overwritten through the
@@ -141,6 +143,7 @@ impl Loaded {
             overlay: Overlay::default(),
             appended: Appended::default(),
             append_run: None,
+            announced_run: None,
             unsynced: false,
             committed_len,
             protected_len: committed_len,

@@ -146,16 +146,10 @@ impl Vfs {
             paths.push(vec![DIR_HEADER.to_owned()]);
         }
         for place in inode.place().into_iter().chain(inode.next_place()) {
-            let mut path = Vec::new();
+            let mut path = stored_path(&place);
             if inode.dir().is_some() {
                 path.push(DIR_HEADER.to_owned());
             }
-            let mut next = Some(place);
-            while let Some(place) = next {
-                path.push(place.name.to_string());
-                next = place.dir.place();
-            }
-            path.reverse();
             paths.push(path);
         }
         if paths.is_empty() {
@@ -164,4 +158,16 @@ impl Vfs {
             Ok(paths)
         }
     }
+}
+
+/// Where a place is, as names from the store's root.
+pub(super) fn stored_path(place: &Place) -> Vec<String> {
+    let mut path = vec![place.name.to_string()];
+    let mut next = place.dir.place();
+    while let Some(place) = next {
+        path.push(place.name.to_string());
+        next = place.dir.place();
+    }
+    path.reverse();
+    path
 }

@@ -10,7 +10,7 @@ use kms_crypto::format::{Core, HEADER_LEN, OpenHeader, Sealer};
 use kms_crypto::id::DirId;
 use kms_crypto::key::{IdentitySecret, StoreKey};
 use kms_crypto::name::DIR_HEADER;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ pub(super) struct Owner {
     pub(super) wake: Condvar,
     /// Tells writers that the journal got shorter.
     pub(super) shorter: Condvar,
+    /// Held while a file is made, from before the journal is told until it has its header.
+    pub(super) making: RwLock<()>,
     /// Held by whoever empties the journal.
     pub(super) checkpointing: Mutex<()>,
     /// What still needs new keys.
@@ -95,6 +97,7 @@ impl Owner {
             keeper: Mutex::new(keeper),
             wake: Condvar::new(),
             shorter: Condvar::new(),
+            making: RwLock::new(()),
             checkpointing: Mutex::new(()),
             jobs: Jobs::new(options.state_dir.join("rekey")),
             threads: Mutex::new(Vec::new()),

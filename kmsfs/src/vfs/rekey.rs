@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kms_crypto::format::XattrMap;
 use kms_crypto::name::NameTag;
@@ -20,6 +21,9 @@ use super::header::Promise;
 use super::{Ino, Part, Result, Vfs, rng};
 use crate::backing::{Kind, Replace};
 use crate::inode::{Inode, Place};
+
+const TICK: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(30);
 
 /// What there is to do, and who is told of it.
 #[derive(Default)]
@@ -154,49 +158,60 @@ impl Vfs {
         Ok(at)
     }
 
+    /// Carries the next key change through, if there is one, and says whether there was.
+    ///
+    /// # Errors
+    /// It could not be carried through now; it stays on the list.
+    pub fn rekey_step(&self) -> Result<bool> {
+        let job = self.owner()?.jobs.state.lock().queue.first().cloned();
+        let Some(inode) = job else { return Ok(false) };
+        match pass_over_damage(self.carry_through(&inode)) {
+            Ok(()) | Err(super::VfsError::Os(Errno::STALE | Errno::NOENT)) => {}
+            Err(error) => return Err(error),
+        }
+        self.dequeue(&inode);
+        self.table.sweep(inode);
+        Ok(true)
+    }
+
+    fn dequeue(&self, inode: &Arc<Inode>) {
+        let Some(owner) = self.try_owner() else {
+            return;
+        };
+        let mut state = owner.jobs.state.lock();
+        state.queue.retain(|queued| !Arc::ptr_eq(queued, inode));
+        owner.jobs.backlog.store(0, Ordering::Relaxed);
+        if let Err(error) = self.keep_list(&state) {
+            tracing::warn!(%error, "the list of unfinished key changes could not be written");
+        }
+    }
+
     /// One turn of the background thread. Says whether to go on.
     pub(super) fn rekey_once(&self) -> bool {
         let Some(owner) = self.try_owner() else {
             return false;
         };
-        let job = {
+        {
             let mut state = owner.jobs.state.lock();
             if state.queue.is_empty() && !state.stopping {
-                owner
-                    .jobs
-                    .wake
-                    .wait_for(&mut state, std::time::Duration::from_millis(500));
+                owner.jobs.wake.wait_for(&mut state, TICK);
             }
             if state.stopping {
                 return false;
             }
-            state.queue.first().cloned()
-        };
-        let Some(inode) = job else { return true };
-        match self.carry_through(&inode) {
-            Ok(()) | Err(super::VfsError::Os(Errno::STALE | Errno::NOENT)) => {}
-            Err(super::VfsError::Os(Errno::CANCELED)) => return false,
+        }
+        match self.rekey_step() {
+            Ok(_) => true,
+            Err(super::VfsError::Os(Errno::CANCELED)) => false,
             Err(error) => {
                 tracing::warn!(%error, "a key change could not be carried through; it is tried again later");
                 let mut state = owner.jobs.state.lock();
                 if !state.stopping {
-                    owner
-                        .jobs
-                        .wake
-                        .wait_for(&mut state, std::time::Duration::from_secs(30));
+                    owner.jobs.wake.wait_for(&mut state, RETRY);
                 }
-                return !state.stopping;
+                !state.stopping
             }
         }
-        let mut state = owner.jobs.state.lock();
-        state.queue.retain(|queued| !Arc::ptr_eq(queued, &inode));
-        owner.jobs.backlog.store(0, Ordering::Relaxed);
-        if let Err(error) = self.keep_list(&state) {
-            tracing::warn!(%error, "the list of unfinished key changes could not be written");
-        }
-        drop(state);
-        self.table.sweep(inode);
-        true
     }
 
     pub(super) fn stop_rekeying(&self) {
@@ -256,18 +271,23 @@ impl Vfs {
             let is_done = chunk >= count;
             self.commit(inode, &mut cell)?;
             if is_done {
-                self.finish_file(inode, &mut cell)?;
+                let old_side = self.finish_file(inode, &mut cell)?;
                 self.unload(inode, &mut cell);
                 drop(cell);
-                self.mark_busy(inode);
+                if let Some(path) = old_side {
+                    self.drop_side(inode, &path);
+                }
                 return Ok(());
             }
-            drop(cell);
-            self.mark_busy(inode);
         }
     }
 
-    fn finish_file(&self, inode: &Arc<Inode>, cell: &mut super::file::FileCell) -> Result<()> {
+    fn finish_file(
+        &self,
+        inode: &Arc<Inode>,
+        cell: &mut super::file::FileCell,
+    ) -> Result<Option<String>> {
+        let mut old_side = None;
         // The old key goes only when what was sealed under it is no longer what the store would come back with.
         self.apply_file(inode, cell)?;
         let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
@@ -278,15 +298,16 @@ impl Vfs {
             .epoch()
             .is_some_and(|epoch| epoch != loaded.header.key_epoch())
         {
-            self.reseal_xattrs(&mut loaded.header)?;
+            old_side = self.reseal_xattrs(&mut loaded.header)?;
         }
         loaded.header.finish_rekey().map_err(header_error)?;
         loaded.keys_changed()?;
         loaded.header_dirty = true;
-        self.commit(inode, cell)
+        self.commit(inode, cell)?;
+        Ok(old_side)
     }
 
-    fn reseal_xattrs(&self, header: &mut kms_crypto::format::OpenHeader) -> Result<()> {
+    fn reseal_xattrs(&self, header: &mut kms_crypto::format::OpenHeader) -> Result<Option<String>> {
         let id = header.core().id;
         let side = header
             .state
@@ -297,14 +318,7 @@ impl Vfs {
         let map: XattrMap = header
             .xattrs(side.as_deref())
             .map_err(|_| Part::Attributes)?;
-        if let Some(bytes) = header
-            .set_xattrs(&map, &mut rng())
-            .map_err(|_| Part::Attributes)?
-        {
-            let path = header.state.xattrs.side_path(&id).ok_or(Errno::IO)?;
-            self.write_side(&path, &bytes)?;
-        }
-        Ok(())
+        self.put_xattrs(header, &map)
     }
 
     /// Gives everything in a directory new keys and new stored names, then forgets the directory's old ones.
@@ -340,22 +354,25 @@ impl Vfs {
             // Made under an old name while the list was gone through: one more round.
             return self.rekey_dir(inode);
         }
-        self.change_header(inode, Promise::Stored, |header| {
+        let old_side = self.change_header(inode, Promise::Stored, |header| {
+            let mut old_side = None;
             if header
                 .state
                 .xattrs
                 .epoch()
                 .is_some_and(|epoch| epoch != header.key_epoch())
             {
-                self.reseal_xattrs(header)?;
+                old_side = self.reseal_xattrs(header)?;
             }
             header.finish_rename().map_err(header_error)?;
             if header.is_rekeying() {
-                header.finish_rekey().map_err(header_error)
-            } else {
-                Ok(())
+                header.finish_rekey().map_err(header_error)?;
             }
+            Ok(old_side)
         })?;
+        if let Some(path) = old_side {
+            self.drop_side(inode, &path);
+        }
         self.names_changed(inode);
         Ok(())
     }
@@ -405,18 +422,14 @@ impl Vfs {
             };
             let inode = self.intern(&stat, place.clone(), 0)?;
             match self.renew_entry(&inode, &secrets, &place, &name) {
-                // One that does not verify cannot be given a key; it stays as unreadable as it is.
-                Err(super::VfsError::Damaged(damage)) => {
-                    tracing::warn!(%damage, "an entry that does not verify keeps its old key");
-                    return Ok(());
-                }
+                Err(error @ super::VfsError::Damaged(_)) => return pass_over_damage(Err(error)),
                 result => result?,
             }
             inode
         };
         let carried = self.carry_through(&inode);
         self.table.sweep(inode);
-        carried
+        pass_over_damage(carried)
     }
 
     fn renew_entry(
@@ -488,4 +501,13 @@ impl Vfs {
         let to = super::dirs::place(&place.dir, encrypted);
         self.remake_symlink(inode, place, &to, secrets, &target)
     }
+}
+
+/// What does not verify cannot be sealed anew; it stays as unreadable as it is, and keeps nothing else waiting.
+fn pass_over_damage(result: Result<()>) -> Result<()> {
+    if let Err(super::VfsError::Damaged(damage)) = &result {
+        tracing::warn!(%damage, "something that does not verify keeps its old key");
+        return Ok(());
+    }
+    result
 }

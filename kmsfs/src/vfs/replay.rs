@@ -28,6 +28,8 @@ struct State<'a> {
 struct Story<'a> {
     paths: Vec<&'a [String]>,
     states: Vec<State<'a>>,
+    /// The file was being made.
+    is_new: bool,
 }
 
 impl Vfs {
@@ -44,6 +46,7 @@ impl Vfs {
                 Story::default()
             });
             story.paths.extend(record.paths.iter().map(Vec::as_slice));
+            story.is_new |= record.action == Action::Create;
             if let Action::Commit {
                 base,
                 generation,
@@ -90,7 +93,10 @@ impl Vfs {
     }
 
     fn replay_story(&self, id: &[u8; 16], story: &Story<'_>) -> Result<bool> {
-        let (fd, on_disk) = self.find_story(id, story)?;
+        let (fd, on_disk) = match self.find_story(id, story)? {
+            Found::File(fd, on_disk) => (fd, on_disk),
+            Found::Unmade => return Ok(true),
+        };
         let stored = self.disk.fstat(&fd)?;
         let applies = match (
             story.states.first(),
@@ -133,10 +139,10 @@ impl Vfs {
     }
 
     /// The stored file with this id, at one of the places it may be in.
-    fn find_story(&self, id: &[u8; 16], story: &Story<'_>) -> Result<(OwnedFd, OnDisk)> {
+    fn find_story(&self, id: &[u8; 16], story: &Story<'_>) -> Result<Found> {
         let mut last = Errno::NOENT.into();
         for path in story.paths.iter().rev() {
-            match self.open_story(id, path) {
+            match self.open_story(id, story, path) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
                 Err(error) => last = error,
@@ -145,7 +151,12 @@ impl Vfs {
         Err(last)
     }
 
-    fn open_story(&self, id: &[u8; 16], path: &[String]) -> Result<Option<(OwnedFd, OnDisk)>> {
+    fn open_story(
+        &self,
+        id: &[u8; 16],
+        story: &Story<'_>,
+        path: &[String],
+    ) -> Result<Option<Found>> {
         let (name, dirs) = path.split_last().ok_or(Errno::INVAL)?;
         if !path.iter().all(|name| is_stored_name(name)) {
             return Err(Errno::INVAL.into());
@@ -157,11 +168,17 @@ impl Vfs {
         let fd = self
             .disk
             .open_file(self.below(held.as_ref())?, name, OpenMode::ReadWrite)?;
-        if self.disk.fstat(&fd)?.kind != Kind::File {
+        let stat = self.disk.fstat(&fd)?;
+        if stat.kind != Kind::File {
             return Ok(None);
         }
+        if story.is_new && stat.size < HEADER_LEN as u64 {
+            // Killed while it was being made: nobody was told that it is there.
+            self.disk.unlink(self.below(held.as_ref())?, name)?;
+            return Ok(Some(Found::Unmade));
+        }
         let on_disk = self.look_at_header(&fd, id)?;
-        Ok(on_disk.map(|on_disk| (fd, on_disk)))
+        Ok(on_disk.map(|on_disk| Found::File(fd, on_disk)))
     }
 
     fn below<'a>(&'a self, held: Option<&'a OwnedFd>) -> Result<BorrowedFd<'a>> {
@@ -233,6 +250,13 @@ impl Vfs {
         }
         Ok(true)
     }
+}
+
+/// What stands where a record says.
+enum Found {
+    File(OwnedFd, OnDisk),
+    /// A file without a header, which was removed.
+    Unmade,
 }
 
 /// What the header in the store says.

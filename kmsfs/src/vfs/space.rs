@@ -55,6 +55,7 @@ impl Vfs {
         if caller.uid != 0 {
             self.clear_setid(inode)?;
         }
+        self.mark_busy(inode);
         let file = inode.file().ok_or(Errno::INVAL)?;
         {
             let mut cell = file.cell.write();
@@ -67,7 +68,6 @@ impl Vfs {
             loaded.header_dirty = true;
             loaded.mtime = Some(Time::now());
         }
-        self.mark_busy(inode);
         Ok(())
     }
 
@@ -88,6 +88,7 @@ impl Vfs {
             return Err(Errno::INVAL.into());
         }
         self.throttle();
+        self.mark_busy(&open.inode);
         {
             let mut cell = open.file()?.cell.write();
             let file = cell.loaded.as_deref_mut().ok_or(Errno::BADF)?;
@@ -103,7 +104,6 @@ impl Vfs {
             file.header_dirty = true;
             file.mtime = Some(Time::now());
         }
-        self.mark_busy(&open.inode);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ impl Vfs {
             .checked_add(data.len() as u64)
             .filter(|end| *end <= MAX_SIZE)
             .ok_or(Errno::FBIG)?;
+        self.mark_busy(inode);
         if clear_setid {
             self.clear_setid(inode)?;
         }
@@ -55,7 +56,6 @@ impl Vfs {
                 self.spill(inode, &mut cell)?;
             }
         }
-        self.mark_busy(inode);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kms_crypto::format::XattrMap;
+use kms_crypto::format::{OpenHeader, XattrError, XattrMap};
 use rustix::io::Errno;
 
 use super::header::Promise;
@@ -136,27 +136,38 @@ impl Vfs {
         let mut map = self.xattrs(inode)?;
         change(&mut map)?;
         let old = self.change_header(inode, Promise::Committed, |header| {
-            let old = header.state.xattrs.side_path(&header.core().id);
-            let side = header
-                .set_xattrs(&map, &mut rng())
-                .map_err(|error| match error {
-                    kms_crypto::format::XattrError::TooLarge => Errno::NOSPC,
-                    _ => Errno::RANGE,
-                })?;
-            if let Some(bytes) = side {
-                let path = header
-                    .state
-                    .xattrs
-                    .side_path(&header.core().id)
-                    .ok_or(Errno::IO)?;
-                self.write_side(&path, &bytes)?;
-            }
-            Ok(old)
+            self.put_xattrs(header, &map)
         })?;
         if let Some(old) = old {
             self.drop_side(inode, &old);
         }
         Ok(())
+    }
+
+    /// Puts attributes into a header, or into a side file it speaks of. Returns the side file it spoke of before, which
+    /// is to go once the new header is in the store.
+    pub(super) fn put_xattrs(
+        &self,
+        header: &mut OpenHeader,
+        map: &XattrMap,
+    ) -> Result<Option<String>> {
+        let id = header.core().id;
+        let before = header.state.xattrs.clone();
+        let side = header
+            .set_xattrs(map, &mut rng())
+            .map_err(|error| match error {
+                XattrError::TooLarge => Errno::NOSPC,
+                _ => Errno::RANGE,
+            })?;
+        let written = match (side, header.state.xattrs.side_path(&id)) {
+            (Some(bytes), Some(path)) => self.write_side(&path, &bytes),
+            _ => Ok(()),
+        };
+        let old = before.side_path(&id);
+        if written.is_err() {
+            header.state.xattrs = before;
+        }
+        written.map(|()| old)
     }
 
     pub(super) fn read_side(&self, path: &str) -> Result<Vec<u8>> {
@@ -193,7 +204,7 @@ impl Vfs {
     }
 
     /// The side file of an older state goes once the newer one is in the stored header.
-    fn drop_side(&self, inode: &Arc<Inode>, path: &str) {
+    pub(super) fn drop_side(&self, inode: &Arc<Inode>, path: &str) {
         use std::os::fd::AsFd;
         let gone = self.bring_over_now(inode).and_then(|()| {
             let (dir, name) = self.side_dir(path, false)?;
