@@ -9,17 +9,29 @@ use kms_crypto::id::LabelId;
 use super::{
     Owner, Refused,
     grant::next_sequence,
-    owner::{path_of, steps},
+    owner::{is_pending_or_live, path_of, steps},
 };
 use crate::vfs::{Ino, Vfs};
+
+/// How many renames are remembered while a label's place is not known.
+const MOST_MOVED: usize = 256;
 
 impl Owner {
     /// Something was renamed: every label whose recorded place no longer holds
     /// is looked for at the new one.
+    ///
+    /// A second rename can be under way while the first is looked at: a file
+    /// moved into a directory that is moved in turn stands at neither place for
+    /// a moment. So what was moved is kept until every label is found again.
     pub(super) fn follow_move(&self, moved: Ino) -> Result<(), Refused> {
         let vfs = self.vfs()?;
-        let Some(new_place) = vfs.locate(moved).map(steps) else {
-            return Ok(());
+        let candidates: Vec<Ino> = {
+            let mut queue = self.moved.lock();
+            if queue.len() == MOST_MOVED {
+                queue.pop_front();
+            }
+            queue.push_back(moved);
+            queue.iter().rev().copied().collect()
         };
         let mut labels: Vec<LabelId> = Vec::new();
         for record in self.all_records() {
@@ -27,6 +39,7 @@ impl Owner {
                 labels.push(record.label);
             }
         }
+        let mut all_found = true;
         for label in labels {
             let records = self.records_of(&label);
             let Some(recorded) = records.last().map(|record| record.path.clone()) else {
@@ -35,11 +48,21 @@ impl Owner {
             if stands_at(&vfs, &label, &path_of(&recorded)) {
                 continue;
             }
-            if let Some(place) = find(&vfs, &label, &new_place, &recorded) {
-                for record in records {
-                    self.put_place(record, &place)?;
-                }
+            let place = candidates.iter().find_map(|ino| {
+                let new_place = vfs.locate(*ino).map(steps)?;
+                find(&vfs, &label, &new_place, &recorded)
+            });
+            let Some(place) = place else {
+                // What nobody can read any more may well be gone for good.
+                all_found &= !records.iter().any(is_pending_or_live);
+                continue;
+            };
+            for record in records {
+                self.put_place(record, &place)?;
             }
+        }
+        if all_found {
+            self.moved.lock().clear();
         }
         Ok(())
     }
@@ -60,6 +83,7 @@ impl Owner {
             return self.follow_removal(&label);
         }
         let Some(place) = vfs.locate(by).map(steps) else {
+            self.moved.lock().push_back(by);
             return Ok(());
         };
         for record in self.records_of(&label) {

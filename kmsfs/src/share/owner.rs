@@ -4,7 +4,7 @@
 //! the attributes, which must not wait for a disk or a network.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
@@ -41,6 +41,8 @@ pub struct Owner {
     records: Records,
     index: RwLock<Index>,
     busy: Mutex<HashMap<LabelId, Arc<Mutex<()>>>>,
+    /// What was renamed while some label's place is not known yet.
+    pub(super) moved: Mutex<VecDeque<Ino>>,
 }
 
 /// What an owner's side is made of.
@@ -90,6 +92,7 @@ impl Owner {
             records,
             index: RwLock::default(),
             busy: Mutex::default(),
+            moved: Mutex::default(),
         });
         owner.read_records()?;
         owner.worker.start(&owner)?;
