@@ -11,6 +11,7 @@ use kms_crypto::format::Leaf;
 
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
+use crate::backing::TimeChange;
 use crate::inode::Inode;
 use crate::journal::{Action, Record};
 
@@ -72,7 +73,15 @@ impl Vfs {
             self.fit_length(inode, file, len)?;
         }
         if let Some(header) = file.overlay.get(0) {
+            // Another name or attribute is no change of the content: the time of that stays as it is.
+            let keep = match file.mtime {
+                None => Some(TimeChange::To(self.disk.fstat(&file.fd)?.mtime)),
+                Some(_) => None,
+            };
             self.disk.write_at(&file.fd, 0, header)?;
+            if let Some(mtime) = keep {
+                self.disk.set_times_of(&file.fd, TimeChange::Keep, mtime)?;
+            }
         }
         file.overlay.clear();
         file.appended.clear();
