@@ -10,13 +10,7 @@ use crate::Scene;
 #[test]
 fn a_wrong_passphrase() {
     let scene = Scene::new();
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.unmount();
+    let (alice, store, root) = scene.unmounted();
     fs::write(alice.dir.join("passphrase"), "wrong\n").unwrap();
     let refused = alice.fails(&["mount", store.to_str().unwrap(), "secure"]);
     assert_eq!(refused.code, 77);
@@ -41,13 +35,7 @@ fn no_store_there() {
 #[test]
 fn a_mount_point_that_is_not_empty() {
     let scene = Scene::new();
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.unmount();
+    let (alice, store, root) = scene.unmounted();
     fs::create_dir(alice.dir.join("full")).unwrap();
     fs::write(alice.dir.join("full/notes.txt"), "mine").unwrap();
     let refused = alice.fails(&["mount", store.to_str().unwrap(), "full"]);

@@ -123,13 +123,7 @@ fn a_file_being_appended_to_is_whole_after_a_crash() {
         }
     }
     file.write_all(&tree::bytes(999, 3000)).unwrap();
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.crash();
+    let (alice, store, root) = scene.crashed();
     drop(file);
     let secure = alice.mount(&store, "secure");
     let content = fs::read(secure.at("log")).unwrap();
@@ -152,13 +146,7 @@ fn the_store_is_locked_by_a_living_mount_only() {
         .alice
         .fails(&["mount", scene.store.to_str().unwrap(), "elsewhere"]);
     assert!(refused.stderr.contains("mounted"), "{}", refused.stderr);
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.crash();
+    let (alice, store, root) = scene.crashed();
     let secure = alice.mount(&store, "secure");
     fs::write(secure.at("a"), "a").unwrap();
     drop(secure);

@@ -37,6 +37,18 @@ impl Scene {
         }
     }
 
+    /// Unmounts; what is left.
+    fn unmounted(self) -> (Person, PathBuf, TempDir) {
+        self.secure.unmount();
+        (self.alice, self.store, self.root)
+    }
+
+    /// Kills the mount as a crash would; what is left.
+    fn crashed(self) -> (Person, PathBuf, TempDir) {
+        self.secure.crash();
+        (self.alice, self.store, self.root)
+    }
+
     /// Unmounts and mounts again, so that nothing is answered from memory.
     fn remount(self) -> Self {
         let Self {

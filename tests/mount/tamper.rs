@@ -49,13 +49,7 @@ fn refused(scene: Scene, says: &str) {
         "untouched"
     );
     fs::write(scene.secure.at("bystander"), "still writable").unwrap();
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.unmount();
+    let (alice, store, root) = scene.unmounted();
     let found = alice.fails(&["fsck", store.to_str().unwrap()]);
     assert_eq!(found.code, 4, "errors left uncorrected: {}", found.stderr);
     drop(root);
@@ -141,13 +135,7 @@ fn a_pipe_in_place_of_a_file_hangs_nobody() {
 #[test]
 fn an_edited_configuration_is_refused() {
     let (scene, _, _) = prepared();
-    let Scene {
-        secure,
-        alice,
-        store,
-        root,
-    } = scene;
-    secure.unmount();
+    let (alice, store, root) = scene.unmounted();
     let config = store.join("kmsfs.toml");
     let text = fs::read_to_string(&config).unwrap();
     let edited: String = text.replacen("chunk_bits = 12", "chunk_bits = 14", 1);
