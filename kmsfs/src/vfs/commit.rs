@@ -30,6 +30,18 @@ enum Way {
 impl Vfs {
     /// Brings everything written to the file into a committed state; not yet durable.
     pub(super) fn commit(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        if cell
+            .loaded
+            .as_deref()
+            .is_some_and(|file| file.is_dirty() && !file.orphan)
+        {
+            self.refresh_keys(inode, cell)?;
+        }
+        self.commit_sealed(inode, cell)
+    }
+
+    /// The same with the keys the file has.
+    pub(super) fn commit_sealed(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
         let fresh = cell.fresh.is();
         let Some(file) = cell.loaded.as_deref_mut() else {
             return Ok(());
@@ -44,8 +56,8 @@ impl Vfs {
         self.seal_chunks(inode, file, fresh, small)?;
         self.seal_pages(inode, file, fresh, small)?;
         if file.orphan {
-            // Nothing of it outlives its handles.
-            file.overlay.clear();
+            // Nothing of it outlives its handles; what is not in the stored file is read through the overlay.
+            file.overlay.mark_logged();
             file.append_run = None;
             file.header_dirty = false;
             return Ok(());

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kms_crypto::name::DIR_HEADER;
 use rustix::io::Errno;
@@ -35,22 +36,31 @@ impl Vfs {
         let reach = dir.reach();
         let found = match &reach {
             Reach::Way(way) => self.find_shared(dir, way, name),
-            Reach::Inherited => self
-                .find(dir, name)
-                .map(|(place, stat)| (place, stat, Reach::Inherited)),
-            Reach::Shared { path, .. } => match self.find(dir, name) {
-                Ok((place, stat)) => Ok((place, stat, Reach::Inherited)),
+            Reach::Inherited => self.find_inherited(dir, name),
+            Reach::Shared { path, .. } => match self.find_inherited(dir, name) {
                 // Withdrawn, but something in it may be shared by itself.
                 Err(error @ super::VfsError::Key(_)) => {
                     self.find_shared(dir, path, name).map_err(|_| error)
                 }
-                Err(error) => Err(error),
+                result => result,
             },
         };
         let (place, stat, reach) = found?;
         let inode = self.intern(&stat, place, 1)?;
         inode.set_reach(reach);
         self.attr_from(&inode, &stat)
+    }
+
+    /// Finds a name by the directory's keys; those are looked at again before a name is said not to be there.
+    fn find_inherited(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<(Place, Stat, Reach)> {
+        let found = match self.find(dir, name) {
+            Err(super::VfsError::Os(Errno::NOENT)) => {
+                self.reader_secrets(dir, Duration::ZERO)?;
+                self.find(dir, name)
+            }
+            found => found,
+        };
+        found.map(|(place, stat)| (place, stat, Reach::Inherited))
     }
 
     /// Gives references back.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::dirs::Secrets;
 use super::error::header_error;
-use super::file::DIRTY_MAX;
+use super::file::{DIRTY_MAX, FileCell};
 use super::header::Promise;
 use super::{Ino, Part, Result, Vfs, rng};
 use crate::backing::{Kind, Replace};
@@ -40,6 +40,13 @@ pub(super) struct Jobs {
 struct State {
     queue: Vec<Arc<Inode>>,
     stopping: bool,
+}
+
+/// How far the chunks of a file have been gone through, for one key.
+#[derive(Default)]
+struct Pass {
+    epoch: u32,
+    chunk: u64,
 }
 
 impl Jobs {
@@ -250,26 +257,13 @@ impl Vfs {
     /// Seals a file's chunks and attributes under its current key and forgets the old one.
     fn rekey_file(&self, inode: &Arc<Inode>) -> Result<()> {
         let file = inode.file().ok_or(Errno::INVAL)?;
-        let mut chunk = 0;
+        let mut pass = Pass::default();
         loop {
             self.refuse_if_stopping()?;
             self.throttle();
             let mut cell = file.cell.write();
             self.ensure_loaded(inode, &mut cell)?;
-            let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
-            let Some(old) = loaded.keys.prev_epoch() else {
-                self.unload(inode, &mut cell);
-                return Ok(());
-            };
-            let count = loaded.layout.chunk_count(loaded.size());
-            while chunk < count && loaded.dirty_len() < DIRTY_MAX {
-                if loaded.leaf(&self.disk, chunk)?.epoch == old {
-                    loaded.dirty_chunk(&self.disk, chunk)?;
-                }
-                chunk += 1;
-            }
-            let is_done = chunk >= count;
-            self.commit(inode, &mut cell)?;
+            let is_done = self.reseal_some(inode, &mut cell, &mut pass)?;
             if is_done {
                 let old_side = self.finish_file(inode, &mut cell)?;
                 self.unload(inode, &mut cell);
@@ -282,15 +276,71 @@ impl Vfs {
         }
     }
 
-    fn finish_file(
+    /// Seals the next few chunks anew. Says whether all have been.
+    fn reseal_some(
         &self,
         inode: &Arc<Inode>,
-        cell: &mut super::file::FileCell,
-    ) -> Result<Option<String>> {
+        cell: &mut FileCell,
+        pass: &mut Pass,
+    ) -> Result<bool> {
+        let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
+        let Some(old) = loaded.keys.prev_epoch() else {
+            return Ok(true);
+        };
+        if pass.epoch != loaded.keys.epoch() {
+            // The key was changed once more: what this pass has sealed is old again.
+            *pass = Pass {
+                epoch: loaded.keys.epoch(),
+                chunk: 0,
+            };
+        }
+        let count = loaded.layout.chunk_count(loaded.size());
+        while pass.chunk < count && loaded.dirty_len() < DIRTY_MAX {
+            if loaded.leaf(&self.disk, pass.chunk)?.epoch == old {
+                loaded.dirty_chunk(&self.disk, pass.chunk)?;
+            }
+            pass.chunk += 1;
+        }
+        let is_done = pass.chunk >= count;
+        self.commit_sealed(inode, cell)?;
+        Ok(is_done)
+    }
+
+    /// A file in a directory that has got a new key gets one as well before anything more is sealed in it. The content
+    /// follows in the background, with the rest of the directory.
+    pub(super) fn refresh_keys(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        let dirs = self.dirs_of(inode)?;
+        let is_stale = |cell: &FileCell| {
+            let header = cell.loaded.as_deref().map(|loaded| &loaded.header);
+            header.is_some_and(|header| dirs.iter().any(|dir| header.is_stale_in(&dir.keys)))
+        };
+        if !is_stale(cell) {
+            return Ok(());
+        }
+        if cell
+            .loaded
+            .as_deref()
+            .is_some_and(|loaded| loaded.header.is_rekeying())
+        {
+            let mut pass = Pass::default();
+            while !self.reseal_some(inode, cell, &mut pass)? {}
+            self.finish_file(inode, cell)?;
+        }
+        let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
+        let keys: Vec<_> = dirs.iter().map(|dir| &dir.keys).collect();
+        self.rekey_open_header(&mut loaded.header, &keys, None)?;
+        loaded.header_dirty = true;
+        loaded.keys_changed()
+    }
+
+    fn finish_file(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<Option<String>> {
         let mut old_side = None;
         // The old key goes only when what was sealed under it is no longer what the store would come back with.
         self.apply_file(inode, cell)?;
         let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
+        if !loaded.header.is_rekeying() {
+            return Ok(None);
+        }
         if loaded
             .header
             .state
@@ -303,7 +353,7 @@ impl Vfs {
         loaded.header.finish_rekey().map_err(header_error)?;
         loaded.keys_changed()?;
         loaded.header_dirty = true;
-        self.commit(inode, cell)?;
+        self.commit_sealed(inode, cell)?;
         Ok(old_side)
     }
 

@@ -110,6 +110,20 @@ fn what_is_open_survives_unlinking_and_replacing() {
     vfs.flush(new).unwrap();
     vfs.checkpoint().unwrap();
     assert_eq!(read_all(&vfs, new).unwrap(), pattern(500_000, 3));
+    // What only the journal holds when the last name goes is still read by who has the file open.
+    put(&vfs, "c", &pattern(100_000, 4)).unwrap();
+    fsync(&vfs, "c").unwrap();
+    patch(&vfs, "c", 10_000, &pattern(50_000, 5)).unwrap();
+    let last = open(&vfs, "c", Access::Write).unwrap();
+    unlink(&vfs, "c").unwrap();
+    vfs.write(last, 80_000, b"end", false).unwrap();
+    vfs.flush(last).unwrap();
+    vfs.checkpoint().unwrap();
+    let mut content = pattern(100_000, 4);
+    content[10_000..60_000].copy_from_slice(&pattern(50_000, 5));
+    content[80_000..80_003].copy_from_slice(b"end");
+    assert!(read_all(&vfs, last).unwrap() == content);
+    close(&vfs, last).unwrap();
     close(&vfs, old).unwrap();
     close(&vfs, new).unwrap();
     assert_eq!(os(get(&vfs, "a")), Some(Errno::NOENT));
