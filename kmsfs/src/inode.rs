@@ -268,12 +268,11 @@ impl Table {
             .by_backing
             .get(&backing)
             .and_then(|ino| entries.by_ino.get_mut(ino))
+            && slot.inode.kind() == kind
         {
-            if slot.inode.kind() == kind {
-                slot.lookups += references;
-                slot.inode.add_place(place);
-                return Arc::clone(&slot.inode);
-            }
+            slot.lookups += references;
+            slot.inode.add_place(place);
+            return Arc::clone(&slot.inode);
         }
         let mut ino = Ino(backing);
         while ino.0 <= Ino::ROOT.0 || entries.by_ino.contains_key(&ino) {
@@ -306,10 +305,10 @@ impl Table {
     /// The backing object is gone or is not what it was: its inode number may come back as something else.
     pub(crate) fn detach(&self, inode: &Inode) {
         let mut entries = self.entries.lock();
-        if let Entry::Occupied(entry) = entries.by_backing.entry(inode.backing()) {
-            if *entry.get() == inode.ino {
-                entry.remove();
-            }
+        if let Entry::Occupied(entry) = entries.by_backing.entry(inode.backing())
+            && *entry.get() == inode.ino
+        {
+            entry.remove();
         }
     }
 

@@ -68,9 +68,11 @@ struct State {
 }
 
 /// Where records begin; before them stands the half's head.
-const RECORDS_AT: u64 = 4096;
+const RECORDS_AT: u64 = HEAD_PAGE as u64;
+const HEAD_PAGE: usize = 4096;
 /// Records begin at a sector of their own, so that appending never rewrites an acknowledged one.
-const ALIGN: u64 = 512;
+const ALIGN: u64 = SECTOR as u64;
+const SECTOR: usize = 512;
 const HEAD_LEN: usize = 8 + 16 + 8;
 const MAGIC: [u8; 8] = *b"KMSJRN\0\x01";
 const HEAD_DOMAIN: &str = "kms/journal-half/1";
@@ -269,7 +271,7 @@ impl Journal {
 
     /// Run 0 marks a half without records.
     fn write_head(&self, half: usize, run: u64) -> Result<()> {
-        let mut head = [0; RECORDS_AT as usize];
+        let mut head = [0; HEAD_PAGE];
         head[..8].copy_from_slice(&MAGIC);
         head[8..24].copy_from_slice(self.store.as_ref());
         head[24..HEAD_LEN].copy_from_slice(&run.to_be_bytes());
@@ -317,11 +319,11 @@ fn scan(disk: &Disk, file: &File, key: &[u8; 32], store: StoreId) -> Result<(u64
     };
     let mut records = Vec::new();
     if run != 0 {
-        let mut at = RECORDS_AT as usize;
+        let mut at = HEAD_PAGE;
         while let Ok((record, len)) = Record::decode(bytes.get(at..).unwrap_or_default(), key, run)
         {
             records.push(record);
-            at += len.next_multiple_of(ALIGN as usize);
+            at += len.next_multiple_of(SECTOR);
         }
     }
     Ok((run, records))

@@ -1,5 +1,7 @@
 //! Alone in its process, because it counts.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 #[path = "vfs/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;

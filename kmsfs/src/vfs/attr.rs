@@ -64,16 +64,15 @@ impl Vfs {
 
     /// The attributes of what stands for the object in the store.
     pub(super) fn stat_inode(&self, inode: &Inode) -> Result<Stat> {
-        if let Some(file) = inode.file() {
-            if let Some(loaded) = file
+        if let Some(file) = inode.file()
+            && let Some(loaded) = file
                 .cell
                 .read()
                 .loaded
                 .as_deref()
                 .filter(|_| self.is_owner())
-            {
-                return Ok(self.disk.fstat(&loaded.fd)?);
-            }
+        {
+            return Ok(self.disk.fstat(&loaded.fd)?);
         }
         if let Some(fd) = inode.dir().and_then(|dir| dir.fd.get()) {
             return Ok(self.disk.fstat(fd)?);

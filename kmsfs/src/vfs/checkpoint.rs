@@ -197,11 +197,11 @@ impl Vfs {
             return self.sync_dir_header(inode);
         };
         let mut cell = file.cell.write();
-        if let Some(file) = cell.loaded.as_deref_mut() {
-            if file.unsynced {
-                self.disk.sync_data(&file.fd)?;
-                file.unsynced = false;
-            }
+        if let Some(file) = cell.loaded.as_deref_mut()
+            && file.unsynced
+        {
+            self.disk.sync_data(&file.fd)?;
+            file.unsynced = false;
         }
         Ok(())
     }

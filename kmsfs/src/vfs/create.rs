@@ -81,10 +81,10 @@ impl Vfs {
         }
         self.names_changed(&dir);
         let inode = result?;
-        if let Some(file) = inode.file() {
-            if let Some(loaded) = file.cell.write().loaded.as_deref_mut() {
-                loaded.announced_run = Some(run);
-            }
+        if let Some(file) = inode.file()
+            && let Some(loaded) = file.cell.write().loaded.as_deref_mut()
+        {
+            loaded.announced_run = Some(run);
         }
         Ok(inode)
     }

@@ -170,7 +170,7 @@ impl Vfs {
                 )
             }
         };
-        opened.map_err(|error| super::header_error(error))
+        opened.map_err(super::header_error)
     }
 
     fn is_empty_dir(&self, inode: &Arc<Inode>) -> Result<bool> {
@@ -272,12 +272,12 @@ impl Vfs {
 
     /// Removes the side file of a long name after the name itself.
     pub(super) fn drop_side_file(&self, dir: &Inode, backing: &str) {
-        if let BackingName::Long(_) = BackingName::of(backing.as_bytes()) {
-            if let Ok(fd) = self.dir_fd(dir) {
-                let side = format!("{backing}{}", kms_crypto::name::SIDE_SUFFIX);
-                // One that stays behind is harmless: nothing refers to it.
-                let _ = self.disk.unlink(fd, &side);
-            }
+        if let BackingName::Long(_) = BackingName::of(backing.as_bytes())
+            && let Ok(fd) = self.dir_fd(dir)
+        {
+            let side = format!("{backing}{}", kms_crypto::name::SIDE_SUFFIX);
+            // One that stays behind is harmless: nothing refers to it.
+            let _ = self.disk.unlink(fd, &side);
         }
     }
 

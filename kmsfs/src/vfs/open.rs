@@ -95,11 +95,9 @@ impl Vfs {
         let keep_cache = before.is_some() && before == cell.identity;
         cell.opens += 1;
         drop(cell);
-        if truncate {
-            if let Err(error) = self.truncate_open(caller, inode, 0) {
-                self.close_one(inode);
-                return Err(error);
-            }
+        if truncate && let Err(error) = self.truncate_open(caller, inode, 0) {
+            self.close_one(inode);
+            return Err(error);
         }
         Ok(Opened {
             handle: self.handles.add(inode, access, caller.uid),

@@ -113,15 +113,16 @@ impl Appended {
     /// `bytes` were written at `offset`.
     pub(crate) fn add(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
-        if let Some((start, (len, Some(crc)))) = self.before(offset) {
-            if start + len == offset && self.ranges.range(offset..end).next().is_none() {
-                let joined = (
-                    len + bytes.len() as u64,
-                    Some(crc32c::crc32c_append(crc, bytes)),
-                );
-                self.ranges.insert(start, joined);
-                return;
-            }
+        if let Some((start, (len, Some(crc)))) = self.before(offset)
+            && start + len == offset
+            && self.ranges.range(offset..end).next().is_none()
+        {
+            let joined = (
+                len + bytes.len() as u64,
+                Some(crc32c::crc32c_append(crc, bytes)),
+            );
+            self.ranges.insert(start, joined);
+            return;
         }
         self.join(offset, end, Some(crc32c::crc32c(bytes)));
     }
@@ -135,10 +136,10 @@ impl Appended {
 
     /// Makes one range of this one and all that touch it; its checksum is unknown unless it was alone.
     fn join(&mut self, mut start: u64, mut end: u64, mut crc: Option<u32>) {
-        if let Some((at, (len, _))) = self.before(start) {
-            if at + len > start {
-                (start, end, crc) = (at, end.max(at + len), None);
-            }
+        if let Some((at, (len, _))) = self.before(start)
+            && at + len > start
+        {
+            (start, end, crc) = (at, end.max(at + len), None);
         }
         let inside: Vec<u64> = self.ranges.range(start..end).map(|(at, _)| *at).collect();
         for at in inside {
@@ -156,10 +157,10 @@ impl Appended {
     /// Everything at or past `len` was cut off.
     pub(crate) fn cut(&mut self, len: u64) {
         self.ranges.split_off(&len);
-        if let Some((start, (range, _))) = self.before(len) {
-            if start + range > len {
-                self.ranges.insert(start, (len - start, None));
-            }
+        if let Some((start, (range, _))) = self.before(len)
+            && start + range > len
+        {
+            self.ranges.insert(start, (len - start, None));
         }
     }
 
@@ -193,7 +194,8 @@ mod tests {
     use super::*;
 
     fn check(appended: &Appended, stored: &[u8]) -> Vec<(u64, u64)> {
-        let crc = |at: u64, len: u64| crc32c::crc32c(&stored[at as usize..(at + len) as usize]);
+        let at = |at: u64| usize::try_from(at).unwrap();
+        let crc = |from: u64, len: u64| crc32c::crc32c(&stored[at(from)..at(from + len)]);
         let direct = appended
             .to_direct(|at, len| Ok::<_, ()>(crc(at, len)))
             .unwrap();

@@ -164,10 +164,10 @@ impl Vfs {
         let dir = inode.dir().ok_or(Errno::NOTDIR)?;
         {
             let state = dir.state.read();
-            if let (Some(secrets), Some(at)) = (&state.secrets, state.looked) {
-                if at.elapsed() < max_age {
-                    return Ok(Arc::clone(secrets));
-                }
+            if let (Some(secrets), Some(at)) = (&state.secrets, state.looked)
+                && at.elapsed() < max_age
+            {
+                return Ok(Arc::clone(secrets));
             }
         }
         retrying(|| {

@@ -125,10 +125,10 @@ impl Vfs {
             return;
         };
         let state = owner.jobs.state.lock();
-        if !state.queue.is_empty() {
-            if let Err(error) = self.keep_list(&state) {
-                tracing::warn!(%error, "the list of unfinished key changes could not be written");
-            }
+        if !state.queue.is_empty()
+            && let Err(error) = self.keep_list(&state)
+        {
+            tracing::warn!(%error, "the list of unfinished key changes could not be written");
         }
     }
 

@@ -26,6 +26,9 @@ struct Move {
     victim: Option<Victim>,
 }
 
+/// A directory and the bytes of the header it had.
+type TakenHeader = (Arc<Inode>, Option<Vec<u8>>);
+
 struct Victim {
     stat: Stat,
     place: Place,
@@ -145,10 +148,10 @@ impl Vfs {
         if it.kind == Kind::Dir {
             self.bring_over_below(&it.inode)?;
         }
-        if let Some(victim) = &it.victim {
-            if let Some(known) = &victim.known {
-                self.before_losing_name(known, &victim.place, &victim.stat)?;
-            }
+        if let Some(victim) = &it.victim
+            && let Some(known) = &victim.known
+        {
+            self.before_losing_name(known, &victim.place, &victim.stat)?;
         }
         it.inode.set_next_place(Some(it.to.clone()));
         let bound = self.change_header(&it.inode, Promise::Stored, |header| {
@@ -181,7 +184,7 @@ impl Vfs {
     }
 
     /// An empty directory that gives way must be empty for the system as well.
-    fn take_victims_header(&self, it: &Move) -> Result<Option<(Arc<Inode>, Option<Vec<u8>>)>> {
+    fn take_victims_header(&self, it: &Move) -> Result<Option<TakenHeader>> {
         let Some(victim) = it
             .victim
             .as_ref()

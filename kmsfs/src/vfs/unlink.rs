@@ -105,10 +105,10 @@ impl Vfs {
         if let Some(owner) = self.try_owner() {
             owner.keeper.lock().busy.remove(&inode.ino);
         }
-        if let Some(label) = label {
-            if let Some(events) = self.events() {
-                events.removed(label);
-            }
+        if let Some(label) = label
+            && let Some(events) = self.events()
+        {
+            events.removed(label);
         }
     }
 

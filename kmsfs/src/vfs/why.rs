@@ -32,14 +32,14 @@ const MAX: usize = 1024;
 impl Failures {
     fn put(&self, uid: u32, path: PathBuf, failure: Failure) {
         let mut by_path = self.by_path.lock();
-        if by_path.len() >= MAX && !by_path.contains_key(&(uid, path.clone())) {
-            if let Some(oldest) = by_path
+        if by_path.len() >= MAX
+            && !by_path.contains_key(&(uid, path.clone()))
+            && let Some(oldest) = by_path
                 .iter()
                 .min_by_key(|(_, failure)| failure.at)
                 .map(|(key, _)| key.clone())
-            {
-                by_path.remove(&oldest);
-            }
+        {
+            by_path.remove(&oldest);
         }
         by_path.insert((uid, path), failure);
     }

@@ -115,14 +115,14 @@ impl Vfs {
         if inode.kind() == crate::backing::Kind::Symlink {
             return Ok(XattrMap::new());
         }
-        let found = self.read_header(inode, |header| {
+
+        self.read_header(inode, |header| {
             let side = header.state.xattrs.side_path(&header.core().id);
             let side = side.map(|path| self.read_side(&path)).transpose()?;
             header
                 .xattrs(side.as_deref())
                 .map_err(|_| Part::Attributes.into())
-        })?;
-        found
+        })?
     }
 
     fn change_xattrs(

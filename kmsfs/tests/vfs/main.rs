@@ -1,5 +1,11 @@
 //! The filesystem without FUSE: against a model, under faults, after tampering, shared, and with new keys.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests may"
+)]
+
 mod crash;
 mod files;
 mod model;

@@ -15,14 +15,14 @@ use crate::support::*;
 
 /// Opens capsules with the owner's keys, unless told to say something else.
 #[derive(Default)]
-pub struct Keys {
+pub(crate) struct Keys {
     answers: Mutex<HashMap<LabelId, KeyError>>,
     generations: Mutex<HashMap<LabelId, u32>>,
     asked: Mutex<u32>,
 }
 
 impl Keys {
-    pub fn say(&self, label: LabelId, error: KeyError) {
+    pub(crate) fn say(&self, label: LabelId, error: KeyError) {
         self.answers.lock().unwrap().insert(label, error);
     }
 }
@@ -53,7 +53,7 @@ impl KeySource for Keys {
 }
 
 #[derive(Default)]
-pub struct List(Mutex<Vec<Shared>>);
+pub(crate) struct List(Mutex<Vec<Shared>>);
 
 impl Shares for List {
     fn current(&self) -> Arc<[Shared]> {
@@ -61,14 +61,14 @@ impl Shares for List {
     }
 }
 
-pub struct Bob {
-    pub keys: Arc<Keys>,
-    pub shares: Arc<List>,
-    pub vfs: Arc<Vfs>,
+pub(crate) struct Bob {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) shares: Arc<List>,
+    pub(crate) vfs: Arc<Vfs>,
 }
 
 impl Bob {
-    pub fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let (keys, shares) = (Arc::new(Keys::default()), Arc::new(List::default()));
         let options = Options {
             background: false,
@@ -90,7 +90,7 @@ impl Bob {
 }
 
 /// Shares a path and returns its label.
-pub fn share(vfs: &Vfs, bob: &Bob, path: &str) -> LabelId {
+pub(crate) fn share(vfs: &Vfs, bob: &Bob, path: &str) -> LabelId {
     let ino = vfs.resolve(Path::new(path)).unwrap();
     let label = vfs.ensure_label(ino).unwrap();
     let shared = Shared {

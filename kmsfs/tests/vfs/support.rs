@@ -16,16 +16,16 @@ use kmsfs::vfs::{
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-pub const CHUNK: usize = 4096;
+pub(crate) const CHUNK: usize = 4096;
 
 /// A store and its owner.
-pub struct World {
-    pub dir: TempDir,
-    pub owner: Arc<IdentitySecret>,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) owner: Arc<IdentitySecret>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Memory, where there is: these tests sync a lot.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() {
@@ -44,15 +44,15 @@ impl World {
         world
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.dir.path().join("store")
     }
 
-    pub fn key() -> StoreKey {
+    pub(crate) fn key() -> StoreKey {
         StoreKey::from_bytes(&[9; 32])
     }
 
-    pub fn info(&self) -> StoreInfo {
+    pub(crate) fn info(&self) -> StoreInfo {
         StoreInfo {
             id: StoreId([5; 16]),
             owner: self.owner.public(),
@@ -62,18 +62,18 @@ impl World {
         }
     }
 
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options {
             background: false,
             ..Options::new(self.dir.path().join("state"))
         }
     }
 
-    pub fn open(&self) -> Arc<Vfs> {
+    pub(crate) fn open(&self) -> Arc<Vfs> {
         self.try_open(Disk::default()).unwrap()
     }
 
-    pub fn try_open(&self, disk: Disk) -> Result<Arc<Vfs>> {
+    pub(crate) fn try_open(&self, disk: Disk) -> Result<Arc<Vfs>> {
         let options = Options {
             disk,
             ..self.options()
@@ -88,7 +88,7 @@ impl World {
     }
 }
 
-pub fn me() -> Caller {
+pub(crate) fn me() -> Caller {
     Caller {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -98,7 +98,7 @@ pub fn me() -> Caller {
 
 /// Fails the calls that change something, from the n-th on or just the n-th.
 #[derive(Debug)]
-pub struct Faults {
+pub(crate) struct Faults {
     left: AtomicU64,
     forever: bool,
     errno: Errno,
@@ -106,7 +106,7 @@ pub struct Faults {
 
 impl Faults {
     /// As if the process were killed before the n-th change.
-    pub fn kill_at(n: u64) -> Arc<Self> {
+    pub(crate) fn kill_at(n: u64) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicU64::new(n),
             forever: true,
@@ -115,7 +115,7 @@ impl Faults {
     }
 
     /// The n-th change fails, others do not.
-    pub fn fail_at(n: u64, errno: Errno) -> Arc<Self> {
+    pub(crate) fn fail_at(n: u64, errno: Errno) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicU64::new(n),
             forever: false,
@@ -124,7 +124,7 @@ impl Faults {
     }
 
     /// Whether the n-th change was reached.
-    pub fn struck(&self) -> bool {
+    pub(crate) fn struck(&self) -> bool {
         self.left.load(Ordering::Relaxed) > u64::MAX / 2 || self.left.load(Ordering::Relaxed) == 0
     }
 }
@@ -154,7 +154,7 @@ impl Gate for Faults {
 }
 
 /// Splits a path into its directory's number and its name.
-pub fn at(vfs: &Vfs, path: &str) -> Result<(Ino, Vec<u8>)> {
+pub(crate) fn at(vfs: &Vfs, path: &str) -> Result<(Ino, Vec<u8>)> {
     let path = Path::new(path);
     let dir = vfs.resolve(path.parent().unwrap())?;
     Ok((
@@ -168,31 +168,31 @@ pub fn at(vfs: &Vfs, path: &str) -> Result<(Ino, Vec<u8>)> {
     ))
 }
 
-pub fn attr(vfs: &Vfs, path: &str) -> Result<Attr> {
+pub(crate) fn attr(vfs: &Vfs, path: &str) -> Result<Attr> {
     vfs.getattr(vfs.resolve(Path::new(path))?, None)
 }
 
-pub fn open(vfs: &Vfs, path: &str, access: Access) -> Result<Handle> {
+pub(crate) fn open(vfs: &Vfs, path: &str, access: Access) -> Result<Handle> {
     Ok(vfs
         .open(me(), vfs.resolve(Path::new(path))?, access, false)?
         .handle)
 }
 
-pub fn create(vfs: &Vfs, path: &str) -> Result<Handle> {
+pub(crate) fn create(vfs: &Vfs, path: &str) -> Result<Handle> {
     let (dir, name) = at(vfs, path)?;
     vfs.create(me(), dir, &name, 0o644, Access::Write)
         .map(|(_, opened)| opened.handle)
 }
 
 /// Flushes and releases, as `close` does.
-pub fn close(vfs: &Vfs, handle: Handle) -> Result<()> {
+pub(crate) fn close(vfs: &Vfs, handle: Handle) -> Result<()> {
     let flushed = vfs.flush(handle);
     vfs.release(handle)?;
     flushed
 }
 
 /// Makes or replaces a file's content, as a shell's redirection does.
-pub fn put(vfs: &Vfs, path: &str, content: &[u8]) -> Result<()> {
+pub(crate) fn put(vfs: &Vfs, path: &str, content: &[u8]) -> Result<()> {
     let handle = match vfs.resolve(Path::new(path)) {
         Ok(ino) => vfs.open(me(), ino, Access::Write, true)?.handle,
         Err(VfsError::Os(Errno::NOENT)) => create(vfs, path)?,
@@ -204,14 +204,14 @@ pub fn put(vfs: &Vfs, path: &str, content: &[u8]) -> Result<()> {
 }
 
 /// Writes into an existing file.
-pub fn patch(vfs: &Vfs, path: &str, offset: usize, content: &[u8]) -> Result<()> {
+pub(crate) fn patch(vfs: &Vfs, path: &str, offset: usize, content: &[u8]) -> Result<()> {
     let handle = open(vfs, path, Access::Write)?;
     let written = vfs.write(handle, offset as u64, content, false);
     close(vfs, handle)?;
     written
 }
 
-pub fn truncate(vfs: &Vfs, path: &str, size: usize) -> Result<()> {
+pub(crate) fn truncate(vfs: &Vfs, path: &str, size: usize) -> Result<()> {
     let ino = vfs.resolve(Path::new(path))?;
     let change = AttrChange {
         size: Some(size as u64),
@@ -220,14 +220,14 @@ pub fn truncate(vfs: &Vfs, path: &str, size: usize) -> Result<()> {
     vfs.setattr(me(), ino, None, change).map(drop)
 }
 
-pub fn get(vfs: &Vfs, path: &str) -> Result<Vec<u8>> {
+pub(crate) fn get(vfs: &Vfs, path: &str) -> Result<Vec<u8>> {
     let handle = open(vfs, path, Access::Read)?;
     let content = read_all(vfs, handle);
     vfs.release(handle)?;
     content
 }
 
-pub fn read_all(vfs: &Vfs, handle: Handle) -> Result<Vec<u8>> {
+pub(crate) fn read_all(vfs: &Vfs, handle: Handle) -> Result<Vec<u8>> {
     let (mut content, mut buf) = (Vec::new(), Vec::new());
     loop {
         let range = vfs.read(handle, content.len() as u64, 128 << 10, &mut buf)?;
@@ -238,61 +238,61 @@ pub fn read_all(vfs: &Vfs, handle: Handle) -> Result<Vec<u8>> {
     }
 }
 
-pub fn fsync(vfs: &Vfs, path: &str) -> Result<()> {
+pub(crate) fn fsync(vfs: &Vfs, path: &str) -> Result<()> {
     let handle = open(vfs, path, Access::Write)?;
     let synced = vfs.fsync(handle);
     close(vfs, handle)?;
     synced
 }
 
-pub fn mkdir(vfs: &Vfs, path: &str) -> Result<()> {
+pub(crate) fn mkdir(vfs: &Vfs, path: &str) -> Result<()> {
     let (dir, name) = at(vfs, path)?;
     vfs.mkdir(me(), dir, &name, 0o755).map(drop)
 }
 
-pub fn unlink(vfs: &Vfs, path: &str) -> Result<()> {
+pub(crate) fn unlink(vfs: &Vfs, path: &str) -> Result<()> {
     let (dir, name) = at(vfs, path)?;
     vfs.unlink(me(), dir, &name)
 }
 
-pub fn rmdir(vfs: &Vfs, path: &str) -> Result<()> {
+pub(crate) fn rmdir(vfs: &Vfs, path: &str) -> Result<()> {
     let (dir, name) = at(vfs, path)?;
     vfs.rmdir(me(), dir, &name)
 }
 
-pub fn rename(vfs: &Vfs, from: &str, to: &str) -> Result<()> {
+pub(crate) fn rename(vfs: &Vfs, from: &str, to: &str) -> Result<()> {
     let (from_dir, from) = at(vfs, from)?;
     let (to_dir, to) = at(vfs, to)?;
     vfs.rename(me(), (from_dir, &from), (to_dir, &to), Replace::Yes)
 }
 
-pub fn link(vfs: &Vfs, from: &str, to: &str) -> Result<()> {
+pub(crate) fn link(vfs: &Vfs, from: &str, to: &str) -> Result<()> {
     let ino = vfs.resolve(Path::new(from))?;
     let (dir, name) = at(vfs, to)?;
     vfs.link(me(), ino, dir, &name).map(drop)
 }
 
-pub fn symlink(vfs: &Vfs, target: &str, path: &str) -> Result<()> {
+pub(crate) fn symlink(vfs: &Vfs, target: &str, path: &str) -> Result<()> {
     let (dir, name) = at(vfs, path)?;
     vfs.symlink(me(), dir, &name, target.as_bytes()).map(drop)
 }
 
-pub fn readlink(vfs: &Vfs, path: &str) -> Result<String> {
+pub(crate) fn readlink(vfs: &Vfs, path: &str) -> Result<String> {
     let target = vfs.readlink(vfs.resolve(Path::new(path))?)?;
     Ok(String::from_utf8(target).unwrap())
 }
 
-pub fn set_xattr(vfs: &Vfs, path: &str, name: &str, value: &[u8]) -> Result<()> {
+pub(crate) fn set_xattr(vfs: &Vfs, path: &str, name: &str, value: &[u8]) -> Result<()> {
     let ino = vfs.resolve(Path::new(path))?;
     vfs.setxattr(me(), ino, name.as_bytes(), value, XattrMode::Set)
 }
 
-pub fn xattr(vfs: &Vfs, path: &str, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn xattr(vfs: &Vfs, path: &str, name: &str) -> Result<Vec<u8>> {
     vfs.getxattr(me(), vfs.resolve(Path::new(path))?, name.as_bytes())
 }
 
 /// The names in a directory, sorted, without `.` and `..`.
-pub fn list(vfs: &Vfs, path: &str) -> Result<Vec<String>> {
+pub(crate) fn list(vfs: &Vfs, path: &str) -> Result<Vec<String>> {
     let handle = vfs.opendir(vfs.resolve(Path::new(path))?)?.handle;
     let mut names = Vec::new();
     let listed = vfs.readdir(handle, 0, &mut |entry| {
@@ -307,7 +307,7 @@ pub fn list(vfs: &Vfs, path: &str) -> Result<Vec<String>> {
 }
 
 /// What a store's check finds, as text.
-pub fn fsck(vfs: &Vfs) -> Vec<String> {
+pub(crate) fn fsck(vfs: &Vfs) -> Vec<String> {
     let report = vfs.fsck(Path::new(""), &mut |_| {}).unwrap();
     report
         .findings
@@ -317,14 +317,15 @@ pub fn fsck(vfs: &Vfs) -> Vec<String> {
 }
 
 /// Bytes that differ from place to place.
-pub fn pattern(len: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    let byte = |at: usize| at.to_le_bytes();
     (0..len)
-        .map(|at| (at as u8).wrapping_mul(31) ^ (at >> 8) as u8 ^ seed)
+        .map(|at| byte(at)[0].wrapping_mul(31) ^ byte(at)[1] ^ seed)
         .collect()
 }
 
 /// The stored file of a path.
-pub fn stored(world: &World, vfs: &Vfs, path: &str) -> PathBuf {
+pub(crate) fn stored(world: &World, vfs: &Vfs, path: &str) -> PathBuf {
     let ino = vfs.resolve(Path::new(path)).unwrap();
     let steps = vfs.locate(ino).unwrap();
     steps
