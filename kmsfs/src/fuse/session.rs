@@ -63,15 +63,17 @@ impl Mount {
         }
     }
 
-    /// Waits until somebody unmounts, then makes everything durable ([`Vfs::close`]).
+    /// Waits until somebody unmounts, then makes everything durable ([`Vfs::close`]). `before_closing` is called between
+    /// the two, for whoever has to finish something while the filesystem still works.
     ///
     /// # Errors
     /// The session broke, or not everything could be made durable.
-    pub fn wait(mut self) -> io::Result<()> {
+    pub fn wait(mut self, before_closing: impl FnOnce()) -> io::Result<()> {
         let ended = self
             .session
             .take()
             .map_or(Ok(()), fuser::BackgroundSession::join);
+        before_closing();
         self.vfs
             .close()
             .map_err(|err| io::Error::from(err.errno()))?;

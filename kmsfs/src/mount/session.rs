@@ -17,8 +17,8 @@ use crate::{
     vfs::{self, Vfs, VfsError},
 };
 
-/// How long sharing work may go on after the unmount.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long sharing work may go on after the unmount. What is left over is resumed by the next mount.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Mounts and stays until the mount ends.
 pub(super) fn run(
@@ -49,7 +49,7 @@ pub(super) fn run(
         .and(answering)
     {
         let _ = unmounter.unmount();
-        let _ = mount.wait();
+        let _ = mount.wait(|| {});
         return Err(failure);
     }
     std::thread::spawn(move || {
@@ -66,11 +66,12 @@ pub(super) fn run(
         revived: prepared == Prepared::Revived,
     });
     super::notify::ready();
-    let result = mount.wait();
-    drop(server);
-    if let Role::Owner(owner) = &role {
-        owner.finish(LAST_WORDS);
-    }
+    let result = mount.wait(|| {
+        drop(server);
+        if let Role::Owner(owner) = &role {
+            owner.finish(LAST_WORDS);
+        }
+    });
     result.map_err(|err| {
         Failure::new(Exit::Io, "Not everything could be written when unmounting.")
             .why(sentence(&err))

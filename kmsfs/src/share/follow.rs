@@ -1,7 +1,10 @@
 //! Shared things that move (SEMANTICS 5.5): tickets learn the new place, and a
 //! file saved by rename takes over the grants of the one it replaced.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use kms_client::{OwnerRecord, Step, record::Status};
 use kms_crypto::id::LabelId;
@@ -10,6 +13,7 @@ use super::{
     Owner, Refused,
     grant::next_sequence,
     owner::{is_pending_or_live, path_of, steps},
+    settle::Job,
 };
 use crate::vfs::{Ino, Vfs};
 
@@ -23,7 +27,7 @@ impl Owner {
     /// A second rename can be under way while the first is looked at: a file
     /// moved into a directory that is moved in turn stands at neither place for
     /// a moment. So what was moved is kept until every label is found again.
-    pub(super) fn follow_move(&self, moved: Ino) -> Result<(), Refused> {
+    pub(super) fn follow_move(&self, moved: Ino, at: Instant) -> Result<(), Refused> {
         let vfs = self.vfs()?;
         let candidates: Vec<Ino> = {
             let mut queue = self.moved.lock();
@@ -57,6 +61,7 @@ impl Owner {
                 all_found &= !records.iter().any(is_pending_or_live);
                 continue;
             };
+            self.note_leaving(label, &recorded, &place, at);
             for record in records {
                 self.put_place(record, &place)?;
             }
@@ -80,7 +85,8 @@ impl Owner {
         let info = vfs.adopt_label(by, label, last.generation)?;
         if info.label != label {
             // Shared by itself in the meantime: the other label has nothing left to stand on.
-            return self.follow_removal(&label);
+            self.worker.send(Job::End(label));
+            return Ok(());
         }
         let Some(place) = vfs.locate(by).map(steps) else {
             self.moved.lock().push_back(by);
@@ -89,6 +95,41 @@ impl Owner {
         for record in self.records_of(&label) {
             self.put_place(record, &place)?;
         }
+        Ok(())
+    }
+
+    /// Some editors put the old file aside, write a new one under its name, and then delete the
+    /// old one: where a label came from is remembered for as long as that may take.
+    fn note_leaving(&self, label: LabelId, from: &[Step], to: &[Step], at: Instant) {
+        let dir = |path: &[Step]| path.split_last().map(|(_, dir)| path_of(dir));
+        let mut left = self.left.lock();
+        left.retain(|leaving| leaving.label != label && leaving.at.elapsed() < SAVE_SPAN);
+        if dir(from) == dir(to) {
+            left.push(Leaving {
+                label,
+                from: path_of(from),
+                at,
+            });
+        }
+    }
+
+    /// A labelled object lost its last name: saved in the way of [`Self::note_leaving`], or gone.
+    pub(super) fn follow_removal(&self, label: LabelId) -> Result<(), Refused> {
+        let left = {
+            let mut left = self.left.lock();
+            let found = left.iter().position(|leaving| leaving.label == label);
+            found.map(|found| left.swap_remove(found))
+        };
+        if let Some(leaving) = left.filter(|it| self.tunnel && it.at.elapsed() < SAVE_SPAN) {
+            let vfs = self.vfs()?;
+            if let Ok(ino) = vfs.resolve(&leaving.from)
+                // Made after the old one had gone: a file that was there before is no new version.
+                && vfs.made_since(ino, self.uid, leaving.at).unwrap_or(false)
+            {
+                return self.follow_save(label, ino);
+            }
+        }
+        self.worker.send(Job::End(label));
         Ok(())
     }
 
@@ -117,6 +158,16 @@ impl Owner {
         self.put(&record)
     }
 }
+
+/// A label that was moved aside in its directory.
+pub(super) struct Leaving {
+    label: LabelId,
+    from: PathBuf,
+    at: Instant,
+}
+
+/// How long saving a file may take.
+const SAVE_SPAN: Duration = Duration::from_secs(15);
 
 /// Whether the object at a path has this label.
 fn stands_at(vfs: &Vfs, label: &LabelId, path: &Path) -> bool {

@@ -19,7 +19,7 @@ use kms_crypto::{
 };
 use parking_lot::{Mutex, RwLock};
 
-use super::{Network, People, Refused, settle::Worker};
+use super::{Network, People, Refused, follow::Leaving, settle::Worker};
 use crate::vfs::{
     Ino, LabelInfo, Vfs,
     hooks::{self, Asker, Events, VerbError, Verbs},
@@ -36,8 +36,9 @@ pub struct Owner {
     pub(super) network: Network,
     pub(super) threshold: Threshold,
     pub(super) worker: Worker,
-    uid: u32,
-    tunnel: bool,
+    pub(super) left: Mutex<Vec<Leaving>>,
+    pub(super) uid: u32,
+    pub(super) tunnel: bool,
     records: Records,
     index: RwLock<Index>,
     busy: Mutex<HashMap<LabelId, Arc<Mutex<()>>>>,
@@ -87,6 +88,7 @@ impl Owner {
             network: parts.network,
             threshold: parts.threshold,
             worker: Worker::new(),
+            left: Mutex::default(),
             uid: parts.uid,
             tunnel: parts.tunnel,
             records,
@@ -229,8 +231,15 @@ impl Verbs for Owner {
 }
 
 impl Events for Owner {
+    fn watches(&self) -> bool {
+        !self.index.read().by_label.is_empty()
+    }
+
     fn moved(&self, moved: hooks::Moved) {
-        self.worker.send(super::settle::Job::Moved(moved.ino));
+        self.worker.send(super::settle::Job::Moved {
+            ino: moved.ino,
+            at: std::time::Instant::now(),
+        });
     }
 
     fn replaced(&self, replaced: hooks::Replaced) {

@@ -7,7 +7,7 @@ use std::{
         Arc, Weak,
         mpsc::{Receiver, Sender, channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kms_client::{OwnerRecord, record::Status, revoke::RevokeRequest};
@@ -24,7 +24,12 @@ use crate::vfs::Ino;
 /// Something to do afterwards.
 pub(super) enum Job {
     /// A labelled object, or a directory above one, has a new place.
-    Moved(Ino),
+    Moved {
+        /// It.
+        ino: Ino,
+        /// When it was moved.
+        at: Instant,
+    },
     /// A labelled file was replaced by being saved.
     Saved {
         /// The label it had.
@@ -34,6 +39,8 @@ pub(super) enum Job {
     },
     /// A labelled object is gone.
     Removed(LabelId),
+    /// Its grants go with it.
+    End(LabelId),
     /// The nodes delete the fragments of a policy that has ended.
     Delete(Box<OwnerRecord>),
     /// The same for a grant that failed half-way.
@@ -82,7 +89,7 @@ impl Worker {
     /// Hands over something to do; never waits.
     pub(super) fn send(&self, job: Job) {
         let to = match job {
-            Job::Moved(_) | Job::Saved { .. } => &self.local,
+            Job::Moved { .. } | Job::Saved { .. } | Job::Removed(_) => &self.local,
             _ => &self.remote,
         };
         // After the end there is nobody to do it; the next mount resumes.
@@ -117,9 +124,10 @@ fn work(owner: &Weak<Owner>, jobs: &Receiver<Job>) {
 impl Owner {
     fn settle(&self, job: Job) -> Result<(), Refused> {
         match job {
-            Job::Moved(ino) => self.follow_move(ino),
+            Job::Moved { ino, at } => self.follow_move(ino, at),
             Job::Saved { label, by } => self.follow_save(label, by),
-            Job::Removed(label) => self.follow_removal(&label),
+            Job::Removed(label) => self.follow_removal(label),
+            Job::End(label) => self.end_all(&label),
             Job::Delete(record) => self.delete_fragments(*record),
             Job::TakeBack(record) => self.take_back(&record),
             Job::Supersede(record) => self.supersede(&record),
@@ -244,7 +252,7 @@ impl Owner {
     }
 
     /// The labelled object is gone: nobody needs its grants any more.
-    pub(super) fn follow_removal(&self, label: &LabelId) -> Result<(), Refused> {
+    fn end_all(&self, label: &LabelId) -> Result<(), Refused> {
         let now = crate::time::now();
         for record in self.records_of(label) {
             let owner = &self.identity;
@@ -273,10 +281,22 @@ impl Owner {
                         self.delete_fragments(record)?;
                     }
                 }
+                Status::Live { .. } if self.is_superseded(&record) && self.network.is_set_up() => {
+                    self.supersede(&record)?;
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether a newer grant for the same person stands in this one's place.
+    fn is_superseded(&self, record: &OwnerRecord) -> bool {
+        self.standing(&record.label).iter().any(|other| {
+            matches!(other.status, Status::Live { .. })
+                && other.params.recipient == record.params.recipient
+                && other.sequence > record.sequence
+        })
     }
 
     /// A crash between the ledger's entry and the new secret: nothing more may be

@@ -38,14 +38,6 @@ pub(crate) struct FileCell {
     pub(crate) identity: Option<Identity>,
 }
 
-impl FileCell {
-    /// How long ago this mount made the file; for ever, if it did not.
-    pub(crate) fn age(&self) -> std::time::Duration {
-        self.made_at
-            .map_or(std::time::Duration::MAX, |made| made.elapsed())
-    }
-}
-
 /// Whether a file is so new that nobody was promised anything about it.
 ///
 /// A file made by this mount a moment ago and never synced may be changed without the journal where one write does

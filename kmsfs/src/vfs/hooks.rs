@@ -198,10 +198,14 @@ pub struct Replaced {
 
 /// Is told what happens to names; calls come after the fact, from the thread that did it, and must return at once.
 pub trait Events: Send + Sync {
+    /// Whether anything is labelled at all: if not, nobody looks for labels before something goes.
+    fn watches(&self) -> bool {
+        true
+    }
     /// Something labelled, or a directory that may contain something labelled, was renamed.
     fn moved(&self, _moved: Moved) {}
-    /// A labelled file was replaced by a rename.
+    /// A labelled file was replaced by a rename and has no other name.
     fn replaced(&self, _replaced: Replaced) {}
-    /// A labelled object lost its last name.
+    /// A labelled object lost its last name, other than by being replaced by a file.
     fn removed(&self, _label: LabelId) {}
 }

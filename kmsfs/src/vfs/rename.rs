@@ -1,6 +1,7 @@
 //! Moving names (FORMAT §3.4): the new binding is written, the name is moved, the old binding goes later.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kms_crypto::id::LabelId;
 use kms_crypto::name::NameTag;
@@ -120,15 +121,7 @@ impl Vfs {
 
     fn look_at_victim(&self, place: Place, stat: Stat) -> Result<Victim> {
         let known = self.table.find(stat.ino, stat.kind);
-        let mut label = None;
-        if stat.kind == Kind::File && self.events().is_some() {
-            let inode = self.intern(&stat, place.clone(), 0)?;
-            // One that does not verify may be replaced like any other.
-            label = self
-                .read_header(&inode, |header| header.labels().first().map(|slot| slot.id))
-                .unwrap_or(None);
-            self.table.sweep(inode);
-        }
+        let label = self.label_going(&place, &stat)?;
         Ok(Victim {
             stat,
             place,
@@ -279,7 +272,11 @@ impl Vfs {
         }
         let Some(events) = self.events() else { return };
         events.moved(Moved { ino: it.inode.ino });
-        if let Some(label) = it.victim.as_ref().and_then(|victim| victim.label) {
+        let label = it.victim.as_ref().and_then(|victim| victim.label);
+        if it.kind == Kind::Dir {
+            return self.label_gone(label);
+        }
+        if let Some(label) = label {
             let is_save = self.is_save(caller, it);
             events.replaced(Replaced {
                 label,
@@ -307,15 +304,33 @@ impl Vfs {
     /// Whether a rename is how an editor saves: the replacement was made in the same directory moments before, by the
     /// same user, and has no label of its own.
     fn is_save(&self, caller: Caller, it: &Move) -> bool {
-        let Some(file) = it.inode.file() else {
+        let Some(since) = Instant::now().checked_sub(SAVE_SPAN) else {
             return false;
         };
-        let is_new =
-            file.cell.read().made_by == Some(caller.uid) && file.cell.read().age() < SAVE_SPAN;
-        let is_unlabelled = self
-            .read_header(&it.inode, |header| header.labels().is_empty())
-            .unwrap_or(false);
-        Arc::ptr_eq(&it.from.dir, &it.to.dir) && is_new && is_unlabelled
+        Arc::ptr_eq(&it.from.dir, &it.to.dir) && self.is_made_since(&it.inode, caller.uid, since)
+    }
+
+    /// Whether a file was made by this user, after a moment, in this mount, and has no label.
+    ///
+    /// # Errors
+    /// The file is gone.
+    pub fn made_since(&self, ino: Ino, uid: u32, since: Instant) -> Result<bool> {
+        Ok(self.is_made_since(&self.inode(ino)?, uid, since))
+    }
+
+    fn is_made_since(&self, inode: &Arc<Inode>, uid: u32, since: Instant) -> bool {
+        let Some(file) = inode.file() else {
+            return false;
+        };
+        let (made_by, made_at) = {
+            let cell = file.cell.read();
+            (cell.made_by, cell.made_at)
+        };
+        made_by == Some(uid)
+            && made_at.is_some_and(|made| made >= since)
+            && self
+                .read_header(inode, |header| header.labels().is_empty())
+                .unwrap_or(false)
     }
 }
 
@@ -338,4 +353,4 @@ pub(super) fn open_target(secrets: &Secrets, tag: NameTag, sealed: &[u8]) -> Res
 }
 
 /// How old a file may be to pass for the new version of another one.
-const SAVE_SPAN: std::time::Duration = std::time::Duration::from_secs(60);
+const SAVE_SPAN: Duration = Duration::from_secs(15);

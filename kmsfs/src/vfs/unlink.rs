@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kms_crypto::id::LabelId;
 use kms_crypto::name::{DIR_HEADER, NameTag};
 use rustix::io::Errno;
 
@@ -29,10 +30,12 @@ impl Vfs {
         if let Some(inode) = &known {
             self.before_losing_name(inode, &place, &stat)?;
         }
+        let label = self.label_going(&place, &stat)?;
         self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
         self.drop_side_file(&dir, &place.name);
         self.names_changed(&dir);
         self.lost_name(known, &place, &stat);
+        self.label_gone(label);
         Ok(())
     }
 
@@ -88,11 +91,9 @@ impl Vfs {
     /// An object has no name left: nothing of it has to survive, but what is open goes on working.
     pub(super) fn orphan(&self, inode: &Arc<Inode>) {
         self.table.detach(inode);
-        let mut label = None;
         if let Some(file) = inode.file() {
             let mut cell = file.cell.write();
             if let Some(loaded) = cell.loaded.as_deref_mut() {
-                label = loaded.header.labels().first().map(|slot| slot.id);
                 loaded.orphan = true;
             }
             let is_open = cell.opens > 0;
@@ -105,9 +106,27 @@ impl Vfs {
         if let Some(owner) = self.try_owner() {
             owner.keeper.lock().busy.remove(&inode.ino);
         }
-        if let Some(label) = label
-            && let Some(events) = self.events()
-        {
+    }
+
+    /// The label of an object whose last name is about to go, if somebody wants to know. One that does not verify may
+    /// go like any other.
+    pub(super) fn label_going(&self, place: &Place, stat: &Stat) -> Result<Option<LabelId>> {
+        let is_watched = self.events().is_some_and(|events| events.watches());
+        let is_last = stat.kind == Kind::Dir || stat.nlink <= 1;
+        if !is_watched || !is_last || stat.kind == Kind::Symlink {
+            return Ok(None);
+        }
+        let inode = self.intern(stat, place.clone(), 0)?;
+        let label = self
+            .read_header(&inode, |header| header.labels().first().map(|slot| slot.id))
+            .unwrap_or(None);
+        self.table.sweep(inode);
+        Ok(label)
+    }
+
+    /// Says that a label has lost its object.
+    pub(super) fn label_gone(&self, label: Option<LabelId>) {
+        if let Some((label, events)) = label.zip(self.events()) {
             events.removed(label);
         }
     }
@@ -141,6 +160,7 @@ impl Vfs {
         if stat.kind != Kind::Dir {
             return Err(Errno::NOTDIR.into());
         }
+        let label = self.label_going(&place, &stat)?;
         let inode = self.intern(&stat, place.clone(), 0)?;
         let node = inode.dir().ok_or(Errno::NOTDIR)?;
         let _inner = node.names.lock();
@@ -160,6 +180,7 @@ impl Vfs {
         self.names_changed(&dir);
         inode.remove_place(&dir, &place.name);
         self.orphan(&inode);
+        self.label_gone(label);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 )]
 
 mod crash;
+mod events;
 mod files;
 mod model;
 mod rekey;
