@@ -3,6 +3,7 @@
 //! [`encrypt`] makes bytes that stand for themselves: the same as a file in a store, with a label of their own. Granting
 //! on that label lets somebody else open them, wherever they lie.
 
+use kms_crypto::aead::Cipher;
 use kms_crypto::error::{DecodeError, OpenError};
 use kms_crypto::format::file::{self, FileError, NewFile};
 use kms_crypto::format::{Check, LabelKey, LabelSlot, Via};
@@ -82,6 +83,7 @@ pub fn encrypt(plaintext: &[u8], owner: &Owner<'_>) -> Result<Sealed, SealedErro
     };
     let new = NewFile {
         store: owner.store,
+        cipher: Cipher::default(),
         label: Some(&key),
         signer: Some(owner.identity),
     };

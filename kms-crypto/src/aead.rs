@@ -3,10 +3,14 @@
 //! What fails to authenticate is one error, [`Refused`], and says nothing more: callers know which part they opened.
 
 mod chunk;
+mod cipher;
+#[cfg(test)]
+mod conformance;
 mod record;
 mod wrap;
 
-pub use chunk::{ChunkCipher, Cipher, NONCE_LEN, TAG_LEN};
+pub use chunk::{Backend, ChunkCipher, NONCE_LEN, TAG_LEN};
+pub use cipher::{Cipher, UnknownCipher};
 pub use record::{RECORD_OVERHEAD, open_record, seal_record};
 pub use wrap::{WRAPPED_LEN, siv_open, siv_seal, unwrap_key, wrap_key};
 

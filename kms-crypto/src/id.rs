@@ -145,9 +145,9 @@ open_id!(
 impl CipherId {
     /// AES-256-GCM.
     pub const AES_256_GCM: Self = Self(1);
-    /// AES-256-GCM-SIV (reserved).
+    /// AES-256-GCM-SIV.
     pub const AES_256_GCM_SIV: Self = Self(2);
-    /// XSalsa20-Poly1305 (reserved).
+    /// XSalsa20-Poly1305.
     pub const XSALSA20_POLY1305: Self = Self(3);
 }
 

@@ -62,7 +62,7 @@ impl IdentitySecret {
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         curve::count_operation();
         let (head, rest) = sealed.split_first_chunk().ok_or(SealError::Malformed)?;
-        let cipher = read_head(head)?;
+        check_head(head)?;
         let (ephemeral, rest) = rest
             .split_first_chunk::<POINT_LEN>()
             .ok_or(SealError::Malformed)?;
@@ -73,7 +73,7 @@ impl IdentitySecret {
         let point = Zeroizing::new(ephemeral.point() * self.scalar());
         let key = box_key(&point, head, &ephemeral, &self.public(), domain, ad);
         let mut out = Zeroizing::new(body.to_vec());
-        ChunkCipher::new(cipher, &key)
+        ChunkCipher::new(Cipher::Aes256Gcm, &key)
             .open_in_place(&[0; NONCE_LEN], &[], &mut out, tag)
             .map_err(|_| SealError::Refused)?;
         Ok(out)
@@ -109,7 +109,8 @@ fn head(cipher: CipherId, curve: CurveId) -> [u8; HEAD_LEN] {
     [m0, m1, m2, m3, v0, v1, c0, c1, k0, k1]
 }
 
-fn read_head(head: &[u8; HEAD_LEN]) -> Result<Cipher, SealError> {
+/// Boxes have one cipher, whatever content may be sealed with.
+fn check_head(head: &[u8; HEAD_LEN]) -> Result<(), SealError> {
     let [magic @ .., v0, v1, c0, c1, k0, k1] = head;
     if *magic != MAGIC {
         return Err(SealError::Malformed);
@@ -124,10 +125,10 @@ fn read_head(head: &[u8; HEAD_LEN]) -> Result<Cipher, SealError> {
     if curve != CurveId::SECP256K1.0 {
         return unsupported("curve", curve);
     }
-    match Cipher::try_from(CipherId(cipher)) {
-        Ok(cipher) => Ok(cipher),
-        Err(id) => unsupported("cipher", id.0),
+    if cipher != CipherId::AES_256_GCM.0 {
+        return unsupported("cipher", cipher);
     }
+    Ok(())
 }
 
 /// The key binds everything that stands outside the ciphertext and everything the two sides agree on.

@@ -10,13 +10,13 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use kms_crypto::aead::{open_record, unwrap_key};
+use kms_crypto::aead::{Backend, ChunkCipher, Cipher, open_record, unwrap_key};
 use kms_crypto::format::file::{self, FileError};
 use kms_crypto::format::{
     BodyError, Check, ConfigError, DirKeys, Header, HeaderError, Layout, OpenHeader, PageId,
     StoreConfig, Via, XattrError,
 };
-use kms_crypto::id::{DirId, LabelId};
+use kms_crypto::id::{CipherId, DirId, LabelId};
 use kms_crypto::key::{
     DelegatingKey, DirKey, FileKey, IdentitySecret, LabelSecret, NameKey, PublicKey, StoreKey,
 };
@@ -152,6 +152,7 @@ fn every_vector_is_read_or_refused_as_it_says() {
             "header" => header(&vector),
             "xattrs" => xattrs(&vector),
             "file" => whole_file(&vector),
+            "chunk" => chunk(&vector),
             "layout" => layout(&vector),
             "length" => length(&vector),
             "name" => name(&vector),
@@ -260,6 +261,30 @@ fn whole_file(vector: &Vector) -> Outcome {
         vector.field("plain-sha256")
     );
     Ok(())
+}
+
+/// Every backend says the same, and seals what it opens to the same bytes.
+fn chunk(vector: &Vector) -> Outcome {
+    let id = CipherId(vector.number("cipher").try_into().unwrap());
+    let (nonce, ad) = (vector.array("nonce"), vector.hex("ad"));
+    let outcomes: Vec<_> = Backend::ALL
+        .iter()
+        .map(|&backend| {
+            let cipher = Cipher::try_from(id).unwrap();
+            let cipher = ChunkCipher::with_backend(backend, cipher, &vector.array("key"));
+            let mut buf = vector.bytes();
+            let tag = vector.array("tag");
+            let opened = cipher.open_in_place(&nonce, &ad, &mut buf, &tag);
+            if opened.is_ok() {
+                assert_eq!(buf, vector.hex("plain"));
+                assert_eq!(cipher.seal_in_place(&nonce, &ad, &mut buf), tag);
+                assert_eq!(buf, vector.bytes());
+            }
+            opened.map_err(|_| "refused".to_owned())
+        })
+        .collect();
+    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+    outcomes[0].clone()
 }
 
 fn layout(vector: &Vector) -> Outcome {

@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use kms_crypto::aead::Cipher;
 use kms_crypto::format::file::{self, NewFile};
 use kms_crypto::format::{Check, Header, Layout, StoreConfig, Via};
 use kms_crypto::id::StoreId;
@@ -13,17 +14,22 @@ use kms_crypto::key::FileKey;
 use kms_crypto::name::BackingName;
 use proptest::prelude::*;
 
-/// Two files of one size, with a tag page each, and the key of the first.
-static FILES: LazyLock<(Vec<u8>, Vec<u8>, FileKey)> = LazyLock::new(|| {
+type Files = (Vec<u8>, Vec<u8>, FileKey);
+
+/// For each cipher two files of one size, with a tag page each, and the key of the first.
+static FILES: LazyLock<[Files; 3]> = LazyLock::new(|| {
     let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-    let new = NewFile {
-        store: StoreId([1; 16]),
-        label: None,
-        signer: None,
-    };
-    let (one, key) = file::encrypt(&plain(), &new, &mut rng).unwrap();
-    let (two, _) = file::encrypt(&plain(), &new, &mut rng).unwrap();
-    (one, two, key)
+    Cipher::ALL.map(|cipher| {
+        let new = NewFile {
+            store: StoreId([1; 16]),
+            cipher,
+            label: None,
+            signer: None,
+        };
+        let (one, key) = file::encrypt(&plain(), &new, &mut rng).unwrap();
+        let (two, _) = file::encrypt(&plain(), &new, &mut rng).unwrap();
+        (one, two, key)
+    })
 });
 
 fn plain() -> Vec<u8> {
@@ -97,8 +103,11 @@ fn carry_out(attack: &Attack, file: &mut Vec<u8>, other: &[u8]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn a_changed_file_gives_what_was_sealed_or_an_error(attacks in prop::collection::vec(attack(), 1..4)) {
-        let (one, two, key) = &*FILES;
+    fn a_changed_file_gives_what_was_sealed_or_an_error(
+        cipher in 0..3usize,
+        attacks in prop::collection::vec(attack(), 1..4),
+    ) {
+        let (one, two, key) = &FILES[cipher];
         let mut file = one.clone();
         for attack in &attacks {
             carry_out(attack, &mut file, two);
@@ -115,7 +124,7 @@ proptest! {
         drop(StoreConfig::parse(&String::from_utf8_lossy(&bytes)));
         let _ = BackingName::of(&bytes);
         // The beginning of a header, and then anything.
-        let mut header = FILES.0[..4096].to_vec();
+        let mut header = FILES[0].0[..4096].to_vec();
         for (place, byte) in header.iter_mut().skip(keep).zip(&bytes) {
             *place = *byte;
         }

@@ -3,18 +3,21 @@
 
 A second implementation of that page, slow and simple, so that the vectors do not merely repeat what
 the program does. Nothing here is random: keys and ids come from hashing their names. Needs the Python
-package `cryptography` (44 or later) for AES-GCM and AES-SIV, and schemes.py beside it.
+package `cryptography` (44 or later) for AES-GCM, AES-GCM-SIV and AES-SIV, the library libsodium (as Debian's
+libsodium23 brings it) for XSalsa20-Poly1305, and schemes.py beside it.
 
     python3 spec/vectors/format.py
 """
 
 import base64
+import ctypes
+import ctypes.util
 import hashlib
 import hmac
 import pathlib
 import re
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV, AESSIV
 
 from schemes import World, bech32, bytes32, derive, frame, mul, number, point, scalar, seal, sign, u16, u32
 from schemes import G
@@ -73,6 +76,20 @@ def record(key, ad, plaintext, salt):
     return salt + AESGCM(derive(key, "kms/record/1", salt)).encrypt(bytes(12), plaintext, ad)
 
 
+# --- FORMAT 5.1: ciphers ----------------------------------------------------------------------
+def secretbox(key, nonce, plain):
+    sodium = ctypes.CDLL(ctypes.util.find_library("sodium"))
+    tag, sealed = ctypes.create_string_buffer(16), ctypes.create_string_buffer(len(plain) + 1)
+    sodium.crypto_secretbox_detached(sealed, tag, plain, ctypes.c_ulonglong(len(plain)), nonce, key)
+    return sealed.raw[: len(plain)] + tag.raw
+
+
+def seal_chunk(cipher, key, nonce, ad, plain):
+    if cipher == 3:
+        return secretbox(key, digest("kms/secretbox-nonce/1", nonce, ad)[:24], plain)
+    return {1: AESGCM, 2: AESGCMSIV}[cipher](key).encrypt(nonce, plain, ad)
+
+
 # --- the people and things of all vectors -----------------------------------------------------
 SHARE = World("format", 2, 3)
 STORE, LABEL = SHARE.store, SHARE.label
@@ -95,6 +112,7 @@ class Object:
         self.name, self.kind = name, kind
         self.store, self.id = STORE, bytes32(f"{name} id")[:16]
         self.cipher, self.bits = 1, 12 if kind == 1 else 0
+        self.sealer = None
         self.key, self.epoch, self.prev = bytes32(f"{name} key"), 1, None
         if kind == 2:
             self.key = dir_key(self.id)
@@ -165,7 +183,7 @@ class Object:
     def chunk(self, index, plain, key=None, epoch=None):
         nonce = bytes32(f"{self.name} nonce {index}")[:12]
         ad = b"kms/chunk/1" + self.core_hash() + u64(index)
-        sealed = AESGCM(self.sub("kms/chunk-key/1", key)).encrypt(nonce, plain, ad)
+        sealed = seal_chunk(self.sealer or self.cipher, self.sub("kms/chunk-key/1", key), nonce, ad, plain)
         return nonce + sealed[-16:] + u32(epoch or self.epoch), sealed[:-16]
 
     def page(self, level, index, entries, epoch=None):
@@ -283,7 +301,7 @@ def headers():
 
     for name, field, value, expect in (
         ("kind-3", 1, 3, "unknown-kind 3"), ("cipher-9", 3, 9, "unknown-cipher 9"),
-        ("cipher-reserved", 3, 2, "unknown-cipher 2"), ("chunk-bits-13", 4, 13, "unknown-chunk-bits 13"),
+        ("cipher-0", 3, 0, "unknown-cipher 0"), ("cipher-4", 3, 4, "unknown-cipher 4"), ("chunk-bits-13", 4, 13, "unknown-chunk-bits 13"),
         ("chunk-bits-0", 4, 0, "unknown-chunk-bits 0"), ("file-id-short", 2, bytes(15), "malformed core"),
     ):
         core = list(fields[1])
@@ -456,6 +474,29 @@ def files():
     small.size, small.leaves = 7, [leaf]
     case("chunk-of-another-key", "5.1", "chunk 0", small.header() + chunk, small)
 
+    # 5.1: every cipher. The core names the one that counts.
+    for cipher in (2, 3):
+        file = Object(f"cipher {cipher}")
+        file.names, file.owner_mac, file.cipher = [], None, cipher
+
+        def built():
+            leaves, chunks = zip(*(file.chunk(i, plain[4096 * i :][:4096]) for i in range(2)))
+            file.size, file.leaves = len(plain), list(leaves)
+            return file.header() + b"".join(chunks)
+
+        good = built()
+        case(f"cipher-{cipher}", "5.1", "ok", good, file, **sha(plain))
+        case(f"cipher-{cipher}-chunk-changed", "5.1", "chunk 1", flip(good, 8194), file)
+        moved, chunk = file.chunk(1, plain[:4096])
+        file.leaves[0] = moved
+        case(f"cipher-{cipher}-chunk-of-another-place", "5.1", "chunk 0", file.header() + chunk + good[8192:], file)
+        file.sealer = 1
+        case(f"cipher-{cipher}-sealed-with-1", "5.1", "chunk 0", built(), file)
+        file.sealer, file.cipher = cipher, 1
+        case(f"cipher-1-sealed-with-{cipher}", "5.1", "chunk 0", built(), file)
+        file.cipher = 5 - cipher
+        case(f"cipher-{5 - cipher}-sealed-with-{cipher}", "5.1", "chunk 0", built(), file)
+
     empty = Object("whole empty")
     empty.names, empty.owner_mac = [], None
     case("empty", "9", "ok", empty.header(), empty, **sha(b""))
@@ -521,6 +562,50 @@ def files():
     new, second = half.chunk(1, b"new")
     half.size, half.leaves = 4099, [old, new]
     case("two-epochs", "6", "ok", half.header() + first + second, half, **sha(b"o" * 4096 + b"new"))
+
+
+def ciphers():
+    key, nonce = bytes32("chunk key"), bytes32("chunk nonce")[:12]
+    ad = b"kms/chunk/1" + bytes32("chunk core") + u64(7)
+    text = bytes(range(256)) * 16
+
+    def case(name, cipher, expect, sealed, key=key, nonce=nonce, ad=ad, **fields):
+        fields = {"cipher": cipher, "key": key.hex(), "nonce": nonce.hex(), "ad": ad.hex(), "tag": sealed[-16:].hex(), **fields}
+        write(f"chunk-{cipher}-{name}", "5.1", "chunk", expect, sealed[:-16], **fields)
+
+    for cipher in (1, 2, 3):
+        for name, plain in (("whole", text), ("one-byte", b"x"), ("one-block", text[:16]), ("partial", text[:1000])):
+            case(name, cipher, "ok", seal_chunk(cipher, key, nonce, ad, plain), plain=plain.hex())
+        good = seal_chunk(cipher, key, nonce, ad, text[:100])
+        case("changed", cipher, "refused", flip(good, 50))
+        case("last-byte-changed", cipher, "refused", flip(good, 99))
+        case("tag-changed", cipher, "refused", flip(good, 115))
+        case("cut", cipher, "refused", good[:99] + good[100:])
+        case("longer", cipher, "refused", good[:100] + b"\0" + good[100:])
+        case("nothing-left", cipher, "refused", good[100:])
+        case("of-another-place", cipher, "refused", good, ad=ad[:-8] + u64(8))
+        case("of-another-core", cipher, "refused", good, ad=flip(ad, 20))
+        case("without-ad", cipher, "refused", good, ad=b"")
+        case("other-nonce", cipher, "refused", good, nonce=flip(nonce, 11))
+        case("other-key", cipher, "refused", good, key=flip(key, 31))
+        other = cipher % 3 + 1
+        case(f"by-{other}", cipher, "refused", seal_chunk(other, key, nonce, ad, text[:100]))
+
+    # The secretbox as it is, its nonce binding nothing.
+    bare = secretbox(key, nonce + bytes(12), text[:100])
+    case("bound-to-nothing", 3, "refused", bare)
+
+    # As others have published them: McGrew and Viega, test case 16; RFC 8452, C.2, the last with associated data.
+    published = bytes.fromhex
+    case("published", 1, "ok", published(
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "76fc6ece0f4e1768cddf8853bb2d551b"),
+        key=published("feffe9928665731c6d6a8f9467308308" * 2), nonce=published("cafebabefacedbaddecaf888"),
+        ad=published("feedfacedeadbeeffeedfacedeadbeefabaddad2"),
+        plain="d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657"
+        "ba637b39")
+    case("published", 2, "ok", published("1de22967237a813291213f267e3b452f02d01ae33e4ec854"),
+         key=published("01" + "00" * 31), nonce=published("03" + "00" * 11), ad=b"\1", plain="0200000000000000")
 
 
 # --- FORMAT 4, from its words: everything is laid out in a row ---------------------------------
@@ -658,6 +743,8 @@ def configs():
     case("good", "ok", good, **{"store-key": STORE_KEY.hex(), "store": STORE.hex(), "created": 1790000000})
     edited("version-2", "unknown-version 2", "format = 1", "format = 2")
     edited("cipher-7", "unknown-cipher 7", "cipher = 1", "cipher = 7")
+    for cipher in (2, 3):
+        edited(f"cipher-{cipher}", "ok", "cipher = 1", f"cipher = {cipher}", spec="5.1")
     edited("scheme-2", "unknown-scheme 2", "scheme = 1", "scheme = 2")
     edited("chunk-bits-13", "value chunk_bits", "chunk_bits = 12", "chunk_bits = 13")
     edited("unknown-key", "unknown-key plain_names", "created", 'plain_names = "yes"\ncreated')
@@ -713,7 +800,7 @@ def main():
     OUT.mkdir(exist_ok=True)
     for old in OUT.glob("*.txt"):
         old.unlink()
-    for part in (small, headers, labels, attributes, files, layouts, names, configs):
+    for part in (small, headers, labels, attributes, files, ciphers, layouts, names, configs):
         part()
     print(len(list(OUT.glob("*.txt"))), "vectors in", OUT)
 

@@ -1,71 +1,84 @@
-//! The content cipher: its key is expanded once, it works in place and allocates nothing per chunk (FORMAT §5.1).
+//! A content cipher with its key: expanded once, it works in place and allocates nothing per chunk (FORMAT §5.1).
 
 use core::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-
 use super::Refused;
-use crate::id::CipherId;
+use super::cipher::Cipher;
+
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+#[cfg(feature = "pure-rust")]
+mod pure_rust;
+mod secretbox;
+
+#[cfg(not(any(feature = "aws-lc", feature = "pure-rust")))]
+compile_error!("AES needs one of the features `aws-lc` and `pure-rust`");
 
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 12;
 /// Bytes of an authentication tag.
 pub const TAG_LEN: usize = 16;
 
-/// The content ciphers that can be used.
+/// Who computes AES. What they seal is the same; XSalsa20-Poly1305 is in Rust with either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Cipher {
-    /// AES-256-GCM with 96-bit nonces.
-    Aes256Gcm,
+pub enum Backend {
+    /// AWS-LC, in C and assembly.
+    #[cfg(feature = "aws-lc")]
+    AwsLc,
+    /// The crates `aes-gcm` and `aes-gcm-siv`.
+    #[cfg(feature = "pure-rust")]
+    PureRust,
 }
 
-impl Cipher {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::Aes256Gcm];
-
-    /// The id in a header. The reverse, `TryFrom<CipherId>`, searches [`Self::ALL`].
-    #[must_use]
-    pub const fn id(self) -> CipherId {
-        match self {
-            Self::Aes256Gcm => CipherId::AES_256_GCM,
-        }
-    }
-}
-
-impl TryFrom<CipherId> for Cipher {
-    type Error = CipherId;
-
-    /// Gives the id back when no cipher has it.
-    fn try_from(id: CipherId) -> Result<Self, CipherId> {
-        Self::ALL
-            .into_iter()
-            .find(|cipher| cipher.id() == id)
-            .ok_or(id)
-    }
+impl Backend {
+    /// Those this program was built with, the one it uses first.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "aws-lc")]
+        Self::AwsLc,
+        #[cfg(feature = "pure-rust")]
+        Self::PureRust,
+    ];
 }
 
 /// A content cipher with its expanded key.
-pub struct ChunkCipher {
-    key: LessSafeKey,
+pub struct ChunkCipher(Keyed);
+
+enum Keyed {
+    #[cfg(feature = "aws-lc")]
+    AwsLc(aws_lc::Keyed),
+    #[cfg(feature = "pure-rust")]
+    PureRust(pure_rust::Keyed),
+    SecretBox(secretbox::Keyed),
 }
 
 impl ChunkCipher {
     /// Expands `key`.
     #[must_use]
     pub fn new(cipher: Cipher, key: &[u8; 32]) -> Self {
-        let algorithm = match cipher {
-            Cipher::Aes256Gcm => &AES_256_GCM,
+        let [backend, ..] = Backend::ALL else {
+            unreachable!("it does not compile without one")
         };
-        let key = UnboundKey::new(algorithm, key).expect("the key has the cipher's length");
-        Self {
-            key: LessSafeKey::new(key),
+        Self::with_backend(*backend, cipher, key)
+    }
+
+    /// Expands `key` for one of the backends.
+    #[must_use]
+    pub fn with_backend(backend: Backend, cipher: Cipher, key: &[u8; 32]) -> Self {
+        if cipher == Cipher::XSalsa20Poly1305 {
+            return Self(Keyed::SecretBox(secretbox::Keyed::new(key)));
         }
+        Self(match backend {
+            #[cfg(feature = "aws-lc")]
+            Backend::AwsLc => Keyed::AwsLc(aws_lc::Keyed::new(cipher, key)),
+            #[cfg(feature = "pure-rust")]
+            Backend::PureRust => Keyed::PureRust(pure_rust::Keyed::new(cipher, key)),
+        })
     }
 
     /// Replaces the plaintext in `buf` by as much ciphertext and returns its tag.
     ///
-    /// `nonce` must never have been used under this key.
+    /// `nonce` must never have been used under this key; XSalsa20-Poly1305 asks that only of nonce and `ad` together.
     #[must_use]
     pub fn seal_in_place(
         &self,
@@ -73,14 +86,13 @@ impl ChunkCipher {
         ad: &[u8],
         buf: &mut [u8],
     ) -> [u8; TAG_LEN] {
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let sealed = self
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::from(ad), buf)
-            .expect("a buffer in memory is below the cipher's limit of 64 GiB");
-        let mut tag = [0; TAG_LEN];
-        tag.copy_from_slice(sealed.as_ref());
-        tag
+        match &self.0 {
+            #[cfg(feature = "aws-lc")]
+            Keyed::AwsLc(keyed) => keyed.seal(nonce, ad, buf),
+            #[cfg(feature = "pure-rust")]
+            Keyed::PureRust(keyed) => keyed.seal(nonce, ad, buf),
+            Keyed::SecretBox(keyed) => keyed.seal(nonce, ad, buf),
+        }
     }
 
     /// Replaces the ciphertext in `buf` by its plaintext. When it is refused, `buf` is wiped.
@@ -91,74 +103,20 @@ impl ChunkCipher {
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Refused> {
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        if self
-            .key
-            .open_in_place_separate_tag(nonce, Aad::from(ad), tag, buf)
-            .is_err()
-        {
-            // The library may leave anything behind: callers must not see bytes nobody vouches for.
-            buf.fill(0);
-            return Err(Refused);
-        }
-        Ok(())
+        let opened = match &self.0 {
+            #[cfg(feature = "aws-lc")]
+            Keyed::AwsLc(keyed) => keyed.open(nonce, ad, buf, tag),
+            #[cfg(feature = "pure-rust")]
+            Keyed::PureRust(keyed) => keyed.open(nonce, ad, buf, tag),
+            Keyed::SecretBox(keyed) => keyed.open(nonce, ad, buf, tag),
+        };
+        // A library may leave anything behind: callers must not see bytes nobody vouches for.
+        opened.inspect_err(|Refused| buf.fill(0))
     }
 }
 
 impl fmt::Debug for ChunkCipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ChunkCipher(..)")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_opens_only_as_it_was_sealed() {
-        let cipher = ChunkCipher::new(Cipher::Aes256Gcm, &[3; 32]);
-        let mut buf = *b"sixteen bytes ok";
-        let tag = cipher.seal_in_place(&[1; 12], b"here", &mut buf);
-        let sealed = buf;
-        cipher
-            .open_in_place(&[1; 12], b"here", &mut buf, &tag)
-            .unwrap();
-        assert_eq!(&buf, b"sixteen bytes ok");
-
-        buf = sealed;
-        assert_eq!(
-            cipher.open_in_place(&[1; 12], b"there", &mut buf, &tag),
-            Err(Refused)
-        );
-        assert_eq!(buf, [0; 16], "refused bytes are not handed out");
-        buf = sealed;
-        assert_eq!(
-            cipher.open_in_place(&[2; 12], b"here", &mut buf, &tag),
-            Err(Refused)
-        );
-        buf = sealed;
-        buf[0] ^= 1;
-        assert_eq!(
-            cipher.open_in_place(&[1; 12], b"here", &mut buf, &tag),
-            Err(Refused)
-        );
-    }
-
-    #[test]
-    fn gcm_gives_the_published_bytes() {
-        // "The Galois/Counter Mode of Operation", test case 13: zero key, zero nonce, no text.
-        let cipher = ChunkCipher::new(Cipher::Aes256Gcm, &[0; 32]);
-        let tag = cipher.seal_in_place(&[0; 12], b"", &mut []);
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(&tag),
-            "530f8afbc74536b9a963b4f1c4cb738b"
-        );
-    }
-
-    #[test]
-    fn an_unknown_cipher_is_given_back_by_its_id() {
-        assert_eq!(Cipher::try_from(CipherId(77)), Err(CipherId(77)));
-        assert_eq!(Cipher::try_from(CipherId(1)), Ok(Cipher::Aes256Gcm));
     }
 }

@@ -4,7 +4,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::Refused;
-use super::chunk::{ChunkCipher, Cipher, NONCE_LEN, TAG_LEN};
+use super::chunk::{ChunkCipher, NONCE_LEN, TAG_LEN};
+use super::cipher::Cipher;
 use crate::kdf::derive32;
 
 /// How much longer a record is than what it holds.

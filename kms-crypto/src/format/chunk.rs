@@ -107,42 +107,36 @@ mod tests {
     use super::*;
     use crate::aead::Cipher;
 
-    fn keys(core: u8) -> FileKeys {
+    fn keys(core: u8, cipher: Cipher) -> FileKeys {
         let ring = KeyRing {
             current: EpochKey::new(1, &[5; 32]),
             prev: None,
         };
-        FileKeys::new([core; 32], Cipher::Aes256Gcm, &ring)
+        FileKeys::new([core; 32], cipher, &ring)
     }
 
     #[test]
     fn a_chunk_of_another_place_or_file_is_refused() {
         let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-        let mut buf = vec![7; 4096];
-        let leaf = keys(1).seal_chunk(3, &mut buf, &mut rng);
-        let sealed = buf.clone();
-        assert_eq!(
-            keys(1).open_chunk(4, &leaf, &mut buf),
-            Err(BodyError::Chunk { index: 4 })
-        );
-        buf.copy_from_slice(&sealed);
-        assert_eq!(
-            keys(2).open_chunk(3, &leaf, &mut buf),
-            Err(BodyError::Chunk { index: 3 })
-        );
-        assert_eq!(buf, vec![0; 4096]);
-        buf.copy_from_slice(&sealed);
-        let other = Leaf { epoch: 2, ..leaf };
-        let refused = BodyError::ChunkEpoch { index: 3, epoch: 2 };
-        assert_eq!(keys(1).open_chunk(3, &other, &mut buf), Err(refused));
-        buf.copy_from_slice(&sealed);
-        assert_eq!(
-            keys(1).open_chunk(3, &leaf, &mut buf[..4095]),
-            Err(BodyError::Chunk { index: 3 })
-        );
-        buf.copy_from_slice(&sealed);
-        assert_eq!(keys(1).open_chunk(3, &leaf, &mut buf), Ok(()));
-        assert_eq!(buf, vec![7; 4096]);
+        for cipher in Cipher::ALL {
+            let mut buf = vec![7; 4096];
+            let leaf = keys(1, cipher).seal_chunk(3, &mut buf, &mut rng);
+            let sealed = buf;
+            let open = |core, index, leaf: &Leaf, len| {
+                let mut buf = sealed[..len].to_vec();
+                let opened = keys(core, cipher).open_chunk(index, leaf, &mut buf);
+                assert!(buf == [if opened.is_ok() { 7 } else { 0 }; 4096][..len]);
+                opened
+            };
+            assert_eq!(open(1, 3, &leaf, 4096), Ok(()));
+            let refused = |index| Err(BodyError::Chunk { index });
+            assert_eq!(open(1, 4, &leaf, 4096), refused(4), "{cipher}");
+            assert_eq!(open(2, 3, &leaf, 4096), refused(3), "{cipher}");
+            assert_eq!(open(1, 3, &leaf, 4095), refused(3), "{cipher}");
+            let other = Leaf { epoch: 2, ..leaf };
+            let refused = BodyError::ChunkEpoch { index: 3, epoch: 2 };
+            assert_eq!(open(1, 3, &other, 4096), Err(refused));
+        }
     }
 
     #[test]
@@ -152,10 +146,10 @@ mod tests {
         let plain: Vec<u8> = (0..4096 * 70 + 9).map(|i| (i % 251) as u8).collect();
         let mut buf = plain.clone();
         let mut leaves = Vec::new();
-        keys(1).seal_chunks(layout, 16, &mut buf, &mut leaves, &mut rng);
+        keys(1, Cipher::Aes256Gcm).seal_chunks(layout, 16, &mut buf, &mut leaves, &mut rng);
         assert_eq!(leaves.len(), 71);
         for (at, chunk) in buf.chunks_mut(4096).enumerate() {
-            keys(1)
+            keys(1, Cipher::Aes256Gcm)
                 .open_chunk(16 + at as u64, &leaves[at], chunk)
                 .unwrap();
         }
@@ -165,7 +159,9 @@ mod tests {
     #[test]
     fn a_hole_reads_as_zeros_whatever_stands_there() {
         let mut buf = *b"left over";
-        keys(1).open_chunk(0, &Leaf::HOLE, &mut buf).unwrap();
+        keys(1, Cipher::Aes256Gcm)
+            .open_chunk(0, &Leaf::HOLE, &mut buf)
+            .unwrap();
         assert_eq!(buf, [0; 9]);
     }
 }

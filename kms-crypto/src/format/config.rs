@@ -130,17 +130,25 @@ impl StoreConfig {
             mac: [0; 32],
             text: String::new(),
         };
-        let mut text = config.body();
-        config.mac = mac(&store_key.config_key(), MAC, &[text.as_bytes()]);
-        push(&mut text, "mac", &quoted(&HEXLOWER.encode(&config.mac)));
-        let signature = owner.sign(SIGNED, text.as_bytes(), rng).to_bytes();
-        push(
-            &mut text,
-            "signature",
-            &quoted(&HEXLOWER.encode(&signature)),
-        );
-        config.text = text;
+        config.write(&store_key, owner, rng);
         (config, store_key)
+    }
+
+    /// The same store with another cipher for new files; those it has keep theirs. The text is written anew, without
+    /// comments that somebody has added.
+    pub fn with_cipher(
+        &self,
+        cipher: Cipher,
+        owner: &IdentitySecret,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Self, ConfigError> {
+        let key = self.open(owner)?;
+        let mut config = Self {
+            cipher,
+            ..self.clone()
+        };
+        config.write(&key, owner, rng);
+        Ok(config)
     }
 
     /// The text to store.
@@ -228,6 +236,25 @@ impl StoreConfig {
     #[must_use]
     pub const fn root(&self) -> DirId {
         DirId(self.store.0)
+    }
+
+    /// Makes the text of the fields, sealed and signed.
+    fn write(
+        &mut self,
+        key: &StoreKey,
+        owner: &IdentitySecret,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) {
+        let mut text = self.body();
+        self.mac = mac(&key.config_key(), MAC, &[text.as_bytes()]);
+        push(&mut text, "mac", &quoted(&HEXLOWER.encode(&self.mac)));
+        let signature = owner.sign(SIGNED, text.as_bytes(), rng).to_bytes();
+        push(
+            &mut text,
+            "signature",
+            &quoted(&HEXLOWER.encode(&signature)),
+        );
+        self.text = text;
     }
 
     fn body(&self) -> String {

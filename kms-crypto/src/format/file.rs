@@ -35,6 +35,8 @@ pub enum FileError {
 pub struct NewFile<'a> {
     /// The store or application it belongs to; bound into its capsule.
     pub store: StoreId,
+    /// What its content is sealed with.
+    pub cipher: Cipher,
     /// The label it is shared by; needs a signer.
     pub label: Option<&'a LabelKey>,
     /// Who signs it.
@@ -48,7 +50,7 @@ pub fn encrypt(
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<(Vec<u8>, FileKey), FileError> {
     let layout = Layout::new(DEFAULT_CHUNK_BITS).expect("the default chunk size exists");
-    let core = Core::file(new.store, FileId::random(rng), Cipher::Aes256Gcm, layout);
+    let core = Core::file(new.store, FileId::random(rng), new.cipher, layout);
     let key = FileKey::generate(rng);
     let mut header = OpenHeader::new_file(core, &key, 0o600)?;
     let keys = header.file_keys()?;

@@ -37,6 +37,24 @@ fn somebody_else_is_told_whose_store_it_is() {
 }
 
 #[test]
+fn new_files_get_another_cipher_and_the_store_stays_what_it_was() {
+    let owner = IdentitySecret::generate(&mut rng());
+    let (made, key) = store(&owner);
+    for cipher in Cipher::ALL {
+        let changed = made.with_cipher(cipher, &owner, &mut rng()).unwrap();
+        let read = StoreConfig::parse(changed.as_text()).unwrap();
+        assert_eq!(read, changed);
+        assert_eq!((read.cipher, read.store), (cipher, made.store));
+        assert!(read.open(&owner).unwrap() == key);
+    }
+    let mallory = IdentitySecret::generate(&mut rng());
+    assert!(
+        made.with_cipher(Cipher::Aes256GcmSiv, &mallory, &mut rng())
+            .is_err()
+    );
+}
+
+#[test]
 fn no_byte_of_it_can_be_changed() {
     let owner = IdentitySecret::generate(&mut rng());
     let (made, _) = store(&owner);

@@ -10,6 +10,7 @@ fn rng() -> impl CryptoRng {
 const STORE: StoreId = StoreId([4; 16]);
 const PRIVATE: NewFile<'static> = NewFile {
     store: STORE,
+    cipher: Cipher::Aes256Gcm,
     label: None,
     signer: None,
 };
@@ -38,6 +39,26 @@ fn files_of_every_awkward_size_come_back() {
 }
 
 #[test]
+fn a_file_opens_under_the_cipher_it_was_made_with() {
+    for cipher in Cipher::ALL {
+        let new = NewFile { cipher, ..PRIVATE };
+        for size in [0, 1, 4096, 4096 * 18 + 5] {
+            let plain = vec![7; size];
+            let (mut file, key) = encrypt(&plain, &new, &mut rng()).unwrap();
+            assert_eq!(inspect(&file).unwrap().core().cipher, cipher);
+            let opened = decrypt(&file, Via::FileKey(&key), Check::Key).unwrap();
+            assert!(*opened == plain, "{cipher}, {size} bytes");
+            if let Some(last) = file.get_mut(HEADER_LEN..).and_then(|body| body.last_mut()) {
+                *last ^= 1;
+                let index = size as u64 / 4096 - u64::from(size == 4096);
+                let refused = decrypt(&file, Via::FileKey(&key), Check::Key).err();
+                assert_eq!(refused, Some(BodyError::Chunk { index }.into()), "{cipher}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_shared_file_is_opened_by_its_label_and_signed_by_its_author() {
     let (delegating, author) = (
         DelegatingKey::generate(&mut rng()),
@@ -51,6 +72,7 @@ fn a_shared_file_is_opened_by_its_label_and_signed_by_its_author() {
     };
     let new = NewFile {
         store: STORE,
+        cipher: Cipher::Aes256Gcm,
         label: Some(&label),
         signer: Some(&author),
     };
