@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
-use crate::error::{Answer, ClientError, ConnectError};
+use crate::error::{Answer, Answers, ClientError, ConnectError};
 use crate::grant::{Grant, GrantRequest};
 use crate::place::NodeAddress;
 use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
@@ -88,6 +88,11 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         self.runtime
             .block_on(self.client.decrypt(sealed, ticket, identity))
+    }
+
+    /// See [`crate::Client::survey`].
+    pub fn survey(&self, request: &KeyRequest, identity: &IdentitySecret) -> Answers {
+        self.runtime.block_on(self.client.survey(request, identity))
     }
 
     /// See [`crate::Client::policy_state`].

@@ -190,6 +190,12 @@ impl Answer {
 }
 
 impl Answers {
+    /// How many nodes say that the policy was revoked.
+    #[must_use]
+    pub fn revoked(&self) -> usize {
+        self.count(|it| matches!(it, Answer::Refused(Refusal::Revoked { .. })))
+    }
+
     /// The answers of one kind.
     pub(crate) fn count(&self, wanted: impl Fn(&Answer) -> bool) -> usize {
         self.0.iter().filter(|it| wanted(&it.answer)).count()

@@ -28,6 +28,7 @@ mod disk;
 mod drive;
 mod health;
 mod submit;
+mod survey;
 
 pub use client::{Client, ClientConfig};
 pub use connect::NetworkConfig;

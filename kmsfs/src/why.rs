@@ -18,6 +18,8 @@ pub struct Context {
     pub owner: Option<String>,
     /// This person's key, to ask for access with.
     pub me: Option<PublicKey>,
+    /// How many nodes of how many say themselves that an access was withdrawn, if they were asked.
+    pub confirmed: Option<(usize, usize)>,
 }
 
 impl Context {
@@ -26,6 +28,7 @@ impl Context {
         Self {
             owner: None,
             me: None,
+            confirmed: None,
         }
     }
 
@@ -60,10 +63,16 @@ fn key(err: &KeyError, context: &Context) -> String {
     let owner = context.name();
     match err {
         KeyError::NotShared => not_shared(context),
-        KeyError::Revoked { at } => format!(
-            "{owner} withdrew your access at {}.\n  What you read before is yours; nothing new opens.\n  Ask {owner} to grant it again.",
-            moment(*at)
-        ),
+        KeyError::Revoked { at } => {
+            let confirmed = context
+                .confirmed
+                .map(|(some, all)| format!(" ({some} of {all} nodes confirmed)"))
+                .unwrap_or_default();
+            format!(
+                "{owner} withdrew your access at {}{confirmed}.\n  What you read before is yours; nothing new opens.\n  Ask {owner} to grant it again.",
+                moment(*at)
+            )
+        }
         KeyError::Expired { at } => format!(
             "Your access ended at {}.\n  Grants have an end; this one was not extended.\n  Ask {owner} to grant it again.",
             moment(*at)
@@ -135,6 +144,7 @@ mod tests {
         let context = Context {
             owner: Some("alice".into()),
             me: None,
+            confirmed: Some((5, 5)),
         };
         let failure = Failure {
             at: 0,
@@ -148,7 +158,9 @@ mod tests {
     fn a_withdrawn_access_says_who_and_when() {
         let text = explained(KeyError::Revoked { at: 0 }.into());
         assert!(
-            text.starts_with("alice withdrew your access at 1970-01-01 00:00 UTC"),
+            text.starts_with(
+                "alice withdrew your access at 1970-01-01 00:00 UTC (5 of 5 nodes confirmed)."
+            ),
             "{text}"
         );
     }

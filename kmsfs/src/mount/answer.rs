@@ -186,13 +186,12 @@ impl Answers {
 
     fn why(&self, path: &[u8], uid: u32) -> Value {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        let context = match &self.role {
-            Role::Owner(_) => why::Context::owner(),
-            Role::Recipient(recipient) => recipient.context(),
-        };
         match self.vfs.last_failure(uid, path) {
             Some(failure) => json!({
-                "text": why::explain(&failure, &context),
+                "text": match &self.role {
+                    Role::Owner(_) => why::explain(&failure, &why::Context::owner()),
+                    Role::Recipient(recipient) => recipient.explain(&failure, path),
+                },
                 "at": failure.at,
                 "operation": failure.operation,
             }),

@@ -17,8 +17,6 @@ pub struct Options {
     pub access: Access,
     /// Flags for the kernel, such as `nodev`, passed on as they are.
     pub kernel: Vec<KernelFlag>,
-    /// The store is written by several machines at once.
-    pub shared_storage: bool,
     /// Grants do not move to a file that replaces a shared one.
     pub no_tunnel: bool,
     /// Key errors appear as `EACCES` and `EIO`.
@@ -82,7 +80,7 @@ const IGNORED: &[&str] = &[
 
 /// The options a person can choose from, for the error message and the manual.
 const KNOWN: &str = "ro, rw, allow_other, allow_root, nodev, nosuid, noexec, noatime, sync, dirsync, \
-     sharedstorage, tunnel=on|off, errno=keys|posix, passfile=, identity=, ledger=, bootstrap=, \
+     tunnel=on|off, errno=keys|posix, passfile=, identity=, ledger=, bootstrap=, \
      threshold=, network=, net_timeout=";
 
 impl Options {
@@ -133,7 +131,6 @@ impl Options {
             "rw" => return set(&mut self.read_only, false),
             "allow_other" => return set(&mut self.access, Access::All),
             "allow_root" => return set(&mut self.access, Access::Root),
-            "sharedstorage" => return set(&mut self.shared_storage, true),
             _ => return IGNORED.contains(&name) || name.starts_with("x-"),
         };
         self.kernel.retain(|flag| !flag.contradicts(kernel));

@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     vfs::{
-        Ino, Vfs,
+        self, Ino, Vfs, VfsError,
         hooks::{
             self, Asker, KeyError, KeySource, LabelRequest, PathStep, Shared, Shares, VerbError,
             Verbs,
@@ -43,6 +43,8 @@ pub struct Recipient {
     network: Network,
     tickets: Mutex<Tickets>,
     keys: Mutex<HashMap<Vec<u8>, Arc<Mutex<Cached>>>>,
+    /// What was wanted last of each label, to ask the nodes about it when somebody wants to know why.
+    wanted: Mutex<HashMap<LabelId, LabelRequest>>,
     vfs: OnceLock<Weak<Vfs>>,
 }
 
@@ -104,6 +106,7 @@ impl Recipient {
                 list: Arc::from([]),
             }),
             keys: Mutex::default(),
+            wanted: Mutex::default(),
             vfs: OnceLock::new(),
         }
     }
@@ -127,6 +130,7 @@ impl Recipient {
         why::Context {
             owner: Some(self.owner_name().0),
             me: Some(self.identity.public()),
+            confirmed: None,
         }
     }
 
@@ -172,7 +176,10 @@ impl Recipient {
             .get()
             .and_then(Weak::upgrade)
             .ok_or_else(|| Refused::new(libc::EIO, "The store is being unmounted."))?;
-        let path = vfs.path_of(ino).unwrap_or_default();
+        Ok(self.covering_path(&vfs.path_of(ino).unwrap_or_default()))
+    }
+
+    fn covering_path(&self, path: &Path) -> Vec<Arc<Ticket>> {
         let mut tickets: Vec<Arc<Ticket>> = self
             .all_tickets()
             .into_iter()
@@ -185,7 +192,7 @@ impl Recipient {
             })
             .collect();
         tickets.sort_by_key(|ticket| std::cmp::Reverse(ticket.path.len()));
-        Ok(tickets)
+        tickets
     }
 
     fn fetch(&self, want: &LabelRequest) -> Result<LabelSecret, KeyError> {
@@ -193,23 +200,44 @@ impl Recipient {
         if let Some(at) = ticket.revoked {
             return Err(KeyError::Revoked { at });
         }
-        let threshold = ticket.threshold().map_err(|_| KeyError::NotShared)?;
-        let capsule = KeyRequest::parse_capsule(&want.capsule).map_err(|_| KeyError::WrongKey)?;
+        let request = self.request(&ticket, want)?;
         let client = self.network.client().map_err(|_| KeyError::NoNetwork)?;
-        let request = KeyRequest {
+        client
+            .decrypt_key(&request, &self.identity)
+            .map_err(|err| key_error(err, request.threshold.needed()))
+    }
+
+    fn request(&self, ticket: &Ticket, want: &LabelRequest) -> Result<KeyRequest, KeyError> {
+        Ok(KeyRequest {
             params: ticket.params,
-            threshold,
+            threshold: ticket.threshold().map_err(|_| KeyError::NotShared)?,
             nodes: ticket.nodes.clone(),
-            capsule,
+            capsule: KeyRequest::parse_capsule(&want.capsule).map_err(|_| KeyError::WrongKey)?,
             context: LabelContext {
                 store: self.store,
                 label: want.label,
                 epoch: want.epoch,
             },
-        };
-        client
-            .decrypt_key(&request, &self.identity)
-            .map_err(|err| key_error(err, threshold.needed()))
+        })
+    }
+
+    /// Why a path failed, in words. Of a withdrawn access the nodes are asked
+    /// what they know of it, so that it does not rest on the owner's word alone.
+    pub fn explain(&self, failure: &vfs::Failure, path: &Path) -> String {
+        let mut context = self.context();
+        if let VfsError::Key(KeyError::Revoked { .. }) = failure.error {
+            context.confirmed = self.confirmed(path);
+        }
+        why::explain(failure, &context)
+    }
+
+    /// How many nodes of how many say that what is shared at a path was withdrawn.
+    fn confirmed(&self, path: &Path) -> Option<(usize, usize)> {
+        let ticket = self.covering_path(path).into_iter().next()?;
+        let want = self.wanted.lock().get(&ticket.label).cloned()?;
+        let request = self.request(&ticket, &want).ok()?;
+        let answers = self.network.client().ok()?.survey(&request, &self.identity);
+        Some((answers.revoked(), answers.0.len()))
     }
 
     fn slot(&self, capsule: &[u8]) -> Arc<Mutex<Cached>> {
@@ -226,7 +254,7 @@ impl Recipient {
             let vfs = self.vfs.get().and_then(Weak::upgrade).ok_or_else(no_data)?;
             let path = vfs.path_of(ino).unwrap_or_default();
             let failure = vfs.last_failure(asker.uid, &path).ok_or_else(no_data)?;
-            return Ok(why::explain(&failure, &self.context()));
+            return Ok(self.explain(&failure, &path));
         }
         let tickets = self.covering(ino)?;
         let ticket = tickets.first().ok_or_else(no_data)?;
@@ -257,6 +285,7 @@ impl Recipient {
 
 impl KeySource for Recipient {
     fn label_secret(&self, want: &LabelRequest) -> Result<LabelSecret, KeyError> {
+        self.wanted.lock().insert(want.label, want.clone());
         let slot = self.slot(&want.capsule);
         let asked = Instant::now();
         let mut cached = slot.lock();
