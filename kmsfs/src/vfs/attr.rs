@@ -126,6 +126,7 @@ impl Vfs {
     fn file_attr(&self, inode: &Arc<Inode>, stat: &Stat, attr: &mut Attr) {
         let Some(file) = inode.file() else { return };
         let cell = file.cell.read();
+        attr.ctime = cell.shown_ctime(stat);
         if let Some(loaded) = cell.loaded.as_deref().filter(|_| self.is_owner()) {
             attr.size = loaded.size();
             if let Some(mtime) = loaded.mtime {

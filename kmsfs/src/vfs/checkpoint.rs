@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::file::{FileCell, Identity};
 use super::{Result, Vfs};
-use crate::backing::TimeChange;
+use crate::backing::{Stat, Time, TimeChange};
 use crate::inode::Inode;
 
 /// How long nothing must have been logged before the journal is emptied.
@@ -176,10 +176,32 @@ impl Vfs {
         } else {
             file.mtime
         };
-        let mtime = TimeChange::To(mtime.unwrap_or(stored.mtime));
-        self.disk.set_times_of(&file.fd, TimeChange::Keep, mtime)?;
-        cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
+        self.keep_times(cell, &stored, mtime)?;
         Ok(!fresh)
+    }
+
+    /// After the stored file was changed without a program's doing: programs go on seeing the times they have been
+    /// told, or those of their last write.
+    pub(super) fn keep_times(
+        &self,
+        cell: &mut FileCell,
+        before: &Stat,
+        written: Option<Time>,
+    ) -> Result<()> {
+        let Some(file) = cell.loaded.as_deref() else {
+            return Ok(());
+        };
+        let mtime = written.unwrap_or(before.mtime);
+        self.disk
+            .set_times_of(&file.fd, TimeChange::Keep, TimeChange::To(mtime))?;
+        let after = self.disk.fstat(&file.fd)?;
+        let told = cell.shown_ctime(before);
+        cell.ctime = Some((
+            after.ctime,
+            written.map_or(told, |written| told.max(written)),
+        ));
+        cell.identity = Some(Identity::of(&after));
+        Ok(())
     }
 
     fn sync_touched(&self, touched: &[Arc<Inode>]) -> Result<()> {

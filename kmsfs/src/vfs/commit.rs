@@ -11,7 +11,6 @@ use kms_crypto::format::Leaf;
 
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
-use crate::backing::TimeChange;
 use crate::inode::Inode;
 use crate::journal::{Action, Record};
 
@@ -84,24 +83,27 @@ impl Vfs {
             // A tail of holes has no bytes of its own to make the stored file as long as it must be.
             self.fit_length(inode, file, len)?;
         }
+        // Another name or attribute is no change of the content: the times told stay as they are.
+        let before = if file.mtime.is_none() {
+            Some(self.disk.fstat(&file.fd)?)
+        } else {
+            None
+        };
         if let Some(header) = file.overlay.get(0) {
-            // Another name or attribute is no change of the content: the time of that stays as it is.
-            let keep = match file.mtime {
-                None => Some(TimeChange::To(self.disk.fstat(&file.fd)?.mtime)),
-                Some(_) => None,
-            };
             self.disk.write_at(&file.fd, 0, header)?;
-            if let Some(mtime) = keep {
-                self.disk.set_times_of(&file.fd, TimeChange::Keep, mtime)?;
-            }
         }
         file.overlay.clear();
         file.appended.clear();
         file.append_run = None;
         file.committed(len);
         file.mtime = None;
-        cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
-        Ok(())
+        match before {
+            Some(before) => self.keep_times(cell, &before, None),
+            None => {
+                cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
+                Ok(())
+            }
+        }
     }
 
     fn fit_length(&self, inode: &Arc<Inode>, file: &mut Loaded, len: u64) -> Result<()> {

@@ -29,6 +29,8 @@ pub(crate) struct FileCell {
     pub(crate) opens: u32,
     /// When it was made by this mount, unless it has been made durable since.
     pub(crate) fresh: Fresh,
+    /// The stored file's change time after we changed it on our own account, and the one to show instead.
+    pub(crate) ctime: Option<(Time, Time)>,
     /// Who made it, and when, if this mount did.
     pub(crate) made_by: Option<u32>,
     pub(crate) made_at: Option<std::time::Instant>,
@@ -36,6 +38,16 @@ pub(crate) struct FileCell {
     pub(crate) durable: bool,
     /// The stored file as we last left or found it; tells whether somebody else changed it.
     pub(crate) identity: Option<Identity>,
+}
+
+impl FileCell {
+    /// The change time to show for what the store says.
+    pub(crate) fn shown_ctime(&self, stat: &Stat) -> Time {
+        match self.ctime {
+            Some((stored, shown)) if stored == stat.ctime => shown,
+            _ => stat.ctime,
+        }
+    }
 }
 
 /// Whether a file is so new that nobody was promised anything about it.

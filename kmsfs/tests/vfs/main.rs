@@ -12,5 +12,6 @@ mod files;
 mod model;
 mod rekey;
 mod shared;
+#[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 mod tamper;

@@ -18,9 +18,24 @@ use tempfile::TempDir;
 
 pub(crate) const CHUNK: usize = 4096;
 
+/// Where a store is, for as long as it is needed.
+pub(crate) enum Place {
+    Own(TempDir),
+    Borrowed(PathBuf),
+}
+
+impl Place {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Own(dir) => dir.path(),
+            Self::Borrowed(dir) => dir,
+        }
+    }
+}
+
 /// A store and its owner.
 pub(crate) struct World {
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Place,
     pub(crate) owner: Arc<IdentitySecret>,
 }
 
@@ -34,14 +49,23 @@ impl World {
             tempfile::tempdir()
         }
         .unwrap();
-        let world = Self {
-            dir,
-            owner: Arc::new(IdentitySecret::from_bytes(&[7; 32]).unwrap()),
-        };
+        let world = Self::at(Place::Own(dir));
         std::fs::create_dir(world.store()).unwrap();
         Vfs::create_store(&world.store(), &world.info(), &Self::key()).unwrap();
         std::fs::write(world.store().join("kmsfs.toml"), "").unwrap();
         world
+    }
+
+    /// One that another process has made.
+    pub(crate) fn borrowed(dir: &Path) -> Self {
+        Self::at(Place::Borrowed(dir.to_owned()))
+    }
+
+    fn at(dir: Place) -> Self {
+        Self {
+            dir,
+            owner: Arc::new(IdentitySecret::from_bytes(&[7; 32]).unwrap()),
+        }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
