@@ -54,7 +54,7 @@ impl Mounted {
             Vfs::open_owner(&self.world.store(), self.world.info(), key, owner, options).unwrap();
         let mount: Mount = mount(vfs, &self.point, &MountOptions::default()).unwrap();
         let unmounter = mount.unmounter();
-        self.running = Some((unmounter, std::thread::spawn(move || mount.wait())));
+        self.running = Some((unmounter, std::thread::spawn(move || mount.wait(|| ()))));
     }
 
     fn unmount(&mut self) {
@@ -369,7 +369,7 @@ fn serve_for_the_test_that_kills() {
     let vfs = Vfs::open_owner(&world.store(), world.info(), World::key(), owner, options).unwrap();
     let mount = mount(vfs, &dir.join("mount"), &MountOptions::default()).unwrap();
     fs::write(dir.join("ready"), "").unwrap();
-    mount.wait().unwrap();
+    mount.wait(|| ()).unwrap();
 }
 
 fn serve(dir: &Path) -> Child {
