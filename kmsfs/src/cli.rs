@@ -7,7 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
+use kms_crypto::aead::Cipher;
 
 use crate::failure::{Exit, Failure};
 
@@ -103,6 +108,13 @@ pub struct InitArgs {
     /// The store; without the ending `.kmsfs` it is added
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+    /// What new files are encrypted with; every file keeps the cipher it was made with
+    #[arg(long, value_name = "CIPHER", default_value_t, value_parser = cipher())]
+    pub cipher: Cipher,
+}
+
+fn cipher() -> impl TypedValueParser<Value = Cipher> {
+    PossibleValuesParser::new(Cipher::ALL.map(Cipher::name)).try_map(|name| name.parse::<Cipher>())
 }
 
 /// `kmsfs mount`

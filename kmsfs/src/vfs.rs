@@ -200,6 +200,12 @@ pub struct Report {
 }
 
 impl Vfs {
+    /// What the store's configuration says.
+    #[must_use]
+    pub const fn info(&self) -> &StoreInfo {
+        &self.info
+    }
+
     /// Opens a store as its owner: takes the store's lock, replays the journal, goes on with unfinished re-keying.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod ciphers;
 mod copies;
 mod five_minutes;
 mod leaks;

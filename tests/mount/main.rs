@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod ciphers;
 mod crash;
 mod programs;
 mod tamper;
@@ -25,9 +26,14 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further options of `kmsfs init`.
+    fn with(options: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let alice = Person::new(root.path(), "alice");
-        let store = alice.init("secure");
+        let store = alice.init_with("secure", options);
         let secure = alice.mount(&store, "secure");
         Self {
             secure,

@@ -19,6 +19,13 @@ pub use wait::{TIMEOUT, eventually};
 
 use std::path::PathBuf;
 
+/// The ciphers, as `kmsfs init --cipher` names them, with their ids.
+pub const CIPHERS: [(&str, u16); 3] = [
+    ("aes-256-gcm", 1),
+    ("aes-256-gcm-siv", 2),
+    ("xsalsa20-poly1305", 3),
+];
+
 /// The path of one of our programs, built beside this test.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");

@@ -123,7 +123,13 @@ impl Person {
 
     /// Makes the store `NAME.kmsfs` in this person's directory.
     pub fn init(&self, name: &str) -> PathBuf {
-        self.run(&["init", self.dir.join(name).to_str().unwrap()]);
+        self.init_with(name, &[])
+    }
+
+    /// The same with further options.
+    pub fn init_with(&self, name: &str, options: &[&str]) -> PathBuf {
+        let path = self.dir.join(name);
+        self.run(&[&["init", path.to_str().unwrap()], options].concat());
         self.dir.join(format!("{name}.kmsfs"))
     }
 

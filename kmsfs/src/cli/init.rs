@@ -32,7 +32,7 @@ pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure>
         let Made { secret, words, .. } = identity::make(&path, &source)?;
         (secret, Some(words))
     };
-    let config = store::create(&dir, &secret)?;
+    let config = store::create(&dir, &secret, args.cipher)?;
     let point = strip_ending(&dir).unwrap_or_else(|| dir.clone());
     let mut text = Zeroizing::new(String::with_capacity(2048));
     if let Some(words) = &words {
@@ -53,6 +53,7 @@ pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure>
         "identity": config.owner.to_string(),
         "store": dir.to_string_lossy(),
         "mount_point": point.to_string_lossy(),
+        "cipher": config.cipher.name(),
         "recovery_words": words.as_ref().map(|words| words.as_str()),
     });
     // The words are shown once: also when quiet.

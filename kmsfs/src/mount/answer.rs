@@ -235,8 +235,9 @@ impl Answers {
         } else {
             "read-write"
         };
+        let cipher = self.vfs.info().cipher;
         let mut text = format!(
-            "{access}   store {}   {shared} shared   {network}",
+            "{access}   store {}   {cipher}   {shared} shared   {network}",
             self.store.display()
         );
         if rekeying > 0 {
@@ -247,6 +248,7 @@ impl Answers {
             "text": text,
             "state": "mounted",
             "role": role,
+            "cipher": cipher.name(),
             "read_only": self.read_only,
             "pid": std::process::id(),
             "since": self.since,

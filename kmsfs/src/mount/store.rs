@@ -7,6 +7,7 @@ use std::{
 };
 
 use kms_crypto::{
+    aead::Cipher,
     format::config::{ConfigError, FILE_NAME, NewStore, StoreConfig},
     id::SchemeId,
     kdf,
@@ -52,7 +53,7 @@ pub fn state_dir(home: &Home, dir: &Path, config: &StoreConfig) -> PathBuf {
 }
 
 /// Makes a store in `dir`, which does not exist or is empty.
-pub fn create(dir: &Path, owner: &IdentitySecret) -> Result<StoreConfig, Failure> {
+pub fn create(dir: &Path, owner: &IdentitySecret, cipher: Cipher) -> Result<StoreConfig, Failure> {
     refuse_used(dir)?;
     std::fs::DirBuilder::new()
         .mode(0o700)
@@ -63,7 +64,7 @@ pub fn create(dir: &Path, owner: &IdentitySecret) -> Result<StoreConfig, Failure
         })
         .map_err(|err| cannot_make(dir).why(sentence(&err)))?;
     let new = NewStore {
-        cipher: kms_crypto::aead::Cipher::Aes256Gcm,
+        cipher,
         scheme: SchemeId::SPLIT_ECIES,
         layout: kms_crypto::format::layout::Layout::new(12).expect("4 KiB chunks exist"),
         created: crate::time::now(),

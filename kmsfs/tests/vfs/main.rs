@@ -6,6 +6,7 @@
     reason = "tests may"
 )]
 
+mod ciphers;
 mod crash;
 mod events;
 mod files;

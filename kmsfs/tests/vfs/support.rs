@@ -98,17 +98,25 @@ impl World {
     }
 
     pub(crate) fn try_open(&self, disk: Disk) -> Result<Arc<Vfs>> {
+        self.open_as(self.info(), disk)
+    }
+
+    /// With this cipher for new files.
+    pub(crate) fn open_for(&self, cipher: Cipher) -> Arc<Vfs> {
+        let info = StoreInfo {
+            cipher,
+            ..self.info()
+        };
+        self.open_as(info, Disk::default()).unwrap()
+    }
+
+    fn open_as(&self, info: StoreInfo, disk: Disk) -> Result<Arc<Vfs>> {
         let options = Options {
             disk,
             ..self.options()
         };
-        Vfs::open_owner(
-            &self.store(),
-            self.info(),
-            Self::key(),
-            Arc::clone(&self.owner),
-            options,
-        )
+        let owner = Arc::clone(&self.owner);
+        Vfs::open_owner(&self.store(), info, Self::key(), owner, options)
     }
 }
 
