@@ -1,7 +1,13 @@
 //! secp256k1 as the rest of the crate needs it: strict encodings, hashing to scalars, sampling, and
 //! the count of public-key operations. SCHEMES §2.
 //!
-//! Only this file and `scheme/` know `k256`.
+//! Only this module, the schemes and the keys know `k256`.
+
+mod fixed;
+mod sum;
+
+pub(crate) use fixed::FixedBase;
+pub(crate) use sum::sum_vartime;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,13 +67,14 @@ pub(crate) fn decode_scalar(bytes: &[u8]) -> Option<Scalar> {
 /// Hashes `parts` to a scalar in `1..n`: `1 + (SHA256(u32be(len domain) ‖ domain ‖ parts) mod (n − 1))`.
 ///
 /// Every part has a fixed length, so their concatenation is unambiguous.
-pub(crate) fn hash_to_scalar(domain: &str, parts: &[&[u8]]) -> Scalar {
+pub(crate) fn hash_to_scalar(domain: impl AsRef<[u8]>, parts: &[&[u8]]) -> Scalar {
     let digest = hash(domain, parts);
     Scalar::reduce_nonzero(&FieldBytes::from(digest))
 }
 
 /// `SHA256(u32be(len domain) ‖ domain ‖ parts)`.
-pub(crate) fn hash(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn hash(domain: impl AsRef<[u8]>, parts: &[&[u8]]) -> [u8; 32] {
+    let domain = domain.as_ref();
     let mut hasher = Sha256::new();
     let len = u32::try_from(domain.len()).expect("a domain string is short");
     hasher.update(len.to_be_bytes());

@@ -29,9 +29,11 @@ pub mod policy;
 pub mod scheme;
 pub mod seal;
 pub mod sign;
+pub mod umbral;
 pub mod words;
 
 mod curve;
+mod splitkey;
 mod text;
 
 pub use curve::public_key_operations;

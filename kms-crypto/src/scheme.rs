@@ -56,7 +56,7 @@
 mod any;
 mod sealed;
 pub mod split;
-mod wire;
+pub(crate) mod wire;
 
 use rand_core::CryptoRng;
 

@@ -94,7 +94,7 @@ macro_rules! signs {
                 message: &[u8],
                 rng: &mut (impl CryptoRng + ?Sized),
             ) -> Signature {
-                sign_with(self.scalar(), domain, message, rng)
+                sign_digest(self.scalar(), &curve::hash(domain, &[message]), rng)
             }
         }
     };
@@ -115,22 +115,29 @@ impl PublicKey {
         message: &[u8],
         signature: &Signature,
     ) -> Result<(), SignatureError> {
+        self.verify_digest(&curve::hash(domain, &[message]), signature)
+    }
+
+    /// Checks a signature on a digest, which must be one of something with a purpose in it.
+    pub(crate) fn verify_digest(
+        &self,
+        digest: &[u8; 32],
+        signature: &Signature,
+    ) -> Result<(), SignatureError> {
         curve::count_operation();
-        let digest = curve::hash(domain, &[message]);
         let parsed = signature.parsed()?;
-        hazmat::verify_prehashed::<k256::Secp256k1>(&self.point(), &digest, &parsed)
+        hazmat::verify_prehashed::<k256::Secp256k1>(&self.point(), digest, &parsed)
             .map_err(|_| SignatureError)
     }
 }
 
-fn sign_with(
+/// Signs a digest, which must be one of something with a purpose in it.
+pub(crate) fn sign_digest(
     scalar: &Scalar,
-    domain: &str,
-    message: &[u8],
+    digest: &[u8; 32],
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Signature {
     curve::count_operation();
-    let digest = curve::hash(domain, &[message]);
     let mut extra = Zeroizing::new([0u8; 32]);
     rng.fill_bytes(extra.as_mut());
     let key = Zeroizing::new(
@@ -138,7 +145,7 @@ fn sign_with(
             .expect("a secret key is not zero"),
     );
     let (signature, _) =
-        hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, &digest, extra.as_ref());
+        hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, digest, extra.as_ref());
     Signature(signature.to_bytes().into())
 }
 

@@ -9,7 +9,6 @@
 
 mod capsule;
 mod cfrag;
-mod generator;
 mod kfrag;
 mod open;
 
@@ -20,15 +19,16 @@ pub use capsule::Capsule;
 pub use cfrag::{CapsuleFrag, VerifiedCapsuleFrag};
 pub use kfrag::{KeyFrag, VerifiedKeyFrag};
 
-use k256::{ProjectivePoint, Scalar};
+use k256::Scalar;
 use rand_core::CryptoRng;
 
 use super::{LabelContext, Scheme, sealed};
-use crate::curve::{POINT_LEN, encode_point, hash_to_scalar};
+use crate::curve::{encode_point, hash_to_scalar};
 use crate::error::{FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
 use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
 use crate::policy::{PolicyParams, Threshold};
+use crate::splitkey::{Dialect, Statement, U_BYTES};
 
 /// The scheme as a type.
 #[derive(Clone, Copy, Debug)]
@@ -100,38 +100,37 @@ impl Scheme for Split {
     }
 }
 
-/// What owner and recipient share for one split, and nobody else: `D = x·B = b·X`. SCHEMES §8.3.
-struct Shared {
-    /// Policy id, X, B, D, in that order: what both hashes below begin with.
-    prefix: zeroize::Zeroizing<[u8; 32 + 3 * POINT_LEN]>,
+/// How this scheme hashes: everything about a split is bound to the policy and its threshold.
+struct Bound {
+    policy: PolicyId,
+    threshold: Threshold,
 }
 
-impl Shared {
-    fn new(
-        policy: &PolicyId,
-        precursor: &[u8; POINT_LEN],
-        recipient: &PublicKey,
-        dh: &ProjectivePoint,
-    ) -> Self {
-        let mut prefix = zeroize::Zeroizing::new([0; 32 + 3 * POINT_LEN]);
-        let (id, points) = prefix.split_at_mut(32);
-        id.copy_from_slice(&policy.0);
-        let dh = zeroize::Zeroizing::new(encode_point(&dh.to_affine()));
-        let parts = [precursor, recipient.as_bytes(), &*dh];
-        for (slot, part) in points.chunks_exact_mut(POINT_LEN).zip(parts) {
-            slot.copy_from_slice(part);
-        }
-        Self { prefix }
+impl Dialect for Bound {
+    const CAPSULE: &'static str = "kms/split/capsule/1";
+    const SHARED: &'static str = "kms/split/shared/1";
+    const INDEX: &'static str = "kms/split/index/1";
+
+    fn binding(&self) -> &[u8] {
+        &self.policy.0
     }
 
-    /// `d`: what the re-encryption key is divided by.
-    fn divisor(&self) -> Scalar {
-        hash_to_scalar("kms/split/shared/1", &[&*self.prefix])
-    }
-
-    /// `xᵢ`: where the polynomial is evaluated for the share `id`. Secret, so that m nodes alone
-    /// cannot interpolate.
-    fn index(&self, id: &[u8; 32]) -> Scalar {
-        hash_to_scalar("kms/split/index/1", &[&*self.prefix, id])
+    /// Binds the policy, the share, the capsule and every point of the statement. SCHEMES §8.4.
+    fn challenge(&self, statement: &Statement<'_>) -> Scalar {
+        let parts: [&[u8]; 12] = [
+            &self.policy.0,
+            &statement.share.id,
+            &[self.threshold.needed(), self.threshold.total()],
+            statement.capsule.points(),
+            &U_BYTES,
+            &encode_point(&statement.share.precursor),
+            &statement.u1,
+            &statement.e1,
+            &statement.v1,
+            &statement.e2,
+            &statement.v2,
+            &statement.u2,
+        ];
+        hash_to_scalar("kms/split/proof/1", &parts)
     }
 }

@@ -56,18 +56,23 @@ pub(super) fn read_prefix(
     }
     let scheme = SchemeId(u16::from_be_bytes([s0, s1]));
     let curve = CurveId(u16::from_be_bytes([c0, c1]));
-    Ok((scheme, curve, Fields { rest: body, kind }))
+    Ok((scheme, curve, Fields::new(body, kind.name())))
 }
 
 /// Takes fixed fields off the front, in order; nothing may remain.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
-    kind: Kind,
+    what: &'static str,
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of a `what` without a prefix.
+    pub(crate) const fn new(bytes: &'a [u8], what: &'static str) -> Self {
+        Self { rest: bytes, what }
+    }
+
     /// Refuses bodies of any other length before a field is looked at.
-    pub(super) fn exactly(self, len: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn exactly(self, len: usize) -> Result<Self, DecodeError> {
         if self.rest.len() == len {
             Ok(self)
         } else {
@@ -76,39 +81,37 @@ impl<'a> Fields<'a> {
     }
 
     /// The next `N` bytes.
-    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(self.malformed())?;
         self.rest = rest;
         Ok(*head)
     }
 
     /// The next point: compressed, on the curve, not the identity.
-    pub(super) fn point(&mut self, field: &'static str) -> Result<AffinePoint, DecodeError> {
+    pub(crate) fn point(&mut self, field: &'static str) -> Result<AffinePoint, DecodeError> {
         let bytes = self.bytes::<POINT_LEN>()?;
         curve::decode_point(&bytes).ok_or(DecodeError::Point { field })
     }
 
     /// The next scalar: in `1..n`.
-    pub(super) fn scalar(&mut self, field: &'static str) -> Result<Scalar, DecodeError> {
+    pub(crate) fn scalar(&mut self, field: &'static str) -> Result<Scalar, DecodeError> {
         let bytes = zeroize::Zeroizing::new(self.bytes::<SCALAR_LEN>()?);
         curve::decode_scalar(bytes.as_ref()).ok_or(DecodeError::Scalar { field })
     }
 
     /// The next two bytes: m and n.
-    pub(super) fn threshold(&mut self) -> Result<Threshold, DecodeError> {
+    pub(crate) fn threshold(&mut self) -> Result<Threshold, DecodeError> {
         let [needed, total] = self.bytes()?;
         Threshold::new(needed, total).map_err(|_| DecodeError::Threshold { needed, total })
     }
 
     /// The next signature, in its one permitted form.
-    pub(super) fn signature(&mut self) -> Result<Signature, DecodeError> {
+    pub(crate) fn signature(&mut self) -> Result<Signature, DecodeError> {
         let bytes = self.bytes::<{ Signature::LEN }>()?;
         Signature::from_bytes(&bytes).map_err(|_| DecodeError::Signature)
     }
 
     fn malformed(&self) -> DecodeError {
-        DecodeError::Malformed {
-            what: self.kind.name(),
-        }
+        DecodeError::Malformed { what: self.what }
     }
 }

@@ -2,23 +2,18 @@
 
 use core::fmt;
 
-use k256::elliptic_curve::BatchNormalize;
-use k256::elliptic_curve::ops::LinearCombination;
-use k256::{AffinePoint, ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
-use super::generator::{U_BYTES, mul_u, u};
 use super::kfrag::{Commitment, VerifiedKeyFrag};
 use super::{Capsule, Split};
-use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point, hash_to_scalar, wide_scalar};
+use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
 use crate::error::{DecodeError, FragError};
 use crate::id::PolicyId;
-use crate::kdf;
 use crate::policy::{PolicyParams, Threshold};
 use crate::scheme::Scheme;
 use crate::scheme::wire::{Fields, Kind, PREFIX_LEN, prefix};
 use crate::sign::Signature;
+use crate::splitkey::{self, Answer, Proof, Share, equations};
 
 const BODY_LEN: usize = 32 + 7 * POINT_LEN + 2 + SCALAR_LEN + Signature::LEN;
 
@@ -26,24 +21,7 @@ const BODY_LEN: usize = 32 + 7 * POINT_LEN + 2 + SCALAR_LEN + Signature::LEN;
 #[derive(Clone, PartialEq, Eq)]
 pub struct CapsuleFrag {
     pub(super) commitment: Commitment,
-    /// E₁ = rk·E.
-    pub(super) e1: AffinePoint,
-    /// V₁ = rk·V.
-    pub(super) v1: AffinePoint,
-    pub(super) proof: Proof,
-}
-
-/// That E₁, V₁ and U₁ are E, V and U times one number which the prover knows.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Proof {
-    /// t·E.
-    pub(super) e2: AffinePoint,
-    /// t·V.
-    pub(super) v2: AffinePoint,
-    /// t·U.
-    pub(super) u2: AffinePoint,
-    /// t + h·rk.
-    pub(super) rho: Scalar,
+    pub(super) answer: Answer,
 }
 
 impl fmt::Debug for CapsuleFrag {
@@ -55,53 +33,46 @@ impl fmt::Debug for CapsuleFrag {
 impl CapsuleFrag {
     pub(in crate::scheme) fn read(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let mut fields = fields.exactly(BODY_LEN)?;
-        let id = fields.bytes()?;
-        let precursor = fields.point("X")?;
-        let u1 = fields.point("U1")?;
+        let share = Share {
+            id: fields.bytes()?,
+            precursor: fields.point("X")?,
+            u1: fields.point("U1")?,
+        };
         let threshold = fields.threshold()?;
         let signature = fields.signature()?;
-        Ok(Self {
-            commitment: Commitment {
-                id,
-                precursor,
-                u1,
-                threshold,
-                signature,
-            },
-            e1: fields.point("E1")?,
-            v1: fields.point("V1")?,
-            proof: Proof {
-                e2: fields.point("E2")?,
-                v2: fields.point("V2")?,
-                u2: fields.point("U2")?,
-                rho: fields.scalar("rho")?,
-            },
-        })
+        let commitment = Commitment {
+            share,
+            threshold,
+            signature,
+        };
+        let (e1, v1) = (fields.point("E1")?, fields.point("V1")?);
+        let proof = Proof {
+            e2: fields.point("E2")?,
+            v2: fields.point("V2")?,
+            u2: fields.point("U2")?,
+            rho: fields.scalar("rho")?,
+        };
+        let answer = Answer { e1, v1, proof };
+        Ok(Self { commitment, answer })
     }
 
     pub(in crate::scheme) fn to_bytes(&self) -> Vec<u8> {
+        let (share, answer) = (&self.commitment.share, &self.answer);
         let mut out = Vec::with_capacity(PREFIX_LEN + BODY_LEN);
         out.extend_from_slice(&prefix(Kind::CapsuleFrag, Split::ID, Split::CURVE));
-        out.extend_from_slice(&self.commitment.id);
-        out.extend_from_slice(&encode_point(&self.commitment.precursor));
-        out.extend_from_slice(&encode_point(&self.commitment.u1));
+        out.extend_from_slice(&share.id);
+        out.extend_from_slice(&encode_point(&share.precursor));
+        out.extend_from_slice(&encode_point(&share.u1));
         out.extend_from_slice(&self.commitment.threshold_bytes());
         out.extend_from_slice(self.commitment.signature.as_bytes());
-        for point in [
-            &self.e1,
-            &self.v1,
-            &self.proof.e2,
-            &self.proof.v2,
-            &self.proof.u2,
-        ] {
+        let proof = &answer.proof;
+        for point in [&answer.e1, &answer.v1, &proof.e2, &proof.v2, &proof.u2] {
             out.extend_from_slice(&encode_point(point));
         }
-        out.extend_from_slice(&self.proof.rho.to_bytes());
+        out.extend_from_slice(&proof.rho.to_bytes());
         out
     }
 
-    /// All three equations, each by itself: none follows from the others, because the prover chooses
-    /// the points freely.
     pub(super) fn verify(
         self,
         capsule: &Capsule,
@@ -110,60 +81,14 @@ impl CapsuleFrag {
         curve::count_operation();
         let id = policy.id();
         self.commitment.verify(policy, &id)?;
-        let h = challenge(&id, capsule, &self);
-        let rho = self.proof.rho;
-        let u1 = &self.commitment.u1;
-        if !holds(capsule.e, &self.e1, &self.proof.e2, rho, h) {
-            return Err(FragError::ProofE);
-        }
-        if !holds(capsule.v, &self.v1, &self.proof.v2, rho, h) {
-            return Err(FragError::ProofV);
-        }
-        if !holds(u(), u1, &self.proof.u2, rho, h) {
-            return Err(FragError::ProofCommitment);
-        }
+        let bound = self.commitment.bound(id);
+        equations(&bound, &capsule.core, &self.commitment.share, &self.answer)?;
         Ok(VerifiedCapsuleFrag {
             frag: self,
             policy: id,
             capsule: capsule.clone(),
         })
     }
-}
-
-/// `rho·base − h·first = second`, in variable time: everything here is public.
-fn holds(
-    base: ProjectivePoint,
-    first: &AffinePoint,
-    second: &AffinePoint,
-    rho: Scalar,
-    h: Scalar,
-) -> bool {
-    let terms = [(base, rho), (ProjectivePoint::from(*first), -h)];
-    ProjectivePoint::lincomb_vartime(&terms) == ProjectivePoint::from(*second)
-}
-
-/// `h`: binds the policy, the share, the capsule and every point of the statement.
-pub(super) fn challenge(policy: &PolicyId, capsule: &Capsule, frag: &CapsuleFrag) -> Scalar {
-    let commitment = &frag.commitment;
-    let points = [
-        &commitment.precursor,
-        &commitment.u1,
-        &frag.e1,
-        &frag.v1,
-        &frag.proof.e2,
-        &frag.proof.v2,
-        &frag.proof.u2,
-    ]
-    .map(encode_point);
-    let parts: [&[u8]; 6] = [
-        &policy.0,
-        &commitment.id,
-        &commitment.threshold_bytes(),
-        capsule.points(),
-        &U_BYTES,
-        points.as_flattened(),
-    ];
-    hash_to_scalar("kms/split/proof/1", &parts)
 }
 
 /// Multiplies the capsule by the share and proves it. Constant time in share and nonce.
@@ -173,52 +98,13 @@ pub(super) fn reencrypt(
     capsule: &Capsule,
 ) -> CapsuleFrag {
     curve::count_operation();
-    let rk = &frag.frag.rk;
-    let nonce = Zeroizing::new(proof_nonce(rng, frag, capsule));
-    let points = [
-        capsule.e * rk,
-        capsule.v * rk,
-        capsule.e * *nonce,
-        capsule.v * *nonce,
-        mul_u(&nonce),
-    ];
-    let [e1, v1, e2, v2, u2] = ProjectivePoint::batch_normalize(&points);
     let commitment = frag.frag.commitment.clone();
-    // The response takes the place of this zero once the challenge over everything else is known.
-    let proof = Proof {
-        e2,
-        v2,
-        u2,
-        rho: Scalar::ZERO,
-    };
-    let mut answer = CapsuleFrag {
-        commitment,
-        e1,
-        v1,
-        proof,
-    };
-    let h = challenge(&frag.policy, capsule, &answer);
-    answer.proof.rho = *nonce + h * rk;
-    answer
-}
-
-/// Two challenges answered with one nonce would give the share away, so the nonce depends on the
-/// share, the capsule *and* fresh randomness: it repeats only with all of them.
-fn proof_nonce(
-    rng: &mut (impl CryptoRng + ?Sized),
-    frag: &VerifiedKeyFrag,
-    capsule: &Capsule,
-) -> Scalar {
-    let mut fresh = Zeroizing::new([0u8; 32]);
-    rng.fill_bytes(fresh.as_mut());
-    let key = Zeroizing::new(<[u8; SCALAR_LEN]>::from(frag.frag.rk.to_bytes()));
-    let context: [&[u8]; 4] = [
-        &frag.policy.0,
-        &frag.frag.commitment.id,
-        capsule.as_bytes(),
-        &fresh[..],
-    ];
-    wide_scalar(&kdf::derive64(&key, "kms/split/nonce/1", &context))
+    let share = &commitment.share;
+    let bound = commitment.bound(frag.policy);
+    let context: [&[u8]; 3] = [&frag.policy.0, &share.id, capsule.as_bytes()];
+    let rk = &frag.frag.rk;
+    let answer = splitkey::prove(rng, &bound, &capsule.core, share, rk, &context);
+    CapsuleFrag { commitment, answer }
 }
 
 /// One node's answer, its proof checked against one capsule and policy.
@@ -235,7 +121,7 @@ impl VerifiedCapsuleFrag {
     }
 
     pub(in crate::scheme) const fn share_id(&self) -> [u8; 32] {
-        self.frag.commitment.id
+        self.frag.commitment.share.id
     }
 }
 

@@ -2,15 +2,12 @@
 
 use core::fmt;
 
-use k256::elliptic_curve::BatchNormalize;
-use k256::{AffinePoint, ProjectivePoint, Scalar};
+use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::generator::mul_u;
-use super::{Shared, Split};
-use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point, random_scalar};
+use super::{Bound, Split};
+use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
 use crate::error::{DecodeError, FragError, SplitError};
 use crate::id::PolicyId;
 use crate::key::{DelegatingKey, LedgerKey};
@@ -18,9 +15,9 @@ use crate::policy::{PolicyParams, Threshold};
 use crate::scheme::Scheme;
 use crate::scheme::wire::{Fields, Kind, prefix};
 use crate::sign::Signature;
+use crate::splitkey::{self, ID_LEN, Share, mul_u};
 
 const BODY_LEN: usize = ID_LEN + SCALAR_LEN + 2 * POINT_LEN + 2 + Signature::LEN;
-const ID_LEN: usize = 32;
 const SIGNED_LEN: usize = 32 + ID_LEN + 2 * POINT_LEN + 2;
 /// The domain of the owner's signature on each share.
 const DOMAIN: &str = "kms/split/fragment/1";
@@ -28,12 +25,7 @@ const DOMAIN: &str = "kms/split/fragment/1";
 /// The public half of a share, which the owner signs and the node passes on with each answer.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Commitment {
-    /// Names the share.
-    pub(super) id: [u8; ID_LEN],
-    /// X, the same for all shares of one split.
-    pub(super) precursor: AffinePoint,
-    /// U₁ = rk·U.
-    pub(super) u1: AffinePoint,
+    pub(super) share: Share,
     pub(super) threshold: Threshold,
     pub(super) signature: Signature,
 }
@@ -42,30 +34,34 @@ impl Commitment {
     /// The owner signed this share for this policy. The id of the policy binds the label, the
     /// recipient and the signer.
     pub(super) fn verify(&self, policy: &PolicyParams, id: &PolicyId) -> Result<(), FragError> {
-        let message = signed(id, &self.id, &self.precursor, &self.u1, self.threshold);
         policy
             .ledger_key
-            .verify(DOMAIN, &message, &self.signature)
+            .verify(
+                DOMAIN,
+                &signed(id, &self.share, self.threshold),
+                &self.signature,
+            )
             .map_err(|_| FragError::Signature)
     }
 
-    pub(super) fn threshold_bytes(&self) -> [u8; 2] {
+    pub(super) const fn threshold_bytes(&self) -> [u8; 2] {
         [self.threshold.needed(), self.threshold.total()]
+    }
+
+    pub(super) const fn bound(&self, policy: PolicyId) -> Bound {
+        Bound {
+            policy,
+            threshold: self.threshold,
+        }
     }
 }
 
-fn signed(
-    policy: &PolicyId,
-    id: &[u8; ID_LEN],
-    precursor: &AffinePoint,
-    u1: &AffinePoint,
-    threshold: Threshold,
-) -> Vec<u8> {
+fn signed(policy: &PolicyId, share: &Share, threshold: Threshold) -> Vec<u8> {
     let mut message = Vec::with_capacity(SIGNED_LEN);
     message.extend_from_slice(&policy.0);
-    message.extend_from_slice(id);
-    message.extend_from_slice(&encode_point(precursor));
-    message.extend_from_slice(&encode_point(u1));
+    message.extend_from_slice(&share.id);
+    message.extend_from_slice(&encode_point(&share.precursor));
+    message.extend_from_slice(&encode_point(&share.u1));
     message.extend_from_slice(&[threshold.needed(), threshold.total()]);
     message
 }
@@ -95,9 +91,11 @@ impl KeyFrag {
         let id = fields.bytes()?;
         let rk = Zeroizing::new(fields.scalar("rk")?);
         let commitment = Commitment {
-            id,
-            precursor: fields.point("X")?,
-            u1: fields.point("U1")?,
+            share: Share {
+                id,
+                precursor: fields.point("X")?,
+                u1: fields.point("U1")?,
+            },
             threshold: fields.threshold()?,
             signature: fields.signature()?,
         };
@@ -115,10 +113,10 @@ impl KeyFrag {
         // Reserved in full, so that growing leaves no copy of the share behind.
         let mut out = Zeroizing::new(Vec::with_capacity(head.len() + BODY_LEN));
         out.extend_from_slice(head);
-        out.extend_from_slice(&self.commitment.id);
+        out.extend_from_slice(&self.commitment.share.id);
         out.extend_from_slice(&Zeroizing::new(<[u8; SCALAR_LEN]>::from(self.rk.to_bytes()))[..]);
-        out.extend_from_slice(&encode_point(&self.commitment.precursor));
-        out.extend_from_slice(&encode_point(&self.commitment.u1));
+        out.extend_from_slice(&encode_point(&self.commitment.share.precursor));
+        out.extend_from_slice(&encode_point(&self.commitment.share.u1));
         out.extend_from_slice(&self.commitment.threshold_bytes());
         out.extend_from_slice(self.commitment.signature.as_bytes());
         out
@@ -128,7 +126,7 @@ impl KeyFrag {
         curve::count_operation();
         let id = policy.id();
         self.commitment.verify(policy, &id)?;
-        if mul_u(&self.rk) != ProjectivePoint::from(self.commitment.u1) {
+        if mul_u(&self.rk) != ProjectivePoint::from(self.commitment.share.u1) {
             return Err(FragError::Commitment);
         }
         Ok(VerifiedKeyFrag {
@@ -185,51 +183,17 @@ pub(super) fn split(
     if signer.public() != policy.ledger_key {
         return Err(SplitError::OtherKey("ledger key"));
     }
-    let policy_id = policy.id();
-    let x = Zeroizing::new(random_scalar(rng));
-    let precursor = ProjectivePoint::mul_by_generator(&x).to_affine();
-    let dh = Zeroizing::new(policy.recipient.point() * *x);
-    let shared = Shared::new(
-        &policy_id,
-        &encode_point(&precursor),
-        &policy.recipient,
-        &dh,
-    );
-    let divisor = Zeroizing::new(shared.divisor());
-    let inverse = Option::<Scalar>::from(divisor.invert()).expect("hashes to scalars are not zero");
-    let inverse = Zeroizing::new(inverse);
-
-    let mut coefficients = Zeroizing::new(Vec::with_capacity(usize::from(threshold.needed())));
-    coefficients.push(*key.scalar() * *inverse);
-    for _ in 1..threshold.needed() {
-        coefficients.push(random_scalar(rng));
-    }
-    let total = usize::from(threshold.total());
-    let ids = share_ids(rng, total)?;
-    let mut shares = Zeroizing::new(Vec::with_capacity(total));
-    for id in &ids {
-        let index = Zeroizing::new(shared.index(id));
-        let share = coefficients
-            .iter()
-            .rev()
-            .fold(Scalar::ZERO, |sum, c| sum * *index + c);
-        // Zero has no encoding; only a broken random number source gets here.
-        if bool::from(share.ct_eq(&Scalar::ZERO)) {
-            return Err(SplitError::Randomness);
-        }
-        shares.push(share);
-    }
-    let points: Vec<ProjectivePoint> = shares.iter().map(mul_u).collect();
-    let commitments: Vec<AffinePoint> = ProjectivePoint::batch_normalize(points.as_slice());
-
-    let mut frags = Vec::with_capacity(total);
-    for ((id, rk), u1) in ids.into_iter().zip(shares.iter()).zip(commitments) {
-        let message = signed(&policy_id, &id, &precursor, &u1, threshold);
+    let bound = Bound {
+        policy: policy.id(),
+        threshold,
+    };
+    let shares = splitkey::share(rng, &bound, key.scalar(), &policy.recipient, threshold)?;
+    let mut frags = Vec::with_capacity(shares.public.len());
+    for (share, rk) in shares.public.into_iter().zip(shares.secret.iter()) {
+        let message = signed(&bound.policy, &share, threshold);
         let signature = signer.sign(DOMAIN, &message, rng);
         let commitment = Commitment {
-            id,
-            precursor,
-            u1,
+            share,
             threshold,
             signature,
         };
@@ -239,22 +203,4 @@ pub(super) fn split(
         });
     }
     Ok(frags)
-}
-
-/// Random and distinct. A repetition means that the source of randomness is broken, and then nothing
-/// made from it may leave this function.
-fn share_ids(
-    rng: &mut (impl CryptoRng + ?Sized),
-    total: usize,
-) -> Result<Vec<[u8; ID_LEN]>, SplitError> {
-    let mut ids = vec![[0; ID_LEN]; total];
-    ids.iter_mut().for_each(|id| rng.fill_bytes(id));
-    let mut sorted = ids.clone();
-    sorted.sort_unstable();
-    sorted.dedup();
-    if sorted.len() == total {
-        Ok(ids)
-    } else {
-        Err(SplitError::Randomness)
-    }
 }

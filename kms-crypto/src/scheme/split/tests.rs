@@ -402,7 +402,7 @@ fn a_stuck_random_number_source_is_noticed_and_ends() {
     let (other, _) = Split::encapsulate(&mut rng(), &world.label.public(), &world.context);
     let first = Split::reencrypt(&mut Stuck, &world.frags[0], &world.capsule);
     let second = Split::reencrypt(&mut Stuck, &world.frags[0], &other);
-    assert_ne!(first.proof.u2, second.proof.u2);
+    assert_ne!(first.answer.proof.u2, second.answer.proof.u2);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Encodings: one for each thing, and an error for everything else.
 
+use k256::ProjectivePoint;
+
 use super::*;
 use crate::scheme::{Capsule, CapsuleFrag, KeyFrag, VerifiedKeyFrag};
 
@@ -217,7 +219,7 @@ fn an_altered_capsule_fails_its_own_check() {
     assert_eq!(Capsule::from_bytes(&doubled), refused, "E in place of V");
     for step in [Scalar::ONE, -Scalar::ONE] {
         let mut shifted = good.clone();
-        shifted[72..].copy_from_slice(&(world.capsule.s + step).to_bytes());
+        shifted[72..].copy_from_slice(&(world.capsule.core.s + step).to_bytes());
         assert_eq!(Capsule::from_bytes(&shifted), refused, "s moved by one");
     }
 }

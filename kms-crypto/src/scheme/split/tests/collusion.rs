@@ -1,16 +1,20 @@
 //! What people can do who put their secrets together.
 
+use k256::{ProjectivePoint, Scalar};
+
 use super::*;
+use crate::splitkey::Shared;
 
 /// What a recipient computes from shares he should not have: the interpolated key, times `d`.
 fn interpolate(world: &World, frags: &[&VerifiedKeyFrag]) -> Scalar {
     let commitment = &world.frags[0].frag.commitment;
-    let dh = ProjectivePoint::from(commitment.precursor) * world.bob.scalar();
-    let precursor = encode_point(&commitment.precursor);
-    let shared = Shared::new(&world.policy.id(), &precursor, &world.policy.recipient, &dh);
+    let dh = ProjectivePoint::from(commitment.share.precursor) * world.bob.scalar();
+    let bound = commitment.bound(world.policy.id());
+    let precursor = &commitment.share.precursor;
+    let shared = Shared::new(&bound, precursor, &world.policy.recipient, &dh);
     let points: Vec<_> = frags
         .iter()
-        .map(|frag| (shared.index(&frag.frag.commitment.id), frag.frag.rk))
+        .map(|frag| (shared.index(&frag.frag.commitment.share.id), frag.frag.rk))
         .collect();
     let mut sum = Scalar::ZERO;
     for (i, (index, share)) in points.iter().enumerate() {
@@ -32,7 +36,7 @@ fn fewer_than_m_shares_and_the_recipients_secret_open_nothing() {
         let frags = pair.map(|index| &world.frags[index]);
         let key = interpolate(&world, &frags);
         assert_ne!(key, *world.label.scalar(), "not the label's key");
-        let point = (world.capsule.e + world.capsule.v) * key;
+        let point = (world.capsule.core.e + world.capsule.core.v) * key;
         let secret = capsule::label_secret(
             &point,
             &world.capsule,

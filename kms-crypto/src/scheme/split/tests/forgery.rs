@@ -1,11 +1,11 @@
 //! Nodes and messengers who lie.
 
 use k256::elliptic_curve::group::Group;
+use k256::{ProjectivePoint, Scalar};
 
 use super::*;
 use crate::curve::random_scalar;
-use crate::scheme::split::cfrag::{Proof, challenge};
-use crate::scheme::split::generator::{mul_u, u};
+use crate::splitkey::{Proof, mul_u, u};
 
 /// A point of an answer.
 type Slot = fn(&mut CapsuleFrag) -> &mut k256::AffinePoint;
@@ -36,17 +36,22 @@ fn forged(world: &World, lie: Lie) -> CapsuleFrag {
             share
         }
     };
-    answer.e1 = (world.capsule.e * used(Lie::E)).to_affine();
-    answer.v1 = (world.capsule.v * used(Lie::V)).to_affine();
-    answer.proof = Proof {
-        e2: (world.capsule.e * nonce).to_affine(),
-        v2: (world.capsule.v * nonce).to_affine(),
+    answer.answer.e1 = (world.capsule.core.e * used(Lie::E)).to_affine();
+    answer.answer.v1 = (world.capsule.core.v * used(Lie::V)).to_affine();
+    answer.answer.proof = Proof {
+        e2: (world.capsule.core.e * nonce).to_affine(),
+        v2: (world.capsule.core.v * nonce).to_affine(),
         u2: mul_u(&nonce).to_affine(),
         rho: nonce,
     };
-    let h = challenge(&world.policy.id(), &world.capsule, &answer);
+    let signed = &answer.commitment.share;
+    let statement = Statement::new(&world.capsule.core, signed, &answer.answer);
+    let h = answer
+        .commitment
+        .bound(world.policy.id())
+        .challenge(&statement);
     let answered = if lie == Lie::Commitment { other } else { share };
-    answer.proof.rho = nonce + h * answered;
+    answer.answer.proof.rho = nonce + h * answered;
     answer
 }
 
@@ -70,11 +75,11 @@ fn shifting_one_point_of_the_answer_and_its_proof_is_refused() {
     let shift = ProjectivePoint::generator();
     let shifted = |point: &k256::AffinePoint| (ProjectivePoint::from(*point) + shift).to_affine();
     let alter: [(&str, Slot); 5] = [
-        ("E1", |frag| &mut frag.e1),
-        ("V1", |frag| &mut frag.v1),
-        ("E2", |frag| &mut frag.proof.e2),
-        ("V2", |frag| &mut frag.proof.v2),
-        ("U2", |frag| &mut frag.proof.u2),
+        ("E1", |frag| &mut frag.answer.e1),
+        ("V1", |frag| &mut frag.answer.v1),
+        ("E2", |frag| &mut frag.answer.proof.e2),
+        ("V2", |frag| &mut frag.answer.proof.v2),
+        ("U2", |frag| &mut frag.answer.proof.u2),
     ];
     for (name, field) in alter {
         let mut answer = world.answer(0);
@@ -91,9 +96,11 @@ fn everything_the_owner_signed_is_bound() {
     let stranger = World::new(2, 3);
     let foreign = &stranger.frags[0].frag.commitment;
     let alter: [(&str, Change<'_, CapsuleFrag>); 7] = [
-        ("id", &|frag| frag.commitment.id[0] ^= 1),
-        ("X", &|frag| frag.commitment.precursor = foreign.precursor),
-        ("U1", &|frag| frag.commitment.u1 = foreign.u1),
+        ("id", &|frag| frag.commitment.share.id[0] ^= 1),
+        ("X", &|frag| {
+            frag.commitment.share.precursor = foreign.share.precursor
+        }),
+        ("U1", &|frag| frag.commitment.share.u1 = foreign.share.u1),
         ("m", &|frag| {
             frag.commitment.threshold = Threshold::new(1, 3).unwrap()
         }),
@@ -118,16 +125,12 @@ fn parts_of_two_honest_answers_do_not_make_a_third() {
     let world = World::new(2, 3);
     let (first, second) = (world.answer(0), world.answer(1));
     let verify = |answer: CapsuleFrag| answer.verify(&world.capsule, &world.policy).map(|_| ());
-    let swapped = CapsuleFrag {
-        e1: first.v1,
-        v1: first.e1,
-        ..first.clone()
-    };
+    let mut swapped = first.clone();
+    swapped.answer.e1 = first.answer.v1;
+    swapped.answer.v1 = first.answer.e1;
     assert_eq!(verify(swapped), Err(FragError::ProofE));
-    let proof = CapsuleFrag {
-        proof: second.proof.clone(),
-        ..first.clone()
-    };
+    let mut proof = first.clone();
+    proof.answer.proof = second.answer.proof.clone();
     assert_eq!(verify(proof), Err(FragError::ProofE));
     let name = CapsuleFrag {
         commitment: second.commitment,
@@ -203,14 +206,14 @@ fn an_altered_share_is_refused() {
     let foreign = &stranger.frags[0].frag.commitment;
     let alter: [(&str, FragError, Change<'_, KeyFrag>); 7] = [
         ("id", FragError::Signature, &|frag| {
-            frag.commitment.id[31] ^= 1
+            frag.commitment.share.id[31] ^= 1
         }),
         ("rk", FragError::Commitment, &|frag| frag.rk += Scalar::ONE),
         ("X", FragError::Signature, &|frag| {
-            frag.commitment.precursor = foreign.precursor
+            frag.commitment.share.precursor = foreign.share.precursor
         }),
         ("U1", FragError::Signature, &|frag| {
-            frag.commitment.u1 = foreign.u1
+            frag.commitment.share.u1 = foreign.share.u1
         }),
         ("m", FragError::Signature, &|frag| {
             frag.commitment.threshold = Threshold::new(1, 3).unwrap();
@@ -251,10 +254,10 @@ fn a_replaced_share_does_not_fit_by_choosing_the_generator() {
     );
     let mut frag = made.unwrap().remove(0);
     let replaced = random_scalar(&mut rng());
-    let generator = ProjectivePoint::from(frag.commitment.u1) * replaced.invert().unwrap();
+    let generator = ProjectivePoint::from(frag.commitment.share.u1) * replaced.invert().unwrap();
     assert_eq!(
         generator * replaced,
-        ProjectivePoint::from(frag.commitment.u1)
+        ProjectivePoint::from(frag.commitment.share.u1)
     );
     assert_ne!(generator, u());
     frag.rk = replaced;

@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use k256::{ProjectivePoint, Scalar};
 
-use crate::curve::{POINT_LEN, decode_point};
+use crate::curve::{FixedBase, POINT_LEN, decode_point};
 
 /// `hash_to_curve(msg = "POINT_U", DST = "PARAMETERS")`, suite `secp256k1_XMD:SHA-256_SSWU_RO_`.
-pub(super) const U_BYTES: [u8; POINT_LEN] = [
+pub(crate) const U_BYTES: [u8; POINT_LEN] = [
     0x03, 0x07, 0x93, 0x90, 0xd0, 0xfb, 0xe2, 0x20, 0xfc, 0x34, 0xaa, 0xb8, 0xec, 0xbf, 0x49, 0x09,
     0x80, 0x98, 0x03, 0x68, 0x20, 0xfa, 0xdb, 0x98, 0xc0, 0x31, 0x43, 0xe5, 0x5d, 0xb8, 0xec, 0x73,
     0xcd,
@@ -23,14 +23,16 @@ static U: LazyLock<ProjectivePoint> = LazyLock::new(|| {
         .into()
 });
 
+static MULTIPLES: LazyLock<FixedBase> = LazyLock::new(|| FixedBase::new(&U));
+
 /// U.
-pub(super) fn u() -> ProjectivePoint {
+pub(crate) fn u() -> ProjectivePoint {
     *U
 }
 
-/// `scalar · U`, in constant time.
-pub(super) fn mul_u(scalar: &Scalar) -> ProjectivePoint {
-    *U * scalar
+/// `scalar · U`, in constant time, from a table.
+pub(crate) fn mul_u(scalar: &Scalar) -> ProjectivePoint {
+    MULTIPLES.mul(scalar)
 }
 
 #[cfg(test)]
