@@ -34,6 +34,9 @@ pub struct MountOptions {
     pub threads: usize,
     /// Whether key errors are folded into `EACCES` and `EIO`.
     pub posix_errno: bool,
+    /// Whether other machines change the store while it is mounted: what the kernel remembers is then looked at again
+    /// after a second.
+    pub shared_storage: bool,
     /// What else the kernel is told; later ones win.
     pub kernel: Vec<KernelFlag>,
 }
@@ -62,6 +65,7 @@ impl Default for MountOptions {
             read_only: false,
             threads: 2,
             posix_errno: false,
+            shared_storage: false,
             kernel: Vec::new(),
         }
     }
@@ -72,6 +76,7 @@ impl Default for MountOptions {
 /// # Errors
 /// The kernel or `fusermount3` refuses.
 pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mount> {
+    raise_descriptor_limit();
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(options.source.clone()),
@@ -103,6 +108,22 @@ pub fn mount(vfs: Arc<Vfs>, at: &Path, options: &MountOptions) -> io::Result<Mou
         &config,
     )
 }
+
+/// Every directory the kernel remembers takes a descriptor, and every open file.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// How long the kernel may rely on what it was told of an owner's store. Opening always asks: a file changed behind our
+/// back is noticed there at the latest.
+const TTL: Duration = Duration::from_secs(60);
+/// The same where others change what is shown, and for names that are not there.
+const GLANCE: Duration = Duration::from_secs(1);
 
 impl KernelFlag {
     /// Whether the two cannot both hold, or are the same.
@@ -148,10 +169,10 @@ struct Bridge {
 impl Bridge {
     fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Self {
         // Only this mount changes an owner's store; a recipient must notice what others change.
-        let ttl = if vfs.is_owner() {
-            Duration::from_secs(3600)
+        let ttl = if vfs.is_owner() && !options.shared_storage {
+            TTL
         } else {
-            Duration::from_secs(1)
+            GLANCE
         };
         Self {
             vfs,

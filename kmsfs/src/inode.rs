@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use kms_crypto::name::NameTag;
 use parking_lot::{Mutex, RwLock};
 
-use crate::backing::Kind;
+use crate::backing::{Kind, Time};
 use crate::vfs::Ino;
 use crate::vfs::dirs::DirState;
 use crate::vfs::file::FileCell;
@@ -58,8 +58,8 @@ pub(crate) struct DirNode {
     pub(crate) names: Mutex<()>,
     /// Counts changes of its names.
     pub(crate) changes: AtomicU64,
-    /// The count at which the kernel last began to remember a listing.
-    pub(crate) listed_at: AtomicU64,
+    /// The count at which the kernel last began to remember a listing, and the stored directory's time then.
+    pub(crate) listed_at: Mutex<Option<(u64, Time)>>,
     /// Its header has not been made durable since it was written.
     pub(crate) unsynced: AtomicBool,
 }

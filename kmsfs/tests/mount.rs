@@ -27,7 +27,13 @@ use support::{World, pattern};
 struct Mounted {
     world: World,
     point: PathBuf,
-    running: Option<(Unmounter, std::thread::JoinHandle<std::io::Result<()>>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    vfs: Arc<Vfs>,
+    unmounter: Unmounter,
+    thread: std::thread::JoinHandle<std::io::Result<()>>,
 }
 
 impl Mounted {
@@ -52,15 +58,25 @@ impl Mounted {
         let (key, owner) = (World::key(), Arc::clone(&self.world.owner));
         let vfs =
             Vfs::open_owner(&self.world.store(), self.world.info(), key, owner, options).unwrap();
-        let mount: Mount = mount(vfs, &self.point, &MountOptions::default()).unwrap();
+        let mount: Mount = mount(Arc::clone(&vfs), &self.point, &MountOptions::default()).unwrap();
         let unmounter = mount.unmounter();
-        self.running = Some((unmounter, std::thread::spawn(move || mount.wait(|| ()))));
+        let thread = std::thread::spawn(move || mount.wait(|| ()));
+        self.running = Some(Running {
+            vfs,
+            unmounter,
+            thread,
+        });
+    }
+
+    /// Makes sure that everything is in the store.
+    fn checkpoint(&self) {
+        self.running.as_ref().unwrap().vfs.checkpoint().unwrap();
     }
 
     fn unmount(&mut self) {
-        if let Some((unmounter, thread)) = self.running.take() {
-            unmounter.unmount().unwrap();
-            thread.join().unwrap().unwrap();
+        if let Some(running) = self.running.take() {
+            running.unmounter.unmount().unwrap();
+            running.thread.join().unwrap().unwrap();
         }
     }
 
@@ -349,6 +365,39 @@ fn gather(dir: &Path, out: &mut Vec<u8>) {
             out.extend(fs::read(&path).unwrap());
         }
     }
+}
+
+#[test]
+fn what_another_machine_has_changed_is_seen_at_the_next_open() {
+    let mounted = Mounted::new();
+    fs::write(mounted.at("f"), "the version of another machine").unwrap();
+    fs::write(mounted.at("g"), "another").unwrap();
+    mounted.checkpoint();
+    let stored: Vec<_> = files(&mounted.world.store());
+    let other: Vec<_> = stored.iter().map(|path| fs::read(path).unwrap()).collect();
+    fs::write(mounted.at("f"), "ours").unwrap();
+    fs::remove_file(mounted.at("g")).unwrap();
+    mounted.checkpoint();
+    assert_eq!(fs::read_to_string(mounted.at("f")).unwrap(), "ours");
+    // A sync client writes one file in place and brings another one back.
+    for (path, content) in stored.iter().zip(&other) {
+        fs::write(path, content).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(mounted.at("f")).unwrap(),
+        "the version of another machine"
+    );
+    assert_eq!(fs::metadata(mounted.at("f")).unwrap().len(), 30);
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 2);
+}
+
+/// The stored files, without configuration and header.
+fn files(store: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(store)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    all.filter(|path| path.is_file() && path.extension().is_none())
+        .collect()
 }
 
 const SERVE: &str = "KMSFS_TEST_SERVE";

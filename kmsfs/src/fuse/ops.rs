@@ -16,7 +16,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::{Bridge, caller, file_attr, file_type};
+use super::{Bridge, GLANCE, caller, file_attr, file_type};
 use crate::backing::{Replace, TimeChange};
 use crate::vfs::{Access, Allocate, Attr, AttrChange, Handle, Ino, Result, Seek, XattrMode};
 
@@ -44,9 +44,9 @@ impl Bridge {
     fn answer_entry(&self, reply: ReplyEntry, work: impl FnOnce() -> Result<Attr>) {
         match self.call(work) {
             Ok(attr) => reply.entry(&self.ttl, &file_attr(&attr), Generation(0)),
-            // The kernel remembers a missing name as long as one that is there.
+            // Missing names are worth remembering, too.
             Err(errno) if errno.code() == libc::ENOENT && self.vfs.is_owner() => {
-                reply.entry(&self.ttl, &NOTHING, Generation(0));
+                reply.entry(&GLANCE, &NOTHING, Generation(0));
             }
             Err(errno) => reply.error(errno),
         }
@@ -610,7 +610,7 @@ impl Filesystem for Bridge {
         reply: ReplyWrite,
     ) {
         // The kernel then copies through its own cache.
-        reply.error(Errno::EOPNOTSUPP);
+        reply.error(Errno::ENOSYS);
     }
 
     fn lseek(

@@ -86,13 +86,20 @@ impl Vfs {
             Errno::LOOP
         })?;
         let mut cell = file.cell.write();
-        let before = cell.identity;
+        let (before, was_loaded) = (cell.identity, cell.loaded.is_some());
         if self.is_owner() {
             self.ensure_loaded(inode, &mut cell)?;
         } else {
             self.load_as_reader(inode, &mut cell)?;
         }
         let keep_cache = before.is_some() && before == cell.identity;
+        if self.is_owner() && !was_loaded && before.is_some() && !keep_cache {
+            // Somebody else changed it. The kernel looks it up again and gets it as another object, of which it
+            // remembers nothing.
+            self.table.detach(inode);
+            cell.loaded = None;
+            return Err(Errno::STALE.into());
+        }
         cell.opens += 1;
         drop(cell);
         if truncate && let Err(error) = self.truncate_open(caller, inode, 0) {

@@ -55,9 +55,12 @@ impl Vfs {
         };
         self.note(self.uid, &inode, None, "opendir", opened)?;
         let mut keep_cache = false;
-        if let Some(dir) = inode.dir() {
-            let changes = dir.changes.load(Ordering::Acquire) + 1;
-            keep_cache = dir.listed_at.swap(changes, Ordering::AcqRel) == changes;
+        if let Some(dir) = inode.dir().filter(|_| self.is_owner()) {
+            let now = (
+                dir.changes.load(Ordering::Acquire),
+                self.disk.fstat(self.dir_fd(&inode)?)?.mtime,
+            );
+            keep_cache = dir.listed_at.lock().replace(now) == Some(now);
         }
         let handle = self.handles.number();
         let open = OpenDir {
