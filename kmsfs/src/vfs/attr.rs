@@ -64,15 +64,12 @@ impl Vfs {
 
     /// The attributes of what stands for the object in the store.
     pub(super) fn stat_inode(&self, inode: &Inode) -> Result<Stat> {
-        if let Some(file) = inode.file()
-            && let Some(loaded) = file
-                .cell
-                .read()
-                .loaded
-                .as_deref()
-                .filter(|_| self.is_owner())
-        {
-            return Ok(self.disk.fstat(&loaded.fd)?);
+        if let Some(file) = inode.file().filter(|_| self.is_owner()) {
+            let cell = file.cell.read();
+            let loaded = cell.loaded.as_deref().map(|loaded| &loaded.fd);
+            if let Some(fd) = loaded.or(cell.kept.as_ref().map(|(fd, _)| fd)) {
+                return Ok(self.disk.fstat(fd)?);
+            }
         }
         if let Some(fd) = inode.dir().and_then(|dir| dir.fd.get()) {
             return Ok(self.disk.fstat(fd)?);

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::overlay::{Appended, Overlay};
 use super::{Part, Result, VfsError};
 use crate::backing::{Disk, Stat, Time};
+use crate::inode::Place;
 use crate::journal::Seq;
 
 /// What is remembered of a file.
@@ -25,6 +26,10 @@ use crate::journal::Seq;
 pub(crate) struct FileCell {
     /// While it is open or something is on its way into it; now and then a little longer.
     pub(crate) loaded: Option<Box<Loaded>>,
+    /// What a replaced file can still be opened by.
+    pub(crate) kept: Option<(Arc<OwnedFd>, Place)>,
+    /// Its last name was taken by another file: those who looked it up before may still open it.
+    pub(crate) replaced: bool,
     /// How many handles are open.
     pub(crate) opens: u32,
     /// When it was made by this mount, unless it has been made durable since.

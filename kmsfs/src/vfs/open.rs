@@ -134,7 +134,13 @@ impl Vfs {
         let Some(owner) = self.try_owner() else {
             return self.load_as_reader(inode, cell);
         };
-        let (fd, stat, place) = self.open_stored(inode, Access::Write)?;
+        let (fd, stat, place) = match &cell.kept {
+            Some((fd, place)) => (Arc::clone(fd), self.disk.fstat(fd)?, place.clone()),
+            None => {
+                let (fd, stat, place) = self.open_stored(inode, Access::Write)?;
+                (Arc::new(fd), stat, place)
+            }
+        };
         let mut bytes = [0; HEADER_LEN];
         let len = self.disk.read_at(&fd, 0, &mut bytes)?;
         let header = Header::parse(&bytes[..len]).map_err(header_error)?;
@@ -152,7 +158,9 @@ impl Vfs {
             })?;
         inode.set_mode(header.state.mode);
         cell.identity = Some(Identity::of(&stat));
-        cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
+        let mut loaded = Loaded::new(fd, header, stat.size)?;
+        loaded.orphan = cell.kept.is_some();
+        cell.loaded = Some(Box::new(loaded));
         Ok(())
     }
 
@@ -204,6 +212,29 @@ impl Vfs {
         self.disk.open_file(dir, name, OpenMode::Read)
     }
 
+    /// Before a file's name is taken by another one: whoever has looked the file up and is about to open it still can.
+    pub(super) fn keep_openable(&self, inode: &Arc<Inode>, place: &Place) -> Result<()> {
+        let Some(file) = inode.file() else {
+            return Ok(());
+        };
+        let mut cell = file.cell.write();
+        cell.replaced = true;
+        if cell.loaded.is_none() && cell.kept.is_none() {
+            let fd = self.open_at(self.dir_fd(&place.dir)?, &place.name, Access::Write)?;
+            if self.disk.fstat(&fd)?.ino == inode.backing() {
+                cell.kept = Some((Arc::new(fd), place.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// It was not taken after all.
+    pub(super) fn keep_no_longer(&self, inode: &Arc<Inode>) {
+        let Some(file) = inode.file() else { return };
+        let mut cell = file.cell.write();
+        (cell.replaced, cell.kept) = (false, None);
+    }
+
     /// A name of the object that still leads to it.
     pub(super) fn live_place(&self, inode: &Arc<Inode>) -> Result<Place> {
         for place in inode.places() {
@@ -252,9 +283,6 @@ impl Vfs {
         let Some(file) = inode.file() else { return };
         let mut cell = file.cell.write();
         cell.opens = cell.opens.saturating_sub(1);
-        if cell.opens == 0 && cell.loaded.as_deref().is_some_and(|file| file.orphan) {
-            cell.loaded = None;
-        }
         self.unload(inode, &mut cell);
     }
 

@@ -145,6 +145,10 @@ impl Vfs {
             && let Some(known) = &victim.known
         {
             self.before_losing_name(known, &victim.place, &victim.stat)?;
+            if victim.stat.nlink == 1 {
+                // One that cannot be opened gives way like any other.
+                let _ = self.keep_openable(known, &victim.place);
+            }
         }
         it.inode.set_next_place(Some(it.to.clone()));
         let bound = self.change_header(&it.inode, Promise::Stored, |header| {
@@ -159,7 +163,10 @@ impl Vfs {
             .map_err(header_error)
         });
         it.inode.set_next_place(None);
-        bound?;
+        if let Err(error) = bound {
+            self.keep_victim_no_longer(it);
+            return Err(error);
+        }
         let header = self.take_victims_header(it)?;
         let moved = self
             .disk
@@ -171,9 +178,16 @@ impl Vfs {
             if !it.is_rebinding() {
                 self.drop_binding(&it.inode, &it.to_keys, it.to.tag);
             }
+            self.keep_victim_no_longer(it);
             return Err(error.into());
         }
         Ok(())
+    }
+
+    fn keep_victim_no_longer(&self, it: &Move) {
+        if let Some(known) = it.victim.as_ref().and_then(|victim| victim.known.as_ref()) {
+            self.keep_no_longer(known);
+        }
     }
 
     /// An empty directory that gives way must be empty for the system as well.

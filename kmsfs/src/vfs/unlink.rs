@@ -96,11 +96,8 @@ impl Vfs {
             if let Some(loaded) = cell.loaded.as_deref_mut() {
                 loaded.orphan = true;
             }
-            let is_open = cell.opens > 0;
-            match cell.loaded.as_deref_mut() {
-                // What only the overlay holds is still read through it, by those who have the file open.
-                Some(_) if is_open => {}
-                _ => cell.loaded = None,
+            if cell.opens == 0 && !cell.replaced {
+                cell.loaded = None;
             }
         }
         if let Some(owner) = self.try_owner() {
