@@ -30,7 +30,9 @@ pub fn write_all(directory: &Path) -> io::Result<()> {
 pub fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
-    let visible = root.get_subcommands().filter(|command| !command.is_hide_set());
+    let visible = root
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
     let mut pages = Vec::new();
     for command in std::iter::once(&root).chain(visible) {
         let man = Man::new(command.clone()).section(SECTION);
