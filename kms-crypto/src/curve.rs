@@ -4,9 +4,11 @@
 //! Only this module, the schemes and the keys know `k256`.
 
 mod fixed;
+mod pair;
 mod sum;
 
 pub(crate) use fixed::FixedBase;
+pub(crate) use pair::mul_pair;
 pub(crate) use sum::sum_vartime;
 
 use core::sync::atomic::{AtomicU64, Ordering};

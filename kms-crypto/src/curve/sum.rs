@@ -2,8 +2,8 @@
 
 use k256::{ProjectivePoint, Scalar};
 
-/// Width of the window: digits are odd and below 2⁵ in size.
-const WIDTH: u32 = 6;
+/// Width of the window: digits are odd and below 2⁴ in size.
+const WIDTH: u32 = 5;
 const TABLE_LEN: usize = 1 << (WIDTH - 2);
 /// Bits of a scalar and one for the last carry.
 const PLACES: usize = 257;
@@ -84,7 +84,7 @@ mod tests {
             Scalar::ZERO,
             Scalar::ONE,
             -Scalar::ONE,
-            Scalar::from(63u64),
+            Scalar::from(31u64),
             Scalar::from(u128::MAX),
         ];
         for scalar in edges {

@@ -93,6 +93,21 @@ impl<'a> Fields<'a> {
         curve::decode_point(&bytes).ok_or(DecodeError::Point { field })
     }
 
+    /// The next point, which need not be decompressed when it is this known one.
+    pub(crate) fn point_or(
+        &mut self,
+        field: &'static str,
+        known: Option<(&[u8; POINT_LEN], &AffinePoint)>,
+    ) -> Result<AffinePoint, DecodeError> {
+        match (known, self.rest.split_first_chunk()) {
+            (Some((bytes, point)), Some((head, rest))) if head == bytes => {
+                self.rest = rest;
+                Ok(*point)
+            }
+            _ => self.point(field),
+        }
+    }
+
     /// The next scalar: in `1..n`.
     pub(crate) fn scalar(&mut self, field: &'static str) -> Result<Scalar, DecodeError> {
         let bytes = zeroize::Zeroizing::new(self.bytes::<SCALAR_LEN>()?);

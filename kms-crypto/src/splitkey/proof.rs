@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Capsule, Dialect, Share, mul_u, u};
-use crate::curve::{POINT_LEN, SCALAR_LEN, encode_point, sum_vartime, wide_scalar};
+use crate::curve::{POINT_LEN, SCALAR_LEN, encode_point, mul_pair, sum_vartime, wide_scalar};
 use crate::error::FragError;
 use crate::kdf;
 
@@ -76,13 +76,9 @@ pub(crate) fn prove<D: Dialect>(
     context: &[&[u8]; 3],
 ) -> Answer {
     let nonce = Zeroizing::new(nonce(rng, rk, context));
-    let points = [
-        capsule.e * rk,
-        capsule.v * rk,
-        capsule.e * *nonce,
-        capsule.v * *nonce,
-        mul_u(&nonce),
-    ];
+    let [e1, e2] = mul_pair(&capsule.e, rk, &nonce);
+    let [v1, v2] = mul_pair(&capsule.v, rk, &nonce);
+    let points = [e1, v1, e2, v2, mul_u(&nonce)];
     let [e1, v1, e2, v2, u2] = ProjectivePoint::batch_normalize(&points);
     // The response takes the place of this zero once the challenge over everything else is known.
     let rho = Scalar::ZERO;

@@ -16,6 +16,27 @@ use crate::splitkey::{
     Answer, ID_LEN, Proof, Share, Shared, all_hold, combine, equations, weights,
 };
 
+/// A share beside the encodings of its points.
+pub(super) struct EncodedShare {
+    share: Share,
+    precursor: [u8; POINT_LEN],
+    u1: [u8; POINT_LEN],
+}
+
+impl EncodedShare {
+    pub(super) fn new(share: Share) -> Self {
+        Self {
+            precursor: encode_point(&share.precursor),
+            u1: encode_point(&share.u1),
+            share,
+        }
+    }
+
+    pub(super) const fn share(&self) -> &Share {
+        &self.share
+    }
+}
+
 /// One node's answer, as received.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CapsuleFrag {
@@ -47,12 +68,24 @@ impl CapsuleFrag {
     /// # Errors
     /// Anything but that, in its one permitted form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(bytes, |_| None)
+    }
+
+    /// Points that stand in a known share as well are taken from there: their encodings are the same, and
+    /// a point has only one.
+    pub(super) fn read<'a>(
+        bytes: &[u8],
+        known: impl FnOnce(&[u8; ID_LEN]) -> Option<&'a EncodedShare>,
+    ) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(bytes, "Umbral capsule fragment").exactly(Self::LEN)?;
         let (e1, v1) = (fields.point("E1")?, fields.point("V1")?);
         let id = fields.bytes()?;
-        let precursor = fields.point("X")?;
+        let known = known(&id);
+        let precursor =
+            fields.point_or("X", known.map(|it| (&it.precursor, &it.share.precursor)))?;
         let (e2, v2) = (fields.point("E2")?, fields.point("V2")?);
-        let (u1, u2) = (fields.point("U1")?, fields.point("U2")?);
+        let u1 = fields.point_or("U1", known.map(|it| (&it.u1, &it.share.u1)))?;
+        let u2 = fields.point("U2")?;
         let rho = fields.scalar("rho")?;
         let signature = fields.signature()?;
         let proof = Proof { e2, v2, u2, rho };

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use k256::{ProjectivePoint, Scalar};
 use zeroize::Zeroizing;
 
-use super::cfrag::{belong_together, verify_all};
+use super::cfrag::{EncodedShare, belong_together, verify_all};
 use super::kfrag::verify_for_recipient;
 use super::{Capsule, CapsuleFrag, Parties, Umbral, UmbralError, VerifiedCapsuleFrag, dem};
 use crate::curve;
-use crate::error::{FragError, OpenError};
+use crate::error::{DecodeError, FragError, OpenError};
 use crate::key::IdentitySecret;
 use crate::sign::Signature;
 use crate::splitkey::{ID_LEN, Share, Shared, combine, combine_unchecked, weights};
@@ -24,9 +24,15 @@ use crate::splitkey::{ID_LEN, Share, Shared, combine, combine_unchecked, weights
 pub struct Reader {
     parties: Parties,
     /// Shares whose signature was checked.
-    signed: HashMap<[u8; ID_LEN], (Share, Signature)>,
+    signed: HashMap<[u8; ID_LEN], Signed>,
     /// Weights of shares that added up once, most recent last.
     sets: Vec<Set>,
+}
+
+/// A share and the signature on it that was checked.
+struct Signed {
+    share: EncodedShare,
+    signature: Signature,
 }
 
 /// Shares in order, whole and not by name alone, and their weights.
@@ -57,6 +63,14 @@ impl Reader {
         }
     }
 
+    /// Like [`CapsuleFrag::from_bytes`], but the points of a share that is known are not decompressed again.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn parse(&self, bytes: &[u8]) -> Result<CapsuleFrag, DecodeError> {
+        CapsuleFrag::read(bytes, |id| Some(&self.signed.get(id)?.share))
+    }
+
     /// Like [`CapsuleFrag::verify_all`].
     pub fn verify_all(
         &mut self,
@@ -68,14 +82,20 @@ impl Reader {
         } = self;
         verify_all(frags, capsule, parties, |frag| {
             let known = signed.get(&frag.share.id);
-            if known.is_some_and(|it| it.0 == frag.share && it.1 == frag.signature) {
+            if known
+                .is_some_and(|it| *it.share.share() == frag.share && it.signature == frag.signature)
+            {
                 return Ok(());
             }
             verify_for_recipient(&frag.share, &frag.signature, parties)?;
             if signed.len() == MAX_SIGNED {
                 signed.clear();
             }
-            signed.insert(frag.share.id, (frag.share.clone(), frag.signature));
+            let known = Signed {
+                share: EncodedShare::new(frag.share.clone()),
+                signature: frag.signature,
+            };
+            signed.insert(frag.share.id, known);
             Ok(())
         })
     }
