@@ -11,9 +11,13 @@
 //! # Timing
 //!
 //! Everything that touches a secret scalar, key or share runs in constant time as far as `k256` and
-//! AWS-LC do: all multiplications by secret scalars, the interpolation that opens re-encrypted
-//! capsules, comparisons of keys and tags. Variable time is used only where every input is public:
-//! verifying signatures, capsules and proofs, and reading points, `kms1…` texts and lengths.
+//! AWS-LC do: all multiplications by secret scalars, those from a table (every row is read in full) and
+//! in pairs included, the interpolation that opens re-encrypted capsules, comparisons of keys and tags.
+//!
+//! Variable time is used where every input is public: verifying signatures, capsules and proofs, one by
+//! one or in batches, and reading points, `kms1…` texts and lengths. One check has secret *points* in it,
+//! that the recipient's sums fit the label's key: its scalars are public, and only scalars decide which
+//! additions are made. How many shares there are and whose they are shows everywhere; it is no secret.
 //! Recovery words and `KMS-SECRET-KEY-1…` texts are looked up in variable time; they are typed by
 //! their owner and never cross a network.
 

@@ -54,6 +54,7 @@
 //! ```
 
 mod any;
+mod reader;
 mod sealed;
 pub mod split;
 pub(crate) mod wire;
@@ -66,6 +67,7 @@ use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKe
 use crate::policy::{PolicyParams, Threshold};
 
 pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
+pub use reader::Reader;
 pub use split::Split;
 
 /// What a capsule's key derivation binds beside the scheme.

@@ -10,6 +10,7 @@
 mod capsule;
 mod combine;
 mod generator;
+mod memory;
 mod proof;
 mod share;
 
@@ -19,7 +20,8 @@ mod tests;
 pub(crate) use capsule::Capsule;
 pub(crate) use combine::{combine, combine_unchecked, weights};
 pub(crate) use generator::{U_BYTES, mul_u, u};
-pub(crate) use proof::{Answer, Proof, Statement, all_hold, equations, prove};
+pub(crate) use memory::{KnownShare, Memory};
+pub(crate) use proof::{Answer, Claim, Proof, Statement, check_all, equations, prove};
 pub(crate) use share::{Share, share};
 
 use core::marker::PhantomData;

@@ -11,6 +11,7 @@ mod capsule;
 mod cfrag;
 mod kfrag;
 mod open;
+mod reader;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tests;
 pub use capsule::Capsule;
 pub use cfrag::{CapsuleFrag, VerifiedCapsuleFrag};
 pub use kfrag::{KeyFrag, VerifiedKeyFrag};
+pub(super) use reader::Reader;
 
 use k256::Scalar;
 use rand_core::CryptoRng;
@@ -28,7 +30,7 @@ use crate::error::{FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
 use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
 use crate::policy::{PolicyParams, Threshold};
-use crate::splitkey::{Dialect, Statement, U_BYTES};
+use crate::splitkey::{Dialect, Memory, Statement, U_BYTES};
 
 /// The scheme as a type.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +98,14 @@ impl Scheme for Split {
         context: &LabelContext,
     ) -> Result<LabelSecret, OpenError> {
         let frags: Vec<_> = frags.collect();
-        open::open(recipient, capsule, &frags, policy, context)
+        open::open(
+            recipient,
+            capsule,
+            &frags,
+            policy,
+            context,
+            &mut Memory::default(),
+        )
     }
 }
 

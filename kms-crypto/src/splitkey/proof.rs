@@ -126,13 +126,42 @@ pub(crate) fn equations<D: Dialect>(
     Ok(())
 }
 
+/// An answer, and whether its share is signed.
+pub(crate) struct Claim<'a, D> {
+    pub(crate) signed: Result<(), FragError>,
+    pub(crate) dialect: D,
+    pub(crate) share: &'a Share,
+    pub(crate) answer: &'a Answer,
+}
+
+/// A verdict on each of several answers to one capsule: those with a good signature are checked
+/// together, and one by one when they do not hold together, to know whose fault it is.
+pub(crate) fn check_all<D: Dialect>(
+    capsule: &Capsule,
+    claims: &[Claim<'_, D>],
+) -> Vec<Result<(), FragError>> {
+    let signed = claims.iter().filter(|claim| claim.signed.is_ok());
+    let batch: Vec<_> = signed
+        .map(|claim| (&claim.dialect, claim.share, claim.answer))
+        .collect();
+    let together = all_hold(capsule, &batch);
+    let verdict = |claim: &Claim<'_, D>| {
+        claim.signed?;
+        if together {
+            return Ok(());
+        }
+        equations(&claim.dialect, capsule, claim.share, claim.answer)
+    };
+    claims.iter().map(verdict).collect()
+}
+
 /// Whether all equations of all answers to one capsule hold, in one sum: each equation gets a weight of
 /// its own, and the sum of the weighted differences must be the identity.
 ///
 /// The weights are hashed from the whole batch, so a prover fixes his answers before he can know
 /// them; an answer with a false equation passes with probability 2⁻¹²⁸ for each attempt. A
 /// batch that fails says nothing about whose fault it is: [`equations`] does.
-pub(crate) fn all_hold<D: Dialect>(capsule: &Capsule, batch: &[(D, &Share, &Answer)]) -> bool {
+pub(super) fn all_hold<D: Dialect>(capsule: &Capsule, batch: &[(&D, &Share, &Answer)]) -> bool {
     let mut challenges = Vec::with_capacity(batch.len());
     let mut seed = Sha256::new_with_prefix(b"kms/batch/1");
     for (dialect, share, answer) in batch {

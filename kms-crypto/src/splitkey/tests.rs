@@ -3,6 +3,7 @@
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
 
+use super::proof::all_hold;
 use super::share::Shares;
 use super::*;
 use crate::curve::random_scalar;
@@ -63,7 +64,7 @@ impl World {
 
     fn hold(&self) -> bool {
         let batch = self.shares.public.iter().zip(&self.answers);
-        let batch: Vec<_> = batch.map(|(share, it)| (Plain, share, it)).collect();
+        let batch: Vec<_> = batch.map(|(share, it)| (&Plain, share, it)).collect();
         all_hold(&self.capsule, &batch)
     }
 

@@ -2,40 +2,16 @@
 
 use core::fmt;
 
-use k256::ProjectivePoint;
 use zeroize::Zeroizing;
 
 use super::kfrag::verify_for_recipient;
-use super::{Capsule, Parties, Umbral, UmbralError, dem};
+use super::{Capsule, Parties, Reader, Umbral, UmbralError};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
 use crate::error::{DecodeError, FragError, OpenError};
 use crate::key::IdentitySecret;
 use crate::scheme::wire::Fields;
 use crate::sign::Signature;
-use crate::splitkey::{
-    Answer, ID_LEN, Proof, Share, Shared, all_hold, combine, equations, weights,
-};
-
-/// A share beside the encodings of its points.
-pub(super) struct EncodedShare {
-    share: Share,
-    precursor: [u8; POINT_LEN],
-    u1: [u8; POINT_LEN],
-}
-
-impl EncodedShare {
-    pub(super) fn new(share: Share) -> Self {
-        Self {
-            precursor: encode_point(&share.precursor),
-            u1: encode_point(&share.u1),
-            share,
-        }
-    }
-
-    pub(super) const fn share(&self) -> &Share {
-        &self.share
-    }
-}
+use crate::splitkey::{Answer, Claim, ID_LEN, KnownShare, Proof, Share, check_all, equations};
 
 /// One node's answer, as received.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,16 +51,15 @@ impl CapsuleFrag {
     /// a point has only one.
     pub(super) fn read<'a>(
         bytes: &[u8],
-        known: impl FnOnce(&[u8; ID_LEN]) -> Option<&'a EncodedShare>,
+        known: impl FnOnce(&[u8; ID_LEN]) -> Option<&'a KnownShare>,
     ) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(bytes, "Umbral capsule fragment").exactly(Self::LEN)?;
         let (e1, v1) = (fields.point("E1")?, fields.point("V1")?);
         let id = fields.bytes()?;
         let known = known(&id);
-        let precursor =
-            fields.point_or("X", known.map(|it| (&it.precursor, &it.share.precursor)))?;
+        let precursor = fields.point_or("X", known.map(KnownShare::precursor))?;
         let (e2, v2) = (fields.point("E2")?, fields.point("V2")?);
-        let u1 = fields.point_or("U1", known.map(|it| (&it.u1, &it.share.u1)))?;
+        let u1 = fields.point_or("U1", known.map(KnownShare::u1))?;
         let u2 = fields.point("U2")?;
         let rho = fields.scalar("rho")?;
         let signature = fields.signature()?;
@@ -142,9 +117,7 @@ impl CapsuleFrag {
         capsule: &Capsule,
         parties: &Parties,
     ) -> Vec<Result<VerifiedCapsuleFrag, FragError>> {
-        verify_all(frags, capsule, parties, |frag| {
-            verify_for_recipient(&frag.share, &frag.signature, parties)
-        })
+        Reader::new(*parties).verify_all(frags, capsule)
     }
 }
 
@@ -156,21 +129,15 @@ pub(super) fn verify_all(
     mut signed: impl FnMut(&CapsuleFrag) -> Result<(), FragError>,
 ) -> Vec<Result<VerifiedCapsuleFrag, FragError>> {
     curve::count_operation();
-    let signatures: Vec<_> = frags.iter().map(&mut signed).collect();
-    let good = frags.iter().zip(&signatures).filter(|(_, it)| it.is_ok());
-    let batch: Vec<_> = good
-        .map(|(frag, _)| (Umbral, &frag.share, &frag.answer))
-        .collect();
-    let together = all_hold(&capsule.core, &batch);
-    let verdicts = frags.into_iter().zip(signatures);
-    verdicts
-        .map(|(frag, signature)| {
-            signature?;
-            if !together {
-                equations(&Umbral, &capsule.core, &frag.share, &frag.answer)?;
-            }
-            Ok(VerifiedCapsuleFrag::new(frag, capsule, parties))
-        })
+    let claims = frags.iter().map(|frag| Claim {
+        signed: signed(frag),
+        dialect: Umbral,
+        share: &frag.share,
+        answer: &frag.answer,
+    });
+    let verdicts = check_all(&capsule.core, &claims.collect::<Vec<_>>());
+    let both = frags.into_iter().zip(verdicts);
+    both.map(|(frag, verdict)| verdict.map(|()| VerifiedCapsuleFrag::new(frag, capsule, parties)))
         .collect()
 }
 
@@ -210,16 +177,7 @@ pub fn decrypt_reencrypted(
     frags: &[VerifiedCapsuleFrag],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, UmbralError> {
-    curve::count_operation();
-    let share = belong_together(recipient, parties, capsule, frags)?;
-    let dh = Zeroizing::new(ProjectivePoint::from(share.precursor) * recipient.scalar());
-    let shared = Shared::new(&Umbral, &share.precursor, &parties.receiving, &dh);
-    let ids: Vec<_> = frags.iter().map(|it| &it.frag.share.id).collect();
-    let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
-    let answers = frags.iter().map(|it| &it.frag.answer);
-    let point = combine(&capsule.core, &parties.delegating, &weights, answers);
-    let point = point.ok_or(OpenError::Inconsistent)?;
-    dem::open(&point, capsule.as_bytes(), sealed)
+    Reader::new(*parties).decrypt(recipient, capsule, frags, sealed)
 }
 
 /// That the answers are this recipient's, of one capsule and one split; the first one's share.

@@ -1,50 +1,24 @@
 //! A recipient who opens many capsules of one owner. UMBRAL §5.
 
 use core::fmt;
-use std::collections::HashMap;
 
-use k256::{ProjectivePoint, Scalar};
+use k256::ProjectivePoint;
 use zeroize::Zeroizing;
 
-use super::cfrag::{EncodedShare, belong_together, verify_all};
+use super::cfrag::{belong_together, verify_all};
 use super::kfrag::verify_for_recipient;
 use super::{Capsule, CapsuleFrag, Parties, Umbral, UmbralError, VerifiedCapsuleFrag, dem};
 use crate::curve;
 use crate::error::{DecodeError, FragError, OpenError};
 use crate::key::IdentitySecret;
-use crate::sign::Signature;
-use crate::splitkey::{ID_LEN, Share, Shared, combine, combine_unchecked, weights};
+use crate::splitkey::{Memory, Shared, combine, combine_unchecked, weights};
 
 /// Remembers what is the same in every answer: whose signatures were checked, and with which weights
-/// the answers of which nodes add up.
-///
-/// Proofs are never remembered: each answer's is checked. That is what makes the rest sound: a proof
-/// ties an answer to its signed commitment, and the sum of the same commitments with the same weights
-/// has been seen to be the owner's key.
+/// the answers of which nodes add up. Every proof is checked all the same.
 pub struct Reader {
     parties: Parties,
-    /// Shares whose signature was checked.
-    signed: HashMap<[u8; ID_LEN], Signed>,
-    /// Weights of shares that added up once, most recent last.
-    sets: Vec<Set>,
+    memory: Memory,
 }
-
-/// A share and the signature on it that was checked.
-struct Signed {
-    share: EncodedShare,
-    signature: Signature,
-}
-
-/// Shares in order, whole and not by name alone, and their weights.
-struct Set {
-    shares: Vec<Share>,
-    weights: Zeroizing<Vec<Scalar>>,
-}
-
-/// Owners make at most 255 shares at a time; beyond two splits' worth the memory begins anew.
-const MAX_SIGNED: usize = 512;
-/// Sets of nodes that answer differ when one of them is down.
-const MAX_SETS: usize = 8;
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,8 +32,7 @@ impl Reader {
     pub fn new(parties: Parties) -> Self {
         Self {
             parties,
-            signed: HashMap::new(),
-            sets: Vec::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -68,7 +41,7 @@ impl Reader {
     /// # Errors
     /// The same.
     pub fn parse(&self, bytes: &[u8]) -> Result<CapsuleFrag, DecodeError> {
-        CapsuleFrag::read(bytes, |id| Some(&self.signed.get(id)?.share))
+        CapsuleFrag::read(bytes, |id| self.memory.share(id))
     }
 
     /// Like [`CapsuleFrag::verify_all`].
@@ -77,26 +50,11 @@ impl Reader {
         frags: Vec<CapsuleFrag>,
         capsule: &Capsule,
     ) -> Vec<Result<VerifiedCapsuleFrag, FragError>> {
-        let Self {
-            parties, signed, ..
-        } = self;
+        let Self { parties, memory } = self;
         verify_all(frags, capsule, parties, |frag| {
-            let known = signed.get(&frag.share.id);
-            if known
-                .is_some_and(|it| *it.share.share() == frag.share && it.signature == frag.signature)
-            {
-                return Ok(());
-            }
-            verify_for_recipient(&frag.share, &frag.signature, parties)?;
-            if signed.len() == MAX_SIGNED {
-                signed.clear();
-            }
-            let known = Signed {
-                share: EncodedShare::new(frag.share.clone()),
-                signature: frag.signature,
-            };
-            signed.insert(frag.share.id, known);
-            Ok(())
+            memory.check(&frag.share, frag.signature.as_bytes(), || {
+                verify_for_recipient(&frag.share, &frag.signature, parties)
+            })
         })
     }
 
@@ -116,9 +74,8 @@ impl Reader {
         let share = belong_together(recipient, &parties, capsule, frags)?;
         let shares = frags.iter().map(|it| &it.frag.share);
         let answers = frags.iter().map(|it| &it.frag.answer);
-        let known = |set: &&Set| set.shares.iter().eq(shares.clone());
-        if let Some(set) = self.sets.iter().find(known) {
-            let point = combine_unchecked(&set.weights, answers);
+        if let Some(weights) = self.memory.weights(shares.clone()) {
+            let point = combine_unchecked(weights, answers);
             return dem::open(&point, capsule.as_bytes(), sealed);
         }
         let dh = Zeroizing::new(ProjectivePoint::from(share.precursor) * recipient.scalar());
@@ -127,11 +84,7 @@ impl Reader {
         let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
         let point = combine(&capsule.core, &parties.delegating, &weights, answers);
         let point = point.ok_or(OpenError::Inconsistent)?;
-        if self.sets.len() == MAX_SETS {
-            self.sets.remove(0);
-        }
-        let shares = shares.cloned().collect();
-        self.sets.push(Set { shares, weights });
+        self.memory.add_up(shares, weights);
         dem::open(&point, capsule.as_bytes(), sealed)
     }
 }

@@ -13,7 +13,7 @@ use crate::policy::{PolicyParams, Threshold};
 use crate::scheme::Scheme;
 use crate::scheme::wire::{Fields, Kind, PREFIX_LEN, prefix};
 use crate::sign::Signature;
-use crate::splitkey::{self, Answer, Proof, Share, equations};
+use crate::splitkey::{self, Answer, Claim, Proof, Share, check_all, equations};
 
 const BODY_LEN: usize = 32 + 7 * POINT_LEN + 2 + SCALAR_LEN + Signature::LEN;
 
@@ -89,6 +89,33 @@ impl CapsuleFrag {
             capsule: capsule.clone(),
         })
     }
+}
+
+/// Checks answers to one capsule, their proofs together; `signed` says whether the owner signed the
+/// share of one.
+pub(super) fn verify_all(
+    frags: Vec<CapsuleFrag>,
+    capsule: &Capsule,
+    policy: &PolicyId,
+    mut signed: impl FnMut(&Commitment) -> Result<(), FragError>,
+) -> Vec<Result<VerifiedCapsuleFrag, FragError>> {
+    curve::count_operation();
+    let claims = frags.iter().map(|frag| Claim {
+        signed: signed(&frag.commitment),
+        dialect: frag.commitment.bound(*policy),
+        share: &frag.commitment.share,
+        answer: &frag.answer,
+    });
+    let verdicts = check_all(&capsule.core, &claims.collect::<Vec<_>>());
+    let both = frags.into_iter().zip(verdicts);
+    both.map(|(frag, verdict)| {
+        verdict.map(|()| VerifiedCapsuleFrag {
+            frag,
+            policy: *policy,
+            capsule: capsule.clone(),
+        })
+    })
+    .collect()
 }
 
 /// Multiplies the capsule by the share and proves it. Constant time in share and nonce.

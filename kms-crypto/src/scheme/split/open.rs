@@ -12,7 +12,7 @@ use crate::error::OpenError;
 use crate::key::{IdentitySecret, LabelSecret};
 use crate::policy::PolicyParams;
 use crate::scheme::LabelContext;
-use crate::splitkey::{Shared, combine, weights};
+use crate::splitkey::{Memory, Shared, combine, combine_unchecked, weights};
 
 pub(super) fn open(
     recipient: &IdentitySecret,
@@ -20,6 +20,7 @@ pub(super) fn open(
     frags: &[&VerifiedCapsuleFrag],
     policy: &PolicyParams,
     context: &LabelContext,
+    memory: &mut Memory,
 ) -> Result<LabelSecret, OpenError> {
     curve::count_operation();
     if recipient.public() != policy.recipient {
@@ -31,18 +32,21 @@ pub(super) fn open(
         needed: 1,
         found: 0,
     })?;
+    let shares = chosen.iter().map(|it| &it.frag.commitment.share);
+    let answers = chosen.iter().map(|it| &it.frag.answer);
+    if let Some(weights) = memory.weights(shares.clone()) {
+        let point = combine_unchecked(weights, answers);
+        return Ok(label_secret(&point, capsule, &policy.label_key, context));
+    }
     let precursor = &commitment.share.precursor;
     let dh = Zeroizing::new(ProjectivePoint::from(*precursor) * recipient.scalar());
     let bound = commitment.bound(policy.id());
     let shared = Shared::new(&bound, precursor, &policy.recipient, &dh);
-    let ids: Vec<_> = chosen
-        .iter()
-        .map(|it| &it.frag.commitment.share.id)
-        .collect();
+    let ids: Vec<_> = shares.clone().map(|share| &share.id).collect();
     let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
-    let answers = chosen.iter().map(|it| &it.frag.answer);
     let point = combine(&capsule.core, &policy.label_key, &weights, answers);
     let point = point.ok_or(OpenError::Inconsistent)?;
+    memory.add_up(shares, weights);
     Ok(label_secret(&point, capsule, &policy.label_key, context))
 }
 

@@ -10,6 +10,7 @@ use crate::scheme::{self as any, encapsulate};
 mod bytes;
 mod collusion;
 mod forgery;
+mod reader;
 
 fn rng() -> impl CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
