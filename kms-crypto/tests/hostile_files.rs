@@ -100,8 +100,18 @@ fn carry_out(attack: &Attack, file: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
+/// More than usual, and as many as PROPTEST_CASES asks for if that is more still.
+fn cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig {
+        cases: usual.cases.max(2000),
+        ..usual
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases())]
+
     #[test]
     fn a_changed_file_gives_what_was_sealed_or_an_error(
         cipher in 0..3usize,

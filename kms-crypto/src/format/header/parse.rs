@@ -56,6 +56,19 @@ impl Header {
         Self::parse(bytes)
     }
 
+    /// The bytes it was read from.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let sealed = encode(&self.fields()).expect("it was short enough when it was read");
+        let mut out = [0; HEADER_LEN];
+        out[..sealed.len()].copy_from_slice(&sealed);
+        let seals = &self.seals;
+        let signature = seals.signature.unwrap_or([0; 64]);
+        let parts = [&signature[..], &seals.owner, &seals.key].concat();
+        out[SEALS_AT..].copy_from_slice(&parts);
+        out
+    }
+
     fn fields(&self) -> Fields<'_> {
         Fields {
             core: &self.core,
