@@ -65,6 +65,13 @@ def ledger():
         write("ledger_record", str(number), record)
 
 
+def umbral():
+    fields, payload = read(VECTORS / "umbral" / "from-umbral-1-of-1.txt")
+    write("umbral", "capsule", binary(fields["capsule"]))
+    for number, frag in enumerate(payload.split()):
+        write("umbral", str(number), binary(frag))
+
+
 def main():
     for old in HERE.glob("corpus/*/vector-*"):
         old.unlink()
@@ -84,6 +91,7 @@ def main():
                 data = (payload if target == "config" else payload.removesuffix("\n")).encode()
             write(target, path.stem, data)
     ledger()
+    umbral()
     for target, inputs in BY_HAND.items():
         for name, data in inputs.items():
             write(target, name, data)

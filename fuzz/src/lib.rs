@@ -13,6 +13,7 @@ use kms_crypto::name::{BackingName, NameCipher, NameTag};
 use kms_crypto::policy::Threshold;
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag};
 use kms_crypto::sign::Signature;
+use kms_crypto::umbral;
 use kms_proto::codec::{self, Kind, MAX_REQUEST_BYTES};
 use kms_proto::ledger::{Record, SignedEntry};
 use kms_proto::message::{Query, Response};
@@ -22,7 +23,7 @@ use kms_proto::signed::SignedRequest;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("capsule", capsule),
     ("capsule_frag", capsule_frag),
     ("config", config),
@@ -40,6 +41,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("secret_key", secret_key),
     ("signature", signature),
     ("threshold", threshold),
+    ("umbral", umbral),
     ("words", words),
     ("xattrs", xattrs),
 ];
@@ -220,6 +222,19 @@ pub fn key_frag(data: &[u8]) {
 /// SCHEMES §8.
 pub fn capsule_frag(data: &[u8]) {
     if let Ok(frag) = CapsuleFrag::from_bytes(data) {
+        assert_eq!(frag.to_bytes(), data);
+    }
+}
+
+/// UMBRAL: capsules and both kinds of fragment, which differ in length.
+pub fn umbral(data: &[u8]) {
+    if let Ok(capsule) = umbral::Capsule::from_bytes(data) {
+        assert_eq!(capsule.to_bytes(), data);
+    }
+    if let Ok(frag) = umbral::KeyFrag::from_bytes(data) {
+        assert_eq!(*frag.to_bytes(), data);
+    }
+    if let Ok(frag) = umbral::CapsuleFrag::from_bytes(data) {
         assert_eq!(frag.to_bytes(), data);
     }
 }
