@@ -512,11 +512,11 @@ fn the_manual_is_made_from_the_command_line() {
             .unwrap()
             .success()
     );
-    let page = fs::read_to_string(dir.path().join("kms-node-run.1")).unwrap();
+    let page = fs::read_to_string(dir.path().join("kms-node-run.8")).unwrap();
     assert!(page.contains("storage") && !page.contains("supervised"));
     assert!(
         String::from_utf8(program().arg("man").output().unwrap().stdout)
             .unwrap()
-            .contains(".TH kms-node 1")
+            .contains(".TH kms-node 8")
     );
 }
