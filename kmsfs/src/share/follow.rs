@@ -2,7 +2,9 @@
 //! file saved by rename takes over the grants of the one it replaced.
 
 use std::{
-    path::{Path, PathBuf},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,7 +17,10 @@ use super::{
     owner::{is_pending_or_live, path_of, steps},
     settle::Job,
 };
-use crate::vfs::{Ino, Vfs};
+use crate::vfs::{
+    Ino, Vfs,
+    hooks::{Moved, Removed},
+};
 
 /// How many renames are remembered while a label's place is not known.
 const MOST_MOVED: usize = 256;
@@ -27,7 +32,7 @@ impl Owner {
     /// A second rename can be under way while the first is looked at: a file
     /// moved into a directory that is moved in turn stands at neither place for
     /// a moment. So what was moved is kept until every label is found again.
-    pub(super) fn follow_move(&self, moved: Ino, at: Instant) -> Result<(), Refused> {
+    pub(super) fn follow_move(&self, moved: Ino) -> Result<(), Refused> {
         let vfs = self.vfs()?;
         let candidates: Vec<Ino> = {
             let mut queue = self.moved.lock();
@@ -61,7 +66,6 @@ impl Owner {
                 all_found &= !records.iter().any(is_pending_or_live);
                 continue;
             };
-            self.note_leaving(label, &recorded, &place, at);
             for record in records {
                 self.put_place(record, &place)?;
             }
@@ -99,37 +103,44 @@ impl Owner {
     }
 
     /// Some editors put the old file aside, write a new one under its name, and then delete the
-    /// old one: where a label came from is remembered for as long as that may take.
-    fn note_leaving(&self, label: LabelId, from: &[Step], to: &[Step], at: Instant) {
-        let dir = |path: &[Step]| path.split_last().map(|(_, dir)| path_of(dir));
+    /// old one: where a file came from is remembered for as long as that may take.
+    pub(super) fn note_leaving(&self, moved: &Moved, at: Instant) {
+        let Some((dir, name)) = moved.aside.clone().filter(|_| self.tunnel) else {
+            return;
+        };
         let mut left = self.left.lock();
-        left.retain(|leaving| leaving.label != label && leaving.at.elapsed() < SAVE_SPAN);
-        if dir(from) == dir(to) {
+        left.retain(|leaving| leaving.ino != moved.ino && leaving.at.elapsed() < SAVE_SPAN);
+        if left.len() < MOST_MOVED {
             left.push(Leaving {
-                label,
-                from: path_of(from),
+                ino: moved.ino,
+                dir,
+                name,
                 at,
             });
         }
     }
 
     /// A labelled object lost its last name: saved in the way of [`Self::note_leaving`], or gone.
-    pub(super) fn follow_removal(&self, label: LabelId) -> Result<(), Refused> {
+    pub(super) fn follow_removal(&self, removed: Removed) -> Result<(), Refused> {
         let left = {
             let mut left = self.left.lock();
-            let found = left.iter().position(|leaving| leaving.label == label);
+            let found = left
+                .iter()
+                .position(|leaving| leaving.ino == removed.ino && leaving.at.elapsed() < SAVE_SPAN);
             found.map(|found| left.swap_remove(found))
         };
-        if let Some(leaving) = left.filter(|it| self.tunnel && it.at.elapsed() < SAVE_SPAN) {
+        if let Some(leaving) = left {
             let vfs = self.vfs()?;
-            if let Ok(ino) = vfs.resolve(&leaving.from)
+            let dir = vfs.path_of(leaving.dir);
+            let path = dir.map(|dir| dir.join(OsStr::from_bytes(&leaving.name)));
+            if let Some(ino) = path.and_then(|path| vfs.resolve(&path).ok())
                 // Made after the old one had gone: a file that was there before is no new version.
                 && vfs.made_since(ino, self.uid, leaving.at).unwrap_or(false)
             {
-                return self.follow_save(label, ino);
+                return self.follow_save(removed.label, ino);
             }
         }
-        self.worker.send(Job::End(label));
+        self.worker.send(Job::End(removed.label));
         Ok(())
     }
 
@@ -159,10 +170,11 @@ impl Owner {
     }
 }
 
-/// A label that was moved aside in its directory.
+/// A file that was given another name in its directory.
 pub(super) struct Leaving {
-    label: LabelId,
-    from: PathBuf,
+    ino: Ino,
+    dir: Ino,
+    name: Vec<u8>,
     at: Instant,
 }
 

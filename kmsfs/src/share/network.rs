@@ -48,18 +48,26 @@ impl Network {
         }
     }
 
+    /// A connection that is there already.
+    pub fn connected(client: Client) -> Self {
+        Self {
+            config: None,
+            client: Mutex::new(Some(Arc::new(client))),
+        }
+    }
+
     /// Whether a network is named at all.
     pub fn is_set_up(&self) -> bool {
-        self.config.is_some()
+        self.config.is_some() || self.client.lock().is_some()
     }
 
     /// The connection; a failed attempt is made again at the next call.
     pub fn client(&self) -> Result<Arc<Client>, Unreachable> {
-        let config = self.config.as_ref().ok_or(Unreachable::NotSetUp)?;
         let mut client = self.client.lock();
         if let Some(client) = client.as_ref() {
             return Ok(Arc::clone(client));
         }
+        let config = self.config.as_ref().ok_or(Unreachable::NotSetUp)?;
         let connected = Arc::new(Client::connect(config)?);
         *client = Some(Arc::clone(&connected));
         Ok(connected)

@@ -236,10 +236,8 @@ impl Events for Owner {
     }
 
     fn moved(&self, moved: hooks::Moved) {
-        self.worker.send(super::settle::Job::Moved {
-            ino: moved.ino,
-            at: std::time::Instant::now(),
-        });
+        let at = std::time::Instant::now();
+        self.worker.send(super::settle::Job::Moved(moved, at));
     }
 
     fn replaced(&self, replaced: hooks::Replaced) {
@@ -249,13 +247,13 @@ impl Events for Owner {
                 by: replaced.by,
             }
         } else {
-            super::settle::Job::Removed(replaced.label)
+            super::settle::Job::End(replaced.label)
         };
         self.worker.send(job);
     }
 
-    fn removed(&self, label: LabelId) {
-        self.worker.send(super::settle::Job::Removed(label));
+    fn removed(&self, removed: hooks::Removed) {
+        self.worker.send(super::settle::Job::Removed(removed));
     }
 }
 

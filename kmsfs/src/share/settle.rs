@@ -19,17 +19,15 @@ use super::{
     grant::{Terms, place},
     owner::{is_pending_or_live, path_of},
 };
-use crate::vfs::Ino;
+use crate::vfs::{
+    Ino,
+    hooks::{Moved, Removed},
+};
 
 /// Something to do afterwards.
 pub(super) enum Job {
     /// A labelled object, or a directory above one, has a new place.
-    Moved {
-        /// It.
-        ino: Ino,
-        /// When it was moved.
-        at: Instant,
-    },
+    Moved(Moved, Instant),
     /// A labelled file was replaced by being saved.
     Saved {
         /// The label it had.
@@ -38,7 +36,7 @@ pub(super) enum Job {
         by: Ino,
     },
     /// A labelled object is gone.
-    Removed(LabelId),
+    Removed(Removed),
     /// Its grants go with it.
     End(LabelId),
     /// The nodes delete the fragments of a policy that has ended.
@@ -89,7 +87,7 @@ impl Worker {
     /// Hands over something to do; never waits.
     pub(super) fn send(&self, job: Job) {
         let to = match job {
-            Job::Moved { .. } | Job::Saved { .. } | Job::Removed(_) => &self.local,
+            Job::Moved(..) | Job::Saved { .. } | Job::Removed(_) => &self.local,
             _ => &self.remote,
         };
         // After the end there is nobody to do it; the next mount resumes.
@@ -124,9 +122,12 @@ fn work(owner: &Weak<Owner>, jobs: &Receiver<Job>) {
 impl Owner {
     fn settle(&self, job: Job) -> Result<(), Refused> {
         match job {
-            Job::Moved { ino, at } => self.follow_move(ino, at),
+            Job::Moved(moved, at) => {
+                self.note_leaving(&moved, at);
+                self.follow_move(moved.ino)
+            }
             Job::Saved { label, by } => self.follow_save(label, by),
-            Job::Removed(label) => self.follow_removal(label),
+            Job::Removed(removed) => self.follow_removal(removed),
             Job::End(label) => self.end_all(&label),
             Job::Delete(record) => self.delete_fragments(*record),
             Job::TakeBack(record) => self.take_back(&record),

@@ -176,9 +176,20 @@ pub trait Verbs: Send + Sync {
 }
 
 /// A labelled object that changed its place, or one that lies below a directory that did.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Moved {
     /// The object that was renamed: labelled itself or an ancestor of something labelled.
+    pub ino: Ino,
+    /// The directory and name a file had, if it stays in that directory: it may have been put aside for a new version.
+    pub aside: Option<(Ino, Vec<u8>)>,
+}
+
+/// A labelled object that is gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Removed {
+    /// The label it had.
+    pub label: LabelId,
+    /// The object, as it was known.
     pub ino: Ino,
 }
 
@@ -207,5 +218,5 @@ pub trait Events: Send + Sync {
     /// A labelled file was replaced by a rename and has no other name.
     fn replaced(&self, _replaced: Replaced) {}
     /// A labelled object lost its last name, other than by being replaced by a file.
-    fn removed(&self, _label: LabelId) {}
+    fn removed(&self, _removed: Removed) {}
 }

@@ -142,7 +142,7 @@ impl Vfs {
     }
 
     /// The name people see at a place.
-    fn plain_name(&self, place: &Place) -> Result<Vec<u8>> {
+    pub(super) fn plain_name(&self, place: &Place) -> Result<Vec<u8>> {
         let secrets = self.secrets(&place.dir)?;
         self.decrypt_name(&place.dir, &secrets, &place.name)
             .map(|(name, _)| name)

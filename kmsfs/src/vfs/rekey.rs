@@ -527,7 +527,10 @@ impl Vfs {
         self.drop_side_file(&place.dir, &place.name);
         self.drop_binding(inode, secrets, place.tag);
         if let Some(events) = self.events() {
-            events.moved(super::hooks::Moved { ino: inode.ino });
+            events.moved(super::hooks::Moved {
+                ino: inode.ino,
+                aside: None,
+            });
         }
         Ok(())
     }

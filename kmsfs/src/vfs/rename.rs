@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kms_crypto::id::LabelId;
 use kms_crypto::name::NameTag;
 use rustix::io::Errno;
 
 use super::dirs::{Secrets, place};
 use super::error::header_error;
 use super::header::Promise;
-use super::hooks::{Moved, Replaced};
+use super::hooks::{Moved, Removed, Replaced};
 use super::{Caller, Ino, Part, Result, Vfs};
 use crate::backing::{Kind, Replace, Stat, TimeChange};
 use crate::inode::{Inode, Place};
@@ -34,7 +33,7 @@ struct Victim {
     stat: Stat,
     place: Place,
     known: Option<Arc<Inode>>,
-    label: Option<LabelId>,
+    label: Option<Removed>,
 }
 
 impl Vfs {
@@ -285,12 +284,18 @@ impl Vfs {
             self.drop_binding(&it.inode, &it.from_keys, it.from.tag);
         }
         let Some(events) = self.events() else { return };
-        events.moved(Moved { ino: it.inode.ino });
+        let is_aside =
+            it.kind == Kind::File && Arc::ptr_eq(&it.from.dir, &it.to.dir) && events.watches();
+        let name = is_aside.then(|| self.plain_name(&it.from).ok()).flatten();
+        events.moved(Moved {
+            ino: it.inode.ino,
+            aside: name.map(|name| (it.from.dir.ino, name)),
+        });
         let label = it.victim.as_ref().and_then(|victim| victim.label);
         if it.kind == Kind::Dir {
             return self.label_gone(label);
         }
-        if let Some(label) = label {
+        if let Some(Removed { label, .. }) = label {
             let is_save = self.is_save(caller, it);
             events.replaced(Replaced {
                 label,

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use kms_crypto::id::LabelId;
 use kms_crypto::name::{DIR_HEADER, NameTag};
 use rustix::io::Errno;
 
 use super::dirs::Secrets;
 use super::header::Promise;
-use super::hooks::Events;
+use super::hooks::{Events, Removed};
 use super::{Caller, Ino, Result, Vfs};
 use crate::backing::{Kind, Stat};
 use crate::inode::{Inode, Place};
@@ -107,7 +106,7 @@ impl Vfs {
 
     /// The label of an object whose last name is about to go, if somebody wants to know. One that does not verify may
     /// go like any other.
-    pub(super) fn label_going(&self, place: &Place, stat: &Stat) -> Result<Option<LabelId>> {
+    pub(super) fn label_going(&self, place: &Place, stat: &Stat) -> Result<Option<Removed>> {
         let is_watched = self.events().is_some_and(|events| events.watches());
         let is_last = stat.kind == Kind::Dir || stat.nlink <= 1;
         if !is_watched || !is_last || stat.kind == Kind::Symlink {
@@ -117,14 +116,15 @@ impl Vfs {
         let label = self
             .read_header(&inode, |header| header.labels().first().map(|slot| slot.id))
             .unwrap_or(None);
+        let ino = inode.ino;
         self.table.sweep(inode);
-        Ok(label)
+        Ok(label.map(|label| Removed { label, ino }))
     }
 
     /// Says that a label has lost its object.
-    pub(super) fn label_gone(&self, label: Option<LabelId>) {
-        if let Some((label, events)) = label.zip(self.events()) {
-            events.removed(label);
+    pub(super) fn label_gone(&self, removed: Option<Removed>) {
+        if let Some((removed, events)) = removed.zip(self.events()) {
+            events.removed(removed);
         }
     }
 

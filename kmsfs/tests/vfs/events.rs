@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use kms_crypto::id::LabelId;
-use kmsfs::vfs::hooks::{Events, Moved, Replaced};
+use kmsfs::vfs::hooks::{Events, Moved, Removed, Replaced};
 use kmsfs::vfs::{Access, Vfs};
 
 use crate::support::{World, close, link, me, mkdir, open, put, rename, rmdir, unlink};
@@ -35,8 +35,8 @@ impl Events for Heard {
         self.0.lock().unwrap().push((how, replaced.label));
     }
 
-    fn removed(&self, label: LabelId) {
-        self.0.lock().unwrap().push(("removed", label));
+    fn removed(&self, removed: Removed) {
+        self.0.lock().unwrap().push(("removed", removed.label));
     }
 }
 
