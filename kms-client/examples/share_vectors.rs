@@ -10,7 +10,7 @@ use kms_client::record::{RECORD_VERSION, Status};
 use kms_client::ticket::{Mailbox, TICKET_VERSION};
 use kms_client::{Kind, NodeAddress, OwnerRecord, Records, Step, Ticket};
 use kms_crypto::id::{LabelId, StoreId};
-use kms_crypto::key::{IdentitySecret, PublicKey, StoreKey};
+use kms_crypto::key::{IdentitySecret, LabelPublicKey, PublicKey, StoreKey};
 use kms_crypto::policy::PolicyParams;
 use kms_crypto::{aead, seal};
 use kms_proto::{codec, signed::Signed};
@@ -74,7 +74,12 @@ fn ticket(scene: &Scene) -> Ticket {
         store: scene.store,
         label: LabelId([0x1a; 16]),
         kind: Kind::File,
-        params: PolicyParams::new(key(11), key(12), scene.bob.public(), [7; 32]),
+        params: PolicyParams::new(
+            key(11),
+            LabelPublicKey::Split(key(12)),
+            scene.bob.public(),
+            [7; 32],
+        ),
         needed: 3,
         total: 5,
         expiry: 1_900_000_000,

@@ -5,11 +5,12 @@
 //! nobody can prepare a node that is close to a policy that does not exist yet. The first n that answer get one fragment
 //! each. The entry in the ledger comes last: before it, the fragments are worth nothing.
 
+use kms_crypto::error::SplitError;
 use kms_crypto::id::PolicyId;
 use kms_crypto::kdf;
 use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
-use kms_crypto::scheme::KeyFrag;
+use kms_crypto::scheme::{KeyFrag, SchemeKind};
 use kms_proto::arrange::ArrangeOptions;
 use kms_proto::ledger::{self, Entry, NodeRecord};
 use kms_proto::message::{Arrange, Command, RemoveRekey, Response, StoreRekey};
@@ -76,6 +77,10 @@ impl Client {
         }
         let deadline = self.deadline();
         let params = request.params();
+        SchemeKind::try_from(params.scheme())
+            .map_err(|_| SplitError::Scheme(params.scheme()))
+            .and_then(|kind| kind.check(request.threshold))
+            .map_err(RequestError::Split)?;
         let nodes = self.candidates(&params.id(), request).await?;
         let fragments = request
             .delegating_key

@@ -33,7 +33,7 @@ mod survey;
 pub use client::{Client, ClientConfig};
 pub use connect::NetworkConfig;
 pub use decrypt::KeyRequest;
-pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum};
+pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum, RequestError};
 pub use grammar::{GrantSpec, RevokeSpec, Who};
 pub use grant::{Grant, GrantRequest};
 pub use kms_crypto::policy::Threshold;

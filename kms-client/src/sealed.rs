@@ -7,7 +7,7 @@ use kms_crypto::aead::Cipher;
 use kms_crypto::error::{DecodeError, OpenError};
 use kms_crypto::format::file::{self, FileError, NewFile};
 use kms_crypto::format::{Check, LabelKey, LabelSlot, Via};
-use kms_crypto::id::{LabelId, SchemeId, StoreId};
+use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::key::{DelegatingKey, IdentitySecret, LabelSecret, PublicKey, StoreKey};
 use kms_crypto::scheme::Capsule;
 use zeroize::Zeroizing;
@@ -79,7 +79,6 @@ pub fn encrypt(plaintext: &[u8], owner: &Owner<'_>) -> Result<Sealed, SealedErro
         id: label,
         generation: FIRST_GENERATION,
         public: owner.delegating_key(&label).public(),
-        scheme: SchemeId::SPLIT_ECIES,
     };
     let new = NewFile {
         store: owner.store,
@@ -109,7 +108,10 @@ pub fn decrypt(
 pub fn decrypt_own(sealed: &[u8], owner: &Owner<'_>) -> Result<Zeroizing<Vec<u8>>, SealedError> {
     let header = file::inspect(sealed)?;
     let slot = header.labels().first().ok_or(SealedError::OtherLabel)?;
-    let key = owner.key.delegating_key(&slot.id, slot.generation);
+    let key = owner
+        .key
+        .delegating_key_for(slot.scheme, &slot.id, slot.generation)
+        .map_err(|_| DecodeError::Scheme(slot.scheme))?;
     let secret = key.decapsulate(
         &Capsule::from_bytes(&slot.capsule)?,
         &slot.context(owner.store),

@@ -23,7 +23,7 @@ use std::error::Error;
 use std::io::{self, BufRead, Write};
 
 use data_encoding::HEXLOWER;
-use kms_crypto::key::{DelegatingKey, IdentitySecret, LedgerKey, PublicKey};
+use kms_crypto::key::{EcDelegatingKey, IdentitySecret, LedgerKey, PublicKey};
 use kms_crypto::policy::Threshold;
 use kms_crypto::umbral::{
     self, Capsule, CapsuleFrag, KeyFrag, Parties, SecretKeyFactory, SignedKeys, VerifiedKeyFrag,
@@ -50,11 +50,11 @@ fn answer(line: &str) -> Reply {
     match request.text("op")? {
         "u" => Ok(json!({ "u": hex(&umbral::GENERATOR) })),
         "keygen" => {
-            let key = DelegatingKey::generate(rng);
+            let key = EcDelegatingKey::generate(rng);
             Ok(json!({ "sk": hex(&*key.to_bytes()), "pk": hex(key.public().as_bytes()) }))
         }
         "pubkey" => {
-            let key = DelegatingKey::from_bytes(&request.array("sk")?)?;
+            let key = EcDelegatingKey::from_bytes(&request.array("sk")?)?;
             Ok(json!({ "pk": hex(key.public().as_bytes()) }))
         }
         "derive" => {
@@ -68,7 +68,7 @@ fn answer(line: &str) -> Reply {
             Ok(json!({ "capsule": hex(&capsule.to_bytes()), "ct": hex(&sealed) }))
         }
         "decrypt_original" => {
-            let key = DelegatingKey::from_bytes(&request.array("sk")?)?;
+            let key = EcDelegatingKey::from_bytes(&request.array("sk")?)?;
             let capsule = request.capsule()?;
             let opened = umbral::decrypt_original(&key, &capsule, &request.bytes("ct")?)?;
             Ok(json!({ "pt": hex(&opened) }))
@@ -96,7 +96,7 @@ fn answer(line: &str) -> Reply {
 
 fn key_frags(request: &Request) -> Reply {
     let rng = &mut rand_core::UnwrapErr(getrandom::SysRng);
-    let key = DelegatingKey::from_bytes(&request.array("sk")?)?;
+    let key = EcDelegatingKey::from_bytes(&request.array("sk")?)?;
     let signer = LedgerKey::from_bytes(&request.array("ssk")?)?;
     let threshold = Threshold::new(request.number("m")?, request.number("n")?)?;
     let signed = SignedKeys {

@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use crate::id::{CurveId, SchemeId};
+use crate::scheme::ThresholdRule;
 
 /// A key, scalar or point that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -226,7 +227,7 @@ pub enum DecodeError {
 #[non_exhaustive]
 pub enum FragError {
     /// Its scheme is not the policy's or the capsule's.
-    #[error("the fragment is of scheme {}, the policy of scheme {}", .found.0, .expected.0)]
+    #[error("the fragment is of scheme {}, policy or capsule of scheme {}", .found.0, .expected.0)]
     Scheme {
         /// The policy's.
         expected: SchemeId,
@@ -245,6 +246,10 @@ pub enum FragError {
     /// Second proof equation: V was not multiplied by the committed share.
     #[error("the re-encryption proof fails for V")]
     ProofV,
+    /// The proof, which is one equation in this scheme, fails: the capsule was not re-encrypted with the
+    /// committed share.
+    #[error("the re-encryption proof fails")]
+    Proof,
     /// Third proof equation: the prover does not know the committed share.
     #[error("the re-encryption proof fails for the commitment")]
     ProofCommitment,
@@ -265,6 +270,26 @@ pub enum SplitError {
     /// No such scheme here.
     #[error("re-encryption scheme {} is unknown here", .0.0)]
     Scheme(SchemeId),
+    /// The scheme does not work with this many of that many.
+    #[error("scheme {} works {rule}, not {needed} of {total}", .scheme.0)]
+    Rule {
+        /// The scheme.
+        scheme: SchemeId,
+        /// What it needs.
+        rule: ThresholdRule,
+        /// m.
+        needed: u8,
+        /// n.
+        total: u8,
+    },
+    /// A key is of one scheme where another is asked for.
+    #[error("the key is of scheme {}, not of scheme {}", .found.0, .expected.0)]
+    OtherScheme {
+        /// The scheme asked for.
+        expected: SchemeId,
+        /// The key's.
+        found: SchemeId,
+    },
     /// The policy names another label key or ledger key than the ones at hand.
     #[error("the policy names another {0}")]
     OtherKey(&'static str),
@@ -301,6 +326,10 @@ pub enum OpenError {
     /// shares wrongly.
     #[error("the fragments do not add up to the label's key")]
     Inconsistent,
+    /// The ephemeral key that the owner sealed to the recipient does not open, or is not the one the
+    /// fragments were made for.
+    #[error("the policy's sealed key does not open")]
+    SealedKey,
 }
 
 fn list(positions: &[usize]) -> String {

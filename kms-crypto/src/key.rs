@@ -4,13 +4,16 @@
 //! in constant time. What they *do* stands elsewhere: [`crate::sign`], [`crate::seal`],
 //! [`crate::scheme`].
 
+mod label;
 mod public;
 mod secret;
 mod store;
 mod symmetric;
 
+pub(crate) use label::Inner;
+pub use label::{DelegatingKey, LabelPublicKey};
 pub use public::PublicKey;
-pub use secret::{DelegatingKey, IdentitySecret, LedgerKey, NodeSecret};
+pub use secret::{EcDelegatingKey, IdentitySecret, LedgerKey, NodeSecret};
 pub use symmetric::{DirKey, FileKey, LabelSecret, NameKey, StoreKey};
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub mod sign;
 pub mod umbral;
 pub mod words;
 
+mod bls;
 mod curve;
 mod splitkey;
 mod text;

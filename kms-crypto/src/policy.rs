@@ -11,17 +11,15 @@ use sha2::{Digest, Sha256};
 
 use crate::error::SplitError;
 use crate::id::{PolicyId, SchemeId};
-use crate::key::PublicKey;
+use crate::key::{LabelPublicKey, PublicKey};
 
 /// Everything a policy id commits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PolicyParams {
-    /// How the label's key is split.
-    pub scheme: SchemeId,
     /// The policy's author: the key that signs its ledger entries and fragments.
     pub ledger_key: PublicKey,
-    /// The label that is shared.
-    pub label_key: PublicKey,
+    /// The label that is shared; its key says by which scheme and on which curve.
+    pub label_key: LabelPublicKey,
     /// The person it is shared with.
     pub recipient: PublicKey,
     /// Makes the ledger key and the id unique.
@@ -30,16 +28,15 @@ pub struct PolicyParams {
 }
 
 impl PolicyParams {
-    /// Parameters for the production scheme.
+    /// Parameters of a policy.
     #[must_use]
     pub const fn new(
         ledger_key: PublicKey,
-        label_key: PublicKey,
+        label_key: LabelPublicKey,
         recipient: PublicKey,
         salt: [u8; 32],
     ) -> Self {
         Self {
-            scheme: SchemeId::SPLIT_ECIES,
             ledger_key,
             label_key,
             recipient,
@@ -47,13 +44,19 @@ impl PolicyParams {
         }
     }
 
+    /// How the label's key is split.
+    #[must_use]
+    pub const fn scheme(&self) -> SchemeId {
+        self.label_key.scheme()
+    }
+
     /// What the ledger sees of label and recipient:
-    /// `SHA256("kms/policy-inner/1" ‖ scheme u16be ‖ label key ‖ recipient ‖ salt)`.
+    /// `SHA256("kms/policy-inner/1" ‖ label key ‖ recipient ‖ salt)`, where the label key begins with
+    /// its scheme and curve.
     #[must_use]
     pub fn inner(&self) -> [u8; 32] {
         let mut hasher = Sha256::new_with_prefix(b"kms/policy-inner/1");
-        hasher.update(self.scheme.0.to_be_bytes());
-        hasher.update(self.label_key.as_bytes());
+        hasher.update(self.label_key.to_bytes());
         hasher.update(self.recipient.as_bytes());
         hasher.update(self.salt);
         hasher.finalize().into()

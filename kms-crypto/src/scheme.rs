@@ -53,22 +53,34 @@
 //! # }
 //! ```
 
+pub mod afgh;
 mod any;
+mod ephemeral;
+mod kind;
 mod reader;
 mod sealed;
+pub mod single;
 pub mod split;
+mod threshold;
 pub(crate) mod wire;
+
+#[cfg(test)]
+mod conformance;
 
 use rand_core::CryptoRng;
 
 use crate::error::{FragError, OpenError, SplitError};
 use crate::id::{CurveId, LabelId, SchemeId, StoreId};
-use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
+use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey};
 use crate::policy::{PolicyParams, Threshold};
 
+pub use afgh::Afgh;
 pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
+pub use kind::SchemeKind;
 pub use reader::Reader;
+pub use single::{Bbs98, Ecies};
 pub use split::Split;
+pub use threshold::ThresholdRule;
 
 /// What a capsule's key derivation binds beside the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +99,13 @@ pub trait Scheme: sealed::Sealed + Sized {
     const ID: SchemeId;
     /// Its curve's number in every encoding.
     const CURVE: CurveId;
+    /// The thresholds it can have.
+    const RULE: ThresholdRule;
 
+    /// A label's public key.
+    type LabelKey: Copy;
+    /// A label's secret key.
+    type DelegatingKey;
     /// A label secret encapsulated to the label's public key.
     type Capsule;
     /// One node's share as received.
@@ -99,17 +117,20 @@ pub trait Scheme: sealed::Sealed + Sized {
     /// One node's answer, its proof checked.
     type VerifiedCapsuleFrag;
 
+    /// The label key, if it is one of this scheme.
+    fn narrow(key: &LabelPublicKey) -> Option<Self::LabelKey>;
+
     /// Makes a capsule and the secret in it.
     fn encapsulate(
         rng: &mut (impl CryptoRng + ?Sized),
-        label_key: &PublicKey,
+        label_key: &Self::LabelKey,
         context: &LabelContext,
     ) -> (Self::Capsule, LabelSecret);
 
     /// Opens a capsule with the label's own key. A capsule of another label, or another context, gives
     /// a secret that opens nothing.
     fn decapsulate(
-        key: &DelegatingKey,
+        key: &Self::DelegatingKey,
         capsule: &Self::Capsule,
         context: &LabelContext,
     ) -> LabelSecret;
@@ -117,10 +138,11 @@ pub trait Scheme: sealed::Sealed + Sized {
     /// Splits a re-encryption key from the label to the policy's recipient.
     ///
     /// # Errors
-    /// The keys are not the policy's, or the random number source repeats itself.
+    /// The keys are not the policy's, the scheme's rule does not permit the threshold, or the random
+    /// number source repeats itself.
     fn split(
         rng: &mut (impl CryptoRng + ?Sized),
-        key: &DelegatingKey,
+        key: &Self::DelegatingKey,
         policy: &PolicyParams,
         signer: &LedgerKey,
         threshold: Threshold,
@@ -172,7 +194,8 @@ impl DelegatingKey {
     /// `signer` is the policy's ledger key.
     ///
     /// # Errors
-    /// An unknown scheme, keys other than the policy's, or a random number source that repeats itself.
+    /// Keys other than the policy's, a threshold the scheme does not work with, or a random number
+    /// source that repeats itself.
     pub fn split(
         &self,
         rng: &mut (impl CryptoRng + ?Sized),

@@ -22,7 +22,7 @@ pub(crate) use combine::{combine, combine_unchecked, weights};
 pub(crate) use generator::{U_BYTES, mul_u, u};
 pub(crate) use memory::{KnownShare, Memory};
 pub(crate) use proof::{Answer, Claim, Proof, Statement, check_all, equations, prove};
-pub(crate) use share::{Share, share};
+pub(crate) use share::{Share, share, share_ids};
 
 use core::marker::PhantomData;
 

@@ -11,13 +11,13 @@
 //! way can make it answer with something that looks like its own fault.
 //!
 //! ```
-//! use kms_crypto::key::{DelegatingKey, IdentitySecret, LedgerKey};
+//! use kms_crypto::key::{EcDelegatingKey, IdentitySecret, LedgerKey};
 //! use kms_crypto::policy::Threshold;
 //! use kms_crypto::umbral::{self, CapsuleFrag, Parties, SignedKeys};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let rng = &mut rand_core::UnwrapErr(getrandom::SysRng);
-//! let (alice, signer) = (DelegatingKey::generate(rng), LedgerKey::generate(rng));
+//! let (alice, signer) = (EcDelegatingKey::generate(rng), LedgerKey::generate(rng));
 //! let bob = IdentitySecret::generate(rng);
 //! let parties = Parties {
 //!     verifying: signer.public(),

@@ -15,7 +15,7 @@ use kms_crypto::error::{
 };
 use kms_crypto::id::{DirId, LabelId, SchemeId, StoreId};
 use kms_crypto::identity::IdentityFile;
-use kms_crypto::key::{DelegatingKey, IdentitySecret, PublicKey, StoreKey};
+use kms_crypto::key::{DelegatingKey, IdentitySecret, LabelPublicKey, PublicKey, StoreKey};
 use kms_crypto::policy::{self, PolicyParams};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag, LabelContext};
 use kms_crypto::sign::Signature;
@@ -70,7 +70,7 @@ impl Vector {
     fn policy(&self) -> PolicyParams {
         PolicyParams::new(
             self.public("ledger-key"),
-            self.public("label-key"),
+            LabelPublicKey::from_bytes(&self.hex("label-key")).unwrap(),
             self.public("recipient"),
             self.array("salt"),
         )
@@ -189,7 +189,7 @@ impl Vector {
 
     fn policy_id(&self) -> Result<(), String> {
         let params = self.policy();
-        assert_eq!(params.scheme, SchemeId::SPLIT_ECIES);
+        assert_eq!(params.scheme(), SchemeId::SPLIT_ECIES);
         assert_eq!(params.inner(), self.array("inner"));
         assert_eq!(params.id().0.as_slice(), self.bytes());
         assert_eq!(
@@ -202,7 +202,13 @@ impl Vector {
     fn capsule(&self) -> Result<(), String> {
         let capsule = Capsule::from_bytes(&self.bytes()).map_err(decode)?;
         assert_eq!(capsule.to_bytes(), self.bytes());
-        let key = DelegatingKey::from_bytes(&self.array("delegating")).unwrap();
+        let scheme = SchemeId(
+            self.fields
+                .get("scheme")
+                .map_or(1, |id| id.parse().unwrap()),
+        );
+        let key = DelegatingKey::from_bytes_for(scheme, &self.array("delegating"));
+        let key = key.unwrap();
         let secret = key.decapsulate(&capsule, &self.context()).unwrap();
         assert_eq!(*secret.as_bytes(), self.array("secret"));
         Ok(())
@@ -226,11 +232,15 @@ impl Vector {
     }
 
     fn open(&self) -> Result<(), String> {
-        const FRAG_LEN: usize = 367;
         let capsule = Capsule::from_bytes(&self.hex("capsule")).unwrap();
         let policy = self.policy();
         let bytes = self.bytes();
-        let frags = bytes.chunks(FRAG_LEN).map(|bytes| {
+        let length = match policy.scheme() {
+            SchemeId::SPLIT_ECIES => 367,
+            SchemeId::AFGH => 899,
+            _ => 325,
+        };
+        let frags = bytes.chunks(length).map(|bytes| {
             let frag = CapsuleFrag::from_bytes(bytes).unwrap();
             frag.verify(&capsule, &policy).unwrap()
         });
@@ -243,6 +253,7 @@ impl Vector {
             OpenError::Mixed => "mixed",
             OpenError::OtherRecipient => "other-recipient",
             OpenError::Inconsistent => "inconsistent",
+            OpenError::SealedKey => "sealed-key",
             other => panic!("{other}"),
         })?;
         assert_eq!(*opened.as_bytes(), self.array("secret"));
@@ -291,6 +302,7 @@ fn frag_error(error: FragError) -> String {
         FragError::Signature => "signature",
         FragError::Commitment => "commitment",
         FragError::ProofE => "proof-e",
+        FragError::Proof => "proof",
         FragError::ProofV => "proof-v",
         FragError::ProofCommitment => "proof-commitment",
         other => panic!("{other}"),

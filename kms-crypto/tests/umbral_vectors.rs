@@ -11,7 +11,7 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use kms_crypto::error::{DecodeError, FragError, OpenError};
-use kms_crypto::key::{DelegatingKey, IdentitySecret, LedgerKey, PublicKey};
+use kms_crypto::key::{EcDelegatingKey, IdentitySecret, LedgerKey, PublicKey};
 use kms_crypto::umbral::{
     Capsule, CapsuleFrag, KeyFrag, Parties, Reader, SecretKeyFactory, UmbralError,
     VerifiedCapsuleFrag, decrypt_original, decrypt_reencrypted,
@@ -160,7 +160,7 @@ impl Vector {
         let parties = self.parties();
         let (capsule, message) = (self.capsule(), self.hex("message"));
         assert_eq!(capsule.to_bytes().as_slice(), self.hex("capsule"));
-        let delegator = DelegatingKey::from_bytes(&self.secret("delegator")).unwrap();
+        let delegator = EcDelegatingKey::from_bytes(&self.secret("delegator")).unwrap();
         let signer = LedgerKey::from_bytes(&self.secret("signer")).unwrap();
         let recipient = IdentitySecret::from_bytes(&self.secret("receiver")).unwrap();
         assert_eq!(delegator.public(), parties.delegating);

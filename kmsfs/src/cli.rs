@@ -12,7 +12,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
-use kms_crypto::aead::Cipher;
+use kms_crypto::{aead::Cipher, scheme::SchemeKind};
 
 use crate::failure::{Exit, Failure};
 
@@ -111,6 +111,17 @@ pub struct InitArgs {
     /// What new files are encrypted with; every file keeps the cipher it was made with
     #[arg(long, value_name = "CIPHER", default_value_t, value_parser = cipher())]
     pub cipher: Cipher,
+    /// How what is shared is re-encrypted; all but `split` are for comparison and debugging
+    #[arg(long, value_name = "SCHEME", default_value = SchemeKind::Split.name(), value_parser = scheme())]
+    pub scheme: SchemeKind,
+    /// Really make a store with a scheme that is for debugging only
+    #[arg(long)]
+    pub i_know_this_is_insecure: bool,
+}
+
+fn scheme() -> impl TypedValueParser<Value = SchemeKind> {
+    PossibleValuesParser::new(SchemeKind::ALL.map(SchemeKind::name))
+        .map(|name| SchemeKind::by_name(&name).expect("one of the possible values"))
 }
 
 fn cipher() -> impl TypedValueParser<Value = Cipher> {

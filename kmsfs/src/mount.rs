@@ -54,6 +54,8 @@ pub struct Mounted {
     pub made: bool,
     /// A dead mount was detached first.
     pub revived: bool,
+    /// What must be said of the store's scheme.
+    pub warning: Option<String>,
 }
 
 /// What a recipient sees of somebody else's store.
@@ -222,6 +224,7 @@ mod tests {
             shared,
             made: false,
             revived: false,
+            warning: None,
         }
         .sentence()
     }

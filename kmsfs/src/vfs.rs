@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kms_crypto::aead::Cipher;
 use kms_crypto::format::{Layout, StoreConfig};
 use kms_crypto::id::{DirId, LabelId, SchemeId, StoreId};
-use kms_crypto::key::{IdentitySecret, PublicKey, StoreKey};
+use kms_crypto::key::{IdentitySecret, LabelPublicKey, PublicKey, StoreKey};
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
@@ -162,7 +162,7 @@ pub struct LabelInfo {
     /// Whether it stands on a directory.
     pub is_dir: bool,
     /// The label's public key.
-    pub key: PublicKey,
+    pub key: LabelPublicKey,
     /// Which delegating key of the label this is.
     pub generation: u32,
     /// The key epoch; a revocation begins a new one.

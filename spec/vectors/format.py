@@ -745,7 +745,9 @@ def configs():
     edited("cipher-7", "unknown-cipher 7", "cipher = 1", "cipher = 7")
     for cipher in (2, 3):
         edited(f"cipher-{cipher}", "ok", "cipher = 1", f"cipher = {cipher}", spec="5.1")
-    edited("scheme-2", "unknown-scheme 2", "scheme = 1", "scheme = 2")
+    for scheme in (2, 3, 4):
+        edited(f"scheme-{scheme}", "ok", "scheme = 1", f"scheme = {scheme}")
+    edited("scheme-5", "unknown-scheme 5", "scheme = 1", "scheme = 5")
     edited("chunk-bits-13", "value chunk_bits", "chunk_bits = 12", "chunk_bits = 13")
     edited("unknown-key", "unknown-key plain_names", "created", 'plain_names = "yes"\ncreated')
     edited("unknown-key-of-version-2", "unknown-version 2", "format = 1", "format = 2\nnew = 1")

@@ -206,7 +206,8 @@ class World:
         self.a, self.b, self.signer = (number(f"{name} {k}") for k in ("label", "bob", "signer"))
         self.A, self.B, self.L = (mul(G, k) for k in (self.a, self.b, self.signer))
         self.salt = bytes32(f"{name} salt")
-        inner = sha(b"kms/policy-inner/1", u16(scheme), point(self.A), point(self.B), self.salt)
+        self.key = u16(scheme) + u16(1) + point(self.A)
+        inner = sha(b"kms/policy-inner/1", self.key, point(self.B), self.salt)
         self.inner = inner
         self.policy = sha(b"kms/policy/1", point(self.L), inner)
         self.store, self.label = bytes32("store")[:16], bytes32("label")[:16]
@@ -264,7 +265,7 @@ class World:
     def params(self):
         return {
             "ledger-key": point(self.L).hex(),
-            "label-key": point(self.A).hex(),
+            "label-key": self.key.hex(),
             "recipient": point(self.B).hex(),
             "salt": self.salt.hex(),
         }
@@ -274,6 +275,77 @@ class World:
 
 
 PREFIX = {kind: bytes([kind, 1]) + u16(1) + u16(1) for kind in (0xC1, 0xC2, 0xC3, 0xC4)}
+
+# --- SCHEMES 9 and 10: schemes 2 and 3 --------------------------------------------------------
+class Single:
+    """One label shared with one person by BBS98 (2) or ECIES (3), 1 of n."""
+
+    def __init__(self, name, scheme, n):
+        self.scheme, self.n = scheme, n
+        self.domain = {2: "kms/bbs98/", 3: "kms/ecies/"}[scheme]
+        self.a, self.b, self.signer = (number(f"{name} {k}") for k in ("label", "bob", "signer"))
+        self.A, self.B, self.L = (mul(G, k) for k in (self.a, self.b, self.signer))
+        self.salt = bytes32(f"{name} salt")
+        self.key = u16(scheme) + u16(1) + point(self.A)
+        self.policy = sha(
+            b"kms/policy/1", point(self.L), sha(b"kms/policy-inner/1", self.key, point(self.B), self.salt)
+        )
+        self.store, self.label, self.epoch = bytes32("store")[:16], bytes32("label")[:16], 3
+        r, self.e = number(f"{name} r"), number(f"{name} e")
+        by_label, by_generator = mul(self.A, r), mul(G, r)
+        self.C, self.K = (by_label, by_generator) if scheme == 2 else (by_generator, by_label)
+        self.rk = (self.e * pow(self.a, -1, N) if scheme == 2 else self.a * pow(self.e, -1, N)) % N
+        self.E = mul(G, self.e)
+        self.P, self.Q = (self.A, self.E) if scheme == 2 else (self.E, self.A)
+        self.capsule = self.prefix(0xC1) + point(self.C)
+        self.sealed = self.seal()
+        self.ids = [bytes32(f"{name} id {i}") for i in range(n)]
+
+    def prefix(self, kind):
+        return bytes([kind, 1]) + u16(self.scheme) + u16(1)
+
+    def seal(self, plaintext=None, recipient=None, ad=None):
+        return seal(
+            recipient or self.B, self.domain + "ephemeral/1", [ad or self.policy],
+            scalar(self.e) if plaintext is None else plaintext,
+        )
+
+    def secret(self):
+        return derive(
+            point(self.K), self.domain + "label-secret/1", self.capsule, point(self.A), self.store,
+            self.label, u32(self.epoch),
+        )
+
+    def public(self, i, mn=None, policy=None, signer=None, sealed=None, E=None, **form):
+        """id, then commitment, sealed key, m n, signature."""
+        mn = mn or bytes([1, self.n])
+        rest = point(E or self.E) + (sealed or self.sealed) + mn
+        message = (policy or self.policy) + self.ids[i] + rest
+        return self.ids[i], rest + sign(signer or self.signer, self.domain + "fragment/1", message, **form)
+
+    def key_frag(self, i, rk=None, **change):
+        ident, rest = self.public(i, **change)
+        return self.prefix(0xC2) + ident + scalar(rk or self.rk) + rest
+
+    def answer(self, i, rk=None, lie=None, bound=None, **change):
+        """One node's answer; the arguments make one part of it a lie."""
+        ident, rest = self.public(i, **change)
+        t, by = number(f"nonce {i}"), rk or self.rk
+        c1 = mul(self.C, lie or by)
+        h = hs(
+            self.domain + "proof/1", bound or self.policy, ident, rest[124:126], rest[:33], self.capsule,
+            point(c1), point(mul(self.P, t)), point(mul(self.C, t)),
+        )
+        return self.prefix(0xC3) + ident + rest + point(c1) + scalar(h) + scalar((t + h * by) % N)
+
+    def params(self):
+        return {
+            "ledger-key": point(self.L).hex(), "label-key": self.key.hex(),
+            "recipient": point(self.B).hex(), "salt": self.salt.hex(),
+        }
+
+    context = World.context
+
 
 # --- writing ----------------------------------------------------------------------------------
 OUT = pathlib.Path(__file__).with_name("schemes")
@@ -436,7 +508,7 @@ def prefixed(name, spec, kind, good, **fields):
         "trailing": ("malformed", good + b"\0"),
         "other-kind": ("malformed", put(good, 0, b"\xc0")),
         "version": ("version 2", put(good, 1, b"\2")),
-        "scheme": ("scheme 2", put(good, 2, u16(2))),
+        "other-scheme": ("malformed", put(good, 2, u16(2))),
         "unknown-scheme": ("scheme 258", put(good, 2, u16(258))),
         "curve": ("curve 2", put(good, 4, u16(2))),
     }
@@ -583,12 +655,87 @@ def opening():
     write("open-mixed-thresholds", "8.5", "open", "mixed", mixed, **fields)
 
 
+def singles():
+    for scheme, name in ((2, "bbs98"), (3, "ecies")):
+        w, other = Single(name, scheme, 3), Single(f"other {name}", scheme, 3)
+        sid = {"scheme": scheme}
+        fields = {"delegating": scalar(w.a).hex(), **w.context(), **sid}
+        write(f"{name}-capsule", "10.1", "capsule", "ok", w.capsule, **fields, secret=w.secret().hex())
+        swap = lambda good: (
+            ("other-scheme", "scheme 9", put(good, 2, u16(9))), ("curve", "curve 2", put(good, 4, u16(2))),
+            ("truncated", "malformed", good[:-1]), ("trailing", "malformed", good + b"\0"),
+        )
+        for case, expect, payload in swap(w.capsule):
+            write(f"{name}-capsule-{case}", "7.1", "capsule", expect, payload, **fields)
+        slots(f"{name}-capsule", "10.1", "capsule", w.capsule, {"C": 6}, {}, **fields)
+
+        good, fields = w.key_frag(0), w.params()
+        write(f"{name}-key-frag", "10.2", "key-frag", "ok", good, **fields)
+        for case, expect, payload in swap(good):
+            write(f"{name}-key-frag-{case}", "7.1", "key-frag", expect, payload, **fields)
+        for case, expect, payload in (
+            ("share", "commitment", w.key_frag(0, rk=w.rk + 1)),
+            ("inverse", "commitment", w.key_frag(0, rk=pow(w.rk, -1, N))),
+            ("id", "signature", put(good, 6, bytes32("another id"))),
+            ("ephemeral", "signature", put(good, 70, point(other.E))),
+            ("sealed", "signature", put(good, 103, other.sealed)),
+            ("signed-other-ephemeral", "commitment", w.key_frag(0, E=other.E)),
+            ("other-policy", "signature", w.key_frag(0, policy=other.policy)),
+            ("other-signer", "signature", w.key_frag(0, signer=other.signer)),
+            ("high-s", "signature-form", w.key_frag(0, high=True)),
+            ("two-of-three", "threshold", w.key_frag(0, mn=b"\2\3")),
+            ("m-zero", "threshold", w.key_frag(0, mn=b"\0\3")),
+            ("rk-zero", "scalar rk", put(good, 38, bytes(32))),
+            ("rk-order", "scalar rk", put(good, 38, scalar(N))),
+            ("ephemeral-identity", "point ephemeral key", put(good, 70, IDENTITY)),
+        ):
+            write(f"{name}-key-frag-{case}", "10.2", "key-frag", expect, payload, **fields)
+
+        good, fields = w.answer(0), {**w.params(), "capsule": w.capsule.hex()}
+        write(f"{name}-capsule-frag", "10.3", "capsule-frag", "ok", good, **fields)
+        for case, expect, payload in swap(good):
+            write(f"{name}-capsule-frag-{case}", "7.1", "capsule-frag", expect, payload, **fields)
+        for case, expect, payload in (
+            ("lie", "proof", w.answer(0, lie=number("lie"))),
+            ("other-rk", "proof", w.answer(0, rk=number("lie"))),
+            ("bound-to-other-policy", "proof", w.answer(0, bound=other.policy)),
+            ("rho", "proof", put(good, 293, scalar(number("lie")))),
+            ("h", "proof", put(good, 261, scalar(number("lie")))),
+            ("signed-for-other-policy", "signature", w.answer(0, policy=other.policy)),
+            ("other-signer", "signature", w.answer(0, signer=other.signer)),
+            ("sealed", "signature", put(good, 71, other.sealed)),
+            ("two-of-three", "threshold", w.answer(0, mn=b"\2\3")),
+            ("h-zero", "scalar h", put(good, 261, bytes(32))),
+            ("rho-order", "scalar rho", put(good, 293, scalar(N))),
+            ("C1-identity", "point C1", put(good, 228, IDENTITY)),
+            ("C1-off-curve", "point C1", put(good, 228, OFF_CURVE)),
+        ):
+            write(f"{name}-capsule-frag-{case}", "10.3", "capsule-frag", expect, payload, **fields)
+        elsewhere = {**fields, "capsule": other.capsule.hex()}
+        write(f"{name}-capsule-frag-for-other-capsule", "10.3", "capsule-frag", "proof", good, **elsewhere)
+
+        fields = {**w.params(), "capsule": w.capsule.hex(), **w.context(), "identity": scalar(w.b).hex()}
+        secret = {"secret": w.secret().hex()}
+        write(f"{name}-open", "10.4", "open", "ok", w.answer(2), **fields, **secret)
+        write(f"{name}-open-more", "10.4", "open", "ok", w.answer(1) + w.answer(0), **fields, **secret)
+        write(f"{name}-open-too-few", "10.4", "open", "too-few", b"", **fields)
+        write(f"{name}-open-duplicate", "10.4", "open", "duplicate", w.answer(0) * 2, **fields)
+        eve = {**fields, "identity": scalar(number("eve")).hex()}
+        write(f"{name}-open-stranger", "10.4", "open", "other-recipient", w.answer(0), **eve)
+        for case, sealed in {
+            "to-another": w.seal(recipient=other.B), "other-key": w.seal(scalar(number("lie"))),
+            "zero": w.seal(bytes(32)), "for-other-policy": w.seal(ad=other.policy),
+        }.items():
+            write(f"{name}-open-sealed-{case}", "10.4", "open", "sealed-key", w.answer(0, sealed=sealed), **fields)
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     for old in OUT.glob("*.txt"):
         old.unlink()
     for part in (
         texts, identities, store_keys, signatures, boxes, capsules, key_frags, capsule_frags, opening,
+        singles,
     ):
         part()
     print(len(list(OUT.glob("*.txt"))), "vectors in", OUT)

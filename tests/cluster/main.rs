@@ -11,6 +11,7 @@ mod five_minutes;
 mod leaks;
 mod quorum;
 mod revocation;
+mod schemes;
 
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use kms_crypto::key::{DelegatingKey, IdentitySecret, LedgerKey};
+use kms_crypto::key::{EcDelegatingKey, IdentitySecret, LedgerKey};
 use kms_crypto::policy::Threshold;
 use kms_crypto::umbral::{self as ours, Parties, Reader, SignedKeys};
 use rustix::time::{ClockId, clock_gettime};
@@ -129,7 +129,7 @@ impl Peer {
 
 /// The same made here.
 struct Ours {
-    alice: DelegatingKey,
+    alice: EcDelegatingKey,
     bob: IdentitySecret,
     signer: LedgerKey,
     parties: Parties,
@@ -143,7 +143,7 @@ struct Ours {
 impl Ours {
     fn new(needed: u8, total: u8) -> Self {
         let rng = &mut rng();
-        let (alice, bob) = (DelegatingKey::generate(rng), IdentitySecret::generate(rng));
+        let (alice, bob) = (EcDelegatingKey::generate(rng), IdentitySecret::generate(rng));
         let signer = LedgerKey::generate(rng);
         let parties = Parties {
             verifying: signer.public(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kms_crypto::id::{LabelId, PolicyId, SchemeId, StoreId};
+use kms_crypto::id::{LabelId, PolicyId, StoreId};
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_crypto::policy::PolicyParams;
 use kms_crypto::scheme::{Capsule, KeyFrag, LabelContext, VerifiedKeyFrag, encapsulate};
@@ -182,7 +182,7 @@ impl FakeNode {
             };
             let other = encapsulate(
                 &mut rng(),
-                SchemeId::SPLIT_ECIES,
+                fragment.params.scheme(),
                 &fragment.params.label_key,
                 &context,
             );

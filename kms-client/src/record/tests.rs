@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kms_crypto::key::IdentitySecret;
+use kms_crypto::key::{IdentitySecret, LabelPublicKey};
 
 use super::*;
 use crate::client::rng;
@@ -18,7 +18,7 @@ fn record(salt: u8, created: u64) -> OwnerRecord {
             plain: b"letters".to_vec(),
             backing: "sealed".to_owned(),
         }],
-        params: PolicyParams::new(key(), key(), key(), [salt; 32]),
+        params: PolicyParams::new(key(), LabelPublicKey::Split(key()), key(), [salt; 32]),
         needed: 3,
         total: 5,
         expiry: 2_000_000_000,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use kms_crypto::key::LedgerKey;
+use kms_crypto::key::{LabelPublicKey, LedgerKey};
 
 use super::*;
 use crate::client::rng;
@@ -46,7 +46,12 @@ impl Scene {
             store: self.store,
             label: LabelId::random(&mut rng()),
             kind: Kind::File,
-            params: PolicyParams::new(key(), key(), self.bob.public(), [1; 32]),
+            params: PolicyParams::new(
+                key(),
+                LabelPublicKey::Split(key()),
+                self.bob.public(),
+                [1; 32],
+            ),
             needed: 1,
             total: 2,
             expiry: 2_000_000_000,

@@ -5,15 +5,16 @@
 mod decrypt;
 mod grant;
 mod revoke;
+mod schemes;
 mod sealed;
 
 use std::sync::Arc;
 
 use kms_client::fake::FakeNetwork;
 use kms_client::{Client, ClientError, Grant, GrantRequest, KeyRequest, RevokeRequest, Threshold};
-use kms_crypto::id::{LabelId, SchemeId, StoreId};
+use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::key::{IdentitySecret, LabelSecret, StoreKey};
-use kms_crypto::scheme::{Capsule, LabelContext, encapsulate};
+use kms_crypto::scheme::{Capsule, LabelContext, SchemeKind, encapsulate};
 use rand_core::UnwrapErr;
 
 /// An owner with one label, and somebody to share it with.
@@ -41,6 +42,10 @@ fn three_of_five() -> Threshold {
 
 impl Scene {
     fn new(nodes: usize) -> Self {
+        Self::of(nodes, SchemeKind::Split)
+    }
+
+    fn of(nodes: usize, scheme: SchemeKind) -> Self {
         let network = FakeNetwork::new(nodes);
         let client = network.client();
         let store_key = StoreKey::generate(&mut rng());
@@ -50,9 +55,11 @@ impl Scene {
             label,
             epoch: 1,
         };
-        let label_key = store_key.delegating_key(&label, 1).public();
+        let label_key = store_key
+            .delegating_key_for(scheme.id(), &label, 1)
+            .unwrap();
         let (capsule, secret) =
-            encapsulate(&mut rng(), SchemeId::SPLIT_ECIES, &label_key, &context).unwrap();
+            encapsulate(&mut rng(), scheme.id(), &label_key.public(), &context).unwrap();
         let bob = IdentitySecret::generate(&mut rng());
         Self {
             network,
@@ -72,8 +79,12 @@ impl Scene {
     }
 
     async fn grant_for(&self, threshold: Threshold, seconds: u64) -> Result<Grant, ClientError> {
+        let delegating_key = self
+            .store_key
+            .delegating_key_for(self.capsule.scheme(), &self.label, 1)
+            .unwrap();
         let request = GrantRequest {
-            delegating_key: &self.store_key.delegating_key(&self.label, 1),
+            delegating_key: &delegating_key,
             ledger_key: &self.store_key.ledger_key(&self.salt),
             recipient: self.bob.public(),
             salt: self.salt,

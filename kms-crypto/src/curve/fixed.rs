@@ -1,4 +1,4 @@
-//! Multiples of a point that never changes, from a table. SCHEMES §9.
+//! Multiples of a point that never changes, from a table. SCHEMES §12.
 
 use k256::elliptic_curve::BatchNormalize;
 use k256::{AffinePoint, ProjectivePoint, Scalar};

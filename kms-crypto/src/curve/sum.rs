@@ -1,4 +1,4 @@
-//! Sums of many public multiples. SCHEMES §9.
+//! Sums of many public multiples. SCHEMES §12.
 
 use k256::{ProjectivePoint, Scalar};
 

@@ -16,6 +16,7 @@ use crate::id::{CipherId, DirId, SchemeId, StoreId};
 use crate::kdf::{mac, mac_holds};
 use crate::key::{IdentitySecret, PublicKey, StoreKey};
 
+use crate::scheme::SchemeKind;
 use crate::seal::seal_to;
 use crate::sign::Signature;
 
@@ -288,7 +289,7 @@ fn small(id: u64, key: &'static str) -> Result<u16, ConfigError> {
 }
 
 fn known(id: SchemeId) -> Result<SchemeId, ConfigError> {
-    if id == SchemeId::SPLIT_ECIES {
+    if SchemeKind::try_from(id).is_ok() {
         Ok(id)
     } else {
         Err(ConfigError::UnknownScheme(id))

@@ -101,9 +101,9 @@ secret_scalar!(
     LedgerKey
 );
 secret_scalar!(
-    /// The key of one label and generation. m fragments of it together with the recipient's secret
-    /// reveal it, which is why every label has its own and no other role shares it.
-    DelegatingKey
+    /// The key of one label and generation under a scheme over secp256k1; see
+    /// [`DelegatingKey`](super::DelegatingKey).
+    EcDelegatingKey
 );
 
 impl IdentitySecret {

@@ -2,9 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use super::{DelegatingKey, DirKey, LedgerKey, StoreKey};
+use super::{DirKey, LedgerKey, StoreKey};
 use crate::curve;
-use crate::id::{DirId, LabelId};
+use crate::id::DirId;
 use crate::kdf;
 
 impl StoreKey {
@@ -30,13 +30,6 @@ impl StoreKey {
     #[must_use]
     pub fn config_key(&self) -> Zeroizing<[u8; 32]> {
         self.derive32("kms/config/1", &[])
-    }
-
-    /// The delegating key of a label. A new generation replaces one that may have leaked.
-    #[must_use]
-    pub fn delegating_key(&self, label: &LabelId, generation: u32) -> DelegatingKey {
-        let context: [&[u8]; 2] = [&label.0, &generation.to_be_bytes()];
-        DelegatingKey::from_scalar(self.derive_scalar("kms/delegating/1", &context))
     }
 
     /// The ledger key of the policy with this salt.

@@ -4,88 +4,140 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Fields, Kind};
-use super::{LabelContext, Scheme, Split, split};
+use super::{Afgh, Bbs98, Ecies, LabelContext, Scheme, SchemeKind, Split, afgh, single, split};
 use crate::error::{DecodeError, FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
-use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
+use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey};
 use crate::policy::{PolicyParams, Threshold};
 
-/// A label secret encapsulated to a label's public key. Its own check has passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Capsule {
-    /// Scheme 1.
-    Split(split::Capsule),
+/// One enum per thing that crosses the boundary, with a variant per scheme.
+macro_rules! boundary {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[non_exhaustive]
+        pub enum $name {
+            /// Scheme 1.
+            Split(split::$name),
+            /// Scheme 2.
+            Bbs98(single::$name<Bbs98>),
+            /// Scheme 3.
+            Ecies(single::$name<Ecies>),
+            /// Scheme 4.
+            Afgh(afgh::$name),
+        }
+
+        impl $name {
+            /// Its scheme.
+            #[must_use]
+            pub const fn scheme(&self) -> SchemeId {
+                match self {
+                    Self::Split(_) => Split::ID,
+                    Self::Bbs98(_) => Bbs98::ID,
+                    Self::Ecies(_) => Ecies::ID,
+                    Self::Afgh(_) => Afgh::ID,
+                }
+            }
+        }
+    };
 }
 
-/// One node's share of a re-encryption key, as received.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum KeyFrag {
-    /// Scheme 1.
-    Split(split::KeyFrag),
+boundary!(
+    /// A label secret encapsulated to a label's public key. Its own check has passed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    Capsule
+);
+boundary!(
+    /// One node's share of a re-encryption key, as received.
+    #[derive(Debug)]
+    KeyFrag
+);
+boundary!(
+    /// One node's share of a re-encryption key, checked against its policy.
+    #[derive(Debug)]
+    VerifiedKeyFrag
+);
+boundary!(
+    /// One node's answer for one capsule, as received.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    CapsuleFrag
+);
+boundary!(
+    /// One node's answer for one capsule, its proof checked.
+    #[derive(Clone, Debug)]
+    VerifiedCapsuleFrag
+);
+
+/// The same expression for whichever scheme `$self` is of.
+macro_rules! each {
+    ($self:expr, $it:ident => $body:expr) => {
+        match $self {
+            Self::Split($it) => $body,
+            Self::Bbs98($it) => $body,
+            Self::Ecies($it) => $body,
+            Self::Afgh($it) => $body,
+        }
+    };
 }
 
-/// One node's share of a re-encryption key, checked against its policy.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum VerifiedKeyFrag {
-    /// Scheme 1.
-    Split(split::VerifiedKeyFrag),
-}
-
-/// One node's answer for one capsule, as received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CapsuleFrag {
-    /// Scheme 1.
-    Split(split::CapsuleFrag),
-}
-
-/// One node's answer for one capsule, its proof checked.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum VerifiedCapsuleFrag {
-    /// Scheme 1.
-    Split(split::VerifiedCapsuleFrag),
-}
-
-/// The schemes this version knows.
-enum Known {
-    Split,
+/// Reads the fields after the prefix as the variant that the prefix names.
+macro_rules! read {
+    ($kind:expr, $bytes:expr, $name:ident) => {{
+        let (known, fields) = read($kind, $bytes)?;
+        Ok(match known {
+            SchemeKind::Split => Self::Split(split::$name::read(fields)?),
+            SchemeKind::Bbs98 => Self::Bbs98(single::$name::read(fields)?),
+            SchemeKind::Ecies => Self::Ecies(single::$name::read(fields)?),
+            SchemeKind::Afgh => Self::Afgh(afgh::$name::read(fields)?),
+        })
+    }};
 }
 
 /// Names what it does not know, scheme before curve.
-fn known(scheme: SchemeId, curve: CurveId) -> Result<Known, DecodeError> {
-    match scheme {
-        Split::ID if curve == Split::CURVE => Ok(Known::Split),
-        Split::ID => Err(DecodeError::Curve(curve)),
-        _ => Err(DecodeError::Scheme(scheme)),
-    }
-}
-
-fn read(kind: Kind, bytes: &[u8]) -> Result<(Known, Fields<'_>), DecodeError> {
+fn read(kind: Kind, bytes: &[u8]) -> Result<(SchemeKind, Fields<'_>), DecodeError> {
     let (scheme, curve, fields) = wire::read_prefix(kind, bytes)?;
-    Ok((known(scheme, curve)?, fields))
+    let known = SchemeKind::try_from(scheme)?;
+    if curve == known.curve() {
+        Ok((known, fields))
+    } else {
+        Err(DecodeError::Curve(curve))
+    }
 }
 
 /// Makes a new label secret and encapsulates it to the label's public key.
 ///
 /// # Errors
-/// This version does not know the scheme.
+/// The key is for another scheme, or this version does not know the scheme.
 pub fn encapsulate(
     rng: &mut (impl CryptoRng + ?Sized),
     scheme: SchemeId,
-    label_key: &PublicKey,
+    label_key: &LabelPublicKey,
     context: &LabelContext,
 ) -> Result<(Capsule, LabelSecret), SplitError> {
-    match scheme {
-        Split::ID => {
-            let (capsule, secret) = Split::encapsulate(rng, label_key, context);
-            Ok((Capsule::Split(capsule), secret))
-        }
-        other => Err(SplitError::Scheme(other)),
+    SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
+    if scheme != label_key.scheme() {
+        return Err(SplitError::OtherScheme {
+            expected: scheme,
+            found: label_key.scheme(),
+        });
     }
+    Ok(match label_key {
+        LabelPublicKey::Split(key) => {
+            let (capsule, secret) = Split::encapsulate(rng, key, context);
+            (Capsule::Split(capsule), secret)
+        }
+        LabelPublicKey::Bbs98(key) => {
+            let (capsule, secret) = Bbs98::encapsulate(rng, key, context);
+            (Capsule::Bbs98(capsule), secret)
+        }
+        LabelPublicKey::Ecies(key) => {
+            let (capsule, secret) = Ecies::encapsulate(rng, key, context);
+            (Capsule::Ecies(capsule), secret)
+        }
+        LabelPublicKey::Afgh(key) => {
+            let (capsule, secret) = Afgh::encapsulate(rng, key, context);
+            (Capsule::Afgh(capsule), secret)
+        }
+    })
 }
 
 pub(super) fn decapsulate(
@@ -93,8 +145,13 @@ pub(super) fn decapsulate(
     capsule: &Capsule,
     context: &LabelContext,
 ) -> Result<LabelSecret, OpenError> {
-    match capsule {
-        Capsule::Split(capsule) => Ok(Split::decapsulate(key, capsule, context)),
+    use crate::key::Inner;
+    match (key.inner(), capsule) {
+        (Inner::Split(key), Capsule::Split(it)) => Ok(Split::decapsulate(key, it, context)),
+        (Inner::Bbs98(key), Capsule::Bbs98(it)) => Ok(Bbs98::decapsulate(key, it, context)),
+        (Inner::Ecies(key), Capsule::Ecies(it)) => Ok(Ecies::decapsulate(key, it, context)),
+        (Inner::Afgh(key), Capsule::Afgh(it)) => Ok(Afgh::decapsulate(key, it, context)),
+        (_, capsule) => Err(OpenError::Scheme(capsule.scheme())),
     }
 }
 
@@ -105,12 +162,24 @@ pub(super) fn split(
     signer: &LedgerKey,
     threshold: Threshold,
 ) -> Result<Vec<KeyFrag>, SplitError> {
-    match policy.scheme {
-        Split::ID => {
-            let frags = Split::split(rng, key, policy, signer, threshold)?;
-            Ok(frags.into_iter().map(KeyFrag::Split).collect())
-        }
-        other => Err(SplitError::Scheme(other)),
+    use crate::key::Inner;
+    if key.scheme() != policy.scheme() {
+        return Err(SplitError::OtherScheme {
+            expected: policy.scheme(),
+            found: key.scheme(),
+        });
+    }
+    macro_rules! split {
+        ($scheme:ident, $key:expr) => {{
+            let frags = $scheme::split(rng, $key, policy, signer, threshold)?;
+            Ok(frags.into_iter().map(KeyFrag::$scheme).collect())
+        }};
+    }
+    match key.inner() {
+        Inner::Split(key) => split!(Split, key),
+        Inner::Bbs98(key) => split!(Bbs98, key),
+        Inner::Ecies(key) => split!(Ecies, key),
+        Inner::Afgh(key) => split!(Afgh, key),
     }
 }
 
@@ -121,20 +190,31 @@ pub(super) fn open(
     policy: &PolicyParams,
     context: &LabelContext,
 ) -> Result<LabelSecret, OpenError> {
-    if policy.scheme != capsule.scheme() {
-        return Err(OpenError::Scheme(policy.scheme));
+    if policy.scheme() != capsule.scheme() {
+        return Err(OpenError::Scheme(policy.scheme()));
+    }
+    macro_rules! open {
+        ($scheme:ident, $capsule:expr) => {{
+            let mut own = Vec::with_capacity(frags.len());
+            for frag in frags {
+                match frag {
+                    VerifiedCapsuleFrag::$scheme(frag) => own.push(frag),
+                    _ => return Err(OpenError::Mixed),
+                }
+            }
+            $scheme::open(recipient, $capsule, own.into_iter(), policy, context)
+        }};
     }
     match capsule {
-        Capsule::Split(capsule) => {
-            let frags = frags.iter().map(|frag| match frag {
-                VerifiedCapsuleFrag::Split(frag) => frag,
-            });
-            Split::open(recipient, capsule, frags, policy, context)
-        }
+        Capsule::Split(capsule) => open!(Split, capsule),
+        Capsule::Bbs98(capsule) => open!(Bbs98, capsule),
+        Capsule::Ecies(capsule) => open!(Ecies, capsule),
+        Capsule::Afgh(capsule) => open!(Afgh, capsule),
     }
 }
 
-/// A fragment of one scheme under a policy of another is refused before anything is computed.
+/// A fragment of one scheme under a policy or for a capsule of another is refused before anything is
+/// computed.
 fn same_scheme(expected: SchemeId, found: SchemeId) -> Result<(), FragError> {
     if expected == found {
         Ok(())
@@ -144,30 +224,18 @@ fn same_scheme(expected: SchemeId, found: SchemeId) -> Result<(), FragError> {
 }
 
 impl Capsule {
-    /// Reads a capsule and runs its own check.
+    /// Reads a capsule and runs its own check, where its scheme has one.
     ///
     /// # Errors
     /// Anything but a capsule of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match read(Kind::Capsule, bytes)? {
-            (Known::Split, fields) => Ok(Self::Split(split::Capsule::read(fields)?)),
-        }
+        read!(Kind::Capsule, bytes, Capsule)
     }
 
     /// The encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Split(capsule) => capsule.to_bytes(),
-        }
-    }
-
-    /// Its scheme.
-    #[must_use]
-    pub const fn scheme(&self) -> SchemeId {
-        match self {
-            Self::Split(_) => Split::ID,
-        }
+        each!(self, capsule => capsule.to_bytes())
     }
 
     /// Its curve.
@@ -175,6 +243,9 @@ impl Capsule {
     pub const fn curve(&self) -> CurveId {
         match self {
             Self::Split(_) => Split::CURVE,
+            Self::Bbs98(_) => Bbs98::CURVE,
+            Self::Ecies(_) => Ecies::CURVE,
+            Self::Afgh(_) => Afgh::CURVE,
         }
     }
 }
@@ -185,17 +256,13 @@ impl KeyFrag {
     /// # Errors
     /// Anything but a share of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match read(Kind::KeyFrag, bytes)? {
-            (Known::Split, fields) => Ok(Self::Split(split::KeyFrag::read(fields)?)),
-        }
+        read!(Kind::KeyFrag, bytes, KeyFrag)
     }
 
     /// The encoding; it is secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        match self {
-            Self::Split(frag) => frag.to_bytes(),
-        }
+        each!(self, frag => frag.to_bytes())
     }
 
     /// Checks the share against the policy's parameters, which the caller must have from elsewhere
@@ -204,14 +271,13 @@ impl KeyFrag {
     /// # Errors
     /// Which check failed.
     pub fn verify(self, policy: &PolicyParams) -> Result<VerifiedKeyFrag, FragError> {
-        match self {
-            Self::Split(frag) => {
-                same_scheme(policy.scheme, Split::ID)?;
-                Ok(VerifiedKeyFrag::Split(Split::verify_key_frag(
-                    frag, policy,
-                )?))
-            }
-        }
+        same_scheme(policy.scheme(), self.scheme())?;
+        Ok(match self {
+            Self::Split(frag) => VerifiedKeyFrag::Split(Split::verify_key_frag(frag, policy)?),
+            Self::Bbs98(frag) => VerifiedKeyFrag::Bbs98(Bbs98::verify_key_frag(frag, policy)?),
+            Self::Ecies(frag) => VerifiedKeyFrag::Ecies(Ecies::verify_key_frag(frag, policy)?),
+            Self::Afgh(frag) => VerifiedKeyFrag::Afgh(Afgh::verify_key_frag(frag, policy)?),
+        })
     }
 }
 
@@ -219,17 +285,13 @@ impl VerifiedKeyFrag {
     /// The policy it was checked against.
     #[must_use]
     pub const fn policy(&self) -> PolicyId {
-        match self {
-            Self::Split(frag) => frag.policy(),
-        }
+        each!(self, frag => frag.policy())
     }
 
     /// How many shares of how many the owner made.
     #[must_use]
     pub const fn threshold(&self) -> Threshold {
-        match self {
-            Self::Split(frag) => frag.threshold(),
-        }
+        each!(self, frag => frag.threshold())
     }
 
     /// Re-encrypts a capsule and proves that it was done with this share.
@@ -245,15 +307,26 @@ impl VerifiedKeyFrag {
             (Self::Split(frag), Capsule::Split(capsule)) => {
                 Ok(CapsuleFrag::Split(Split::reencrypt(rng, frag, capsule)))
             }
+            (Self::Bbs98(frag), Capsule::Bbs98(capsule)) => {
+                Ok(CapsuleFrag::Bbs98(Bbs98::reencrypt(rng, frag, capsule)))
+            }
+            (Self::Ecies(frag), Capsule::Ecies(capsule)) => {
+                Ok(CapsuleFrag::Ecies(Ecies::reencrypt(rng, frag, capsule)))
+            }
+            (Self::Afgh(frag), Capsule::Afgh(capsule)) => {
+                Ok(CapsuleFrag::Afgh(Afgh::reencrypt(rng, frag, capsule)))
+            }
+            (frag, capsule) => Err(FragError::Scheme {
+                expected: capsule.scheme(),
+                found: frag.scheme(),
+            }),
         }
     }
 
     /// What the node keeps: the share and the policy it was checked against. Secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        match self {
-            Self::Split(frag) => frag.to_bytes(),
-        }
+        each!(self, frag => frag.to_bytes())
     }
 
     /// Reads what [`Self::to_bytes`] wrote. The check of the share is not repeated, so the bytes must
@@ -262,9 +335,7 @@ impl VerifiedKeyFrag {
     /// # Errors
     /// The bytes are not such an encoding.
     pub fn from_bytes_trusted(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match read(Kind::StoredKeyFrag, bytes)? {
-            (Known::Split, fields) => Ok(Self::Split(split::VerifiedKeyFrag::read(fields)?)),
-        }
+        read!(Kind::StoredKeyFrag, bytes, VerifiedKeyFrag)
     }
 }
 
@@ -274,17 +345,13 @@ impl CapsuleFrag {
     /// # Errors
     /// Anything but an answer of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match read(Kind::CapsuleFrag, bytes)? {
-            (Known::Split, fields) => Ok(Self::Split(split::CapsuleFrag::read(fields)?)),
-        }
+        read!(Kind::CapsuleFrag, bytes, CapsuleFrag)
     }
 
     /// The encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Split(frag) => frag.to_bytes(),
-        }
+        each!(self, frag => frag.to_bytes())
     }
 
     /// Checks that a holder of a share the policy's owner signed made this from this capsule.
@@ -296,12 +363,23 @@ impl CapsuleFrag {
         capsule: &Capsule,
         policy: &PolicyParams,
     ) -> Result<VerifiedCapsuleFrag, FragError> {
+        same_scheme(policy.scheme(), self.scheme())?;
+        macro_rules! verify {
+            ($scheme:ident, $frag:expr, $capsule:expr) => {
+                Ok(VerifiedCapsuleFrag::$scheme($scheme::verify_capsule_frag(
+                    $frag, $capsule, policy,
+                )?))
+            };
+        }
         match (self, capsule) {
-            (Self::Split(frag), Capsule::Split(capsule)) => {
-                same_scheme(policy.scheme, Split::ID)?;
-                let frag = Split::verify_capsule_frag(frag, capsule, policy)?;
-                Ok(VerifiedCapsuleFrag::Split(frag))
-            }
+            (Self::Split(frag), Capsule::Split(capsule)) => verify!(Split, frag, capsule),
+            (Self::Bbs98(frag), Capsule::Bbs98(capsule)) => verify!(Bbs98, frag, capsule),
+            (Self::Ecies(frag), Capsule::Ecies(capsule)) => verify!(Ecies, frag, capsule),
+            (Self::Afgh(frag), Capsule::Afgh(capsule)) => verify!(Afgh, frag, capsule),
+            (frag, capsule) => Err(FragError::Scheme {
+                expected: capsule.scheme(),
+                found: frag.scheme(),
+            }),
         }
     }
 }
@@ -310,16 +388,12 @@ impl VerifiedCapsuleFrag {
     /// How many shares open the capsule.
     #[must_use]
     pub const fn threshold(&self) -> Threshold {
-        match self {
-            Self::Split(frag) => frag.threshold(),
-        }
+        each!(self, frag => frag.threshold())
     }
 
     /// Which share made it; two answers with one id count once.
     #[must_use]
     pub const fn share_id(&self) -> [u8; 32] {
-        match self {
-            Self::Split(frag) => frag.share_id(),
-        }
+        each!(self, frag => frag.share_id())
     }
 }

@@ -75,24 +75,27 @@ impl Reader {
     }
 
     fn is_split(&self) -> bool {
-        self.policy.scheme == Split::ID
+        self.policy.scheme() == Split::ID
     }
 }
 
 fn split_capsule(capsule: &Capsule) -> Option<&split::Capsule> {
     match capsule {
         Capsule::Split(it) => Some(it),
+        _ => None,
     }
 }
 
 fn split_frag(frag: &CapsuleFrag) -> Option<&split::CapsuleFrag> {
     match frag {
         CapsuleFrag::Split(it) => Some(it),
+        _ => None,
     }
 }
 
 fn split_verified(frag: &VerifiedCapsuleFrag) -> Option<&split::VerifiedCapsuleFrag> {
     match frag {
         VerifiedCapsuleFrag::Split(it) => Some(it),
+        _ => None,
     }
 }

@@ -24,11 +24,13 @@ pub(super) use reader::Reader;
 use k256::Scalar;
 use rand_core::CryptoRng;
 
-use super::{LabelContext, Scheme, sealed};
+use super::{LabelContext, Scheme, ThresholdRule, sealed};
 use crate::curve::{encode_point, hash_to_scalar};
 use crate::error::{FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
-use crate::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, PublicKey};
+use crate::key::{
+    EcDelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey, PublicKey,
+};
 use crate::policy::{PolicyParams, Threshold};
 use crate::splitkey::{Dialect, Memory, Statement, U_BYTES};
 
@@ -42,11 +44,22 @@ impl Scheme for Split {
     const ID: SchemeId = SchemeId::SPLIT_ECIES;
     const CURVE: CurveId = CurveId::SECP256K1;
 
+    const RULE: ThresholdRule = ThresholdRule::Any;
+
+    type LabelKey = PublicKey;
+    type DelegatingKey = EcDelegatingKey;
     type Capsule = Capsule;
     type KeyFrag = KeyFrag;
     type VerifiedKeyFrag = VerifiedKeyFrag;
     type CapsuleFrag = CapsuleFrag;
     type VerifiedCapsuleFrag = VerifiedCapsuleFrag;
+
+    fn narrow(key: &LabelPublicKey) -> Option<PublicKey> {
+        match key {
+            LabelPublicKey::Split(key) => Some(*key),
+            _ => None,
+        }
+    }
 
     fn encapsulate(
         rng: &mut (impl CryptoRng + ?Sized),
@@ -56,13 +69,17 @@ impl Scheme for Split {
         capsule::encapsulate(rng, label_key, context)
     }
 
-    fn decapsulate(key: &DelegatingKey, capsule: &Capsule, context: &LabelContext) -> LabelSecret {
+    fn decapsulate(
+        key: &EcDelegatingKey,
+        capsule: &Capsule,
+        context: &LabelContext,
+    ) -> LabelSecret {
         capsule::decapsulate(key, capsule, context)
     }
 
     fn split(
         rng: &mut (impl CryptoRng + ?Sized),
-        key: &DelegatingKey,
+        key: &EcDelegatingKey,
         policy: &PolicyParams,
         signer: &LedgerKey,
         threshold: Threshold,

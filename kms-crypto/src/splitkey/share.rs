@@ -76,7 +76,7 @@ pub(crate) fn share<D: Dialect>(
 
 /// Random and distinct. A repetition means that the source of randomness is broken, and then nothing
 /// made from it may leave this function.
-fn share_ids(
+pub(crate) fn share_ids(
     rng: &mut (impl CryptoRng + ?Sized),
     total: usize,
 ) -> Result<Vec<[u8; ID_LEN]>, SplitError> {

@@ -7,7 +7,7 @@ use super::proof::all_hold;
 use super::share::Shares;
 use super::*;
 use crate::curve::random_scalar;
-use crate::key::{DelegatingKey, IdentitySecret};
+use crate::key::{EcDelegatingKey, IdentitySecret};
 use crate::policy::Threshold;
 
 /// A dialect for these tests alone.
@@ -34,7 +34,7 @@ fn rng() -> impl CryptoRng {
 }
 
 struct World {
-    label: DelegatingKey,
+    label: EcDelegatingKey,
     bob: IdentitySecret,
     capsule: Capsule,
     shares: Shares,
@@ -44,7 +44,7 @@ struct World {
 impl World {
     fn new(needed: u8, total: u8) -> Self {
         let rng = &mut rng();
-        let label = DelegatingKey::generate(rng);
+        let label = EcDelegatingKey::generate(rng);
         let bob = IdentitySecret::generate(rng);
         let (capsule, _) = Capsule::make::<Plain>(rng, &label.public().point());
         let threshold = Threshold::new(needed, total).unwrap();

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{Umbral, UmbralError, dem};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN};
 use crate::error::DecodeError;
-use crate::key::{DelegatingKey, PublicKey};
+use crate::key::{EcDelegatingKey, PublicKey};
 use crate::scheme::wire::Fields;
 use crate::splitkey;
 
@@ -89,7 +89,7 @@ pub fn encrypt(
 /// # Errors
 /// It was sealed to another key, belongs to another capsule, or was altered.
 pub fn decrypt_original(
-    key: &DelegatingKey,
+    key: &EcDelegatingKey,
     capsule: &Capsule,
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, UmbralError> {

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::curve::hash_to_scalar;
-use crate::key::DelegatingKey;
+use crate::key::EcDelegatingKey;
 
 /// 32 secret bytes from which keys, secrets and further factories come, each by its label.
 #[derive(ZeroizeOnDrop)]
@@ -48,10 +48,10 @@ impl SecretKeyFactory {
 
     /// The key of a label.
     #[must_use]
-    pub fn make_key(&self, label: &[u8]) -> DelegatingKey {
+    pub fn make_key(&self, label: &[u8]) -> EcDelegatingKey {
         let info = [b"KEY_DERIVATION/", label].concat();
         let wide = self.expand::<64>(&info);
-        DelegatingKey::from_scalar(hash_to_scalar(&info, &[wide.as_ref()]))
+        EcDelegatingKey::from_scalar(hash_to_scalar(&info, &[wide.as_ref()]))
     }
 
     /// The factory of a label.

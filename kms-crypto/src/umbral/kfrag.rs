@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Capsule, CapsuleFrag, Parties, Umbral};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
 use crate::error::{DecodeError, FragError, SplitError};
-use crate::key::{DelegatingKey, LedgerKey, PublicKey};
+use crate::key::{EcDelegatingKey, LedgerKey, PublicKey};
 use crate::policy::Threshold;
 use crate::scheme::wire::Fields;
 use crate::sign::{Signature, sign_digest};
@@ -181,7 +181,7 @@ impl VerifiedKeyFrag {
 /// The random number source repeats itself.
 pub fn generate_key_frags(
     rng: &mut (impl CryptoRng + ?Sized),
-    key: &DelegatingKey,
+    key: &EcDelegatingKey,
     receiving: &PublicKey,
     signer: &LedgerKey,
     threshold: Threshold,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::FragError;
-use crate::key::{DelegatingKey, IdentitySecret, LedgerKey};
+use crate::key::{EcDelegatingKey, IdentitySecret, LedgerKey};
 use crate::policy::Threshold;
 
 fn rng() -> impl rand_core::CryptoRng {
@@ -10,7 +10,7 @@ fn rng() -> impl rand_core::CryptoRng {
 }
 
 struct World {
-    alice: DelegatingKey,
+    alice: EcDelegatingKey,
     bob: IdentitySecret,
     signer: LedgerKey,
     parties: Parties,
@@ -24,7 +24,7 @@ const TEXT: &[u8] = b"what alice keeps";
 impl World {
     fn new(needed: u8, total: u8) -> Self {
         let rng = &mut rng();
-        let (alice, signer) = (DelegatingKey::generate(rng), LedgerKey::generate(rng));
+        let (alice, signer) = (EcDelegatingKey::generate(rng), LedgerKey::generate(rng));
         let bob = IdentitySecret::generate(rng);
         let parties = Parties {
             verifying: signer.public(),

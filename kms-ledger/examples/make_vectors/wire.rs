@@ -1,6 +1,6 @@
 //! Messages.
 
-use kms_crypto::{id::PolicyId, policy::PolicyParams};
+use kms_crypto::{id::PolicyId, key::LabelPublicKey, policy::PolicyParams};
 use kms_proto::{
     ledger::Head,
     message::{
@@ -53,7 +53,7 @@ fn arrange() -> Command {
 fn store(index: u8) -> Command {
     let params = PolicyParams::new(
         owner(1).public(),
-        owner(2).public(),
+        LabelPublicKey::Split(owner(2).public()),
         person(1).public(),
         [9; 32],
     );

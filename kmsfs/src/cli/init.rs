@@ -11,7 +11,7 @@ use super::{
     output,
 };
 use crate::{
-    failure::Failure,
+    failure::{Exit, Failure},
     mount::{
         point::{absolute, add_ending, strip_ending},
         store,
@@ -22,6 +22,7 @@ use crate::{
 
 pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure> {
     let dir = add_ending(&absolute(&args.path)?);
+    refuse_unwarned(args)?;
     // Before a passphrase is asked for, and before an identity is made for nothing.
     store::refuse_used(&dir)?;
     let path = identity::path(common)?;
@@ -32,7 +33,7 @@ pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure>
         let Made { secret, words, .. } = identity::make(&path, &source)?;
         (secret, Some(words))
     };
-    let config = store::create(&dir, &secret, args.cipher)?;
+    let config = store::create(&dir, &secret, args.cipher, args.scheme)?;
     let point = strip_ending(&dir).unwrap_or_else(|| dir.clone());
     let mut text = Zeroizing::new(String::with_capacity(2048));
     if let Some(words) = &words {
@@ -49,11 +50,15 @@ pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure>
         dir.display(),
         point.display()
     ));
+    if let Some(warning) = store::warning(config.scheme) {
+        output::warning(&warning);
+    }
     let document = json!({
         "identity": config.owner.to_string(),
         "store": dir.to_string_lossy(),
         "mount_point": point.to_string_lossy(),
         "cipher": config.cipher.name(),
+        "scheme": args.scheme.name(),
         "recovery_words": words.as_ref().map(|words| words.as_str()),
     });
     // The words are shown once: also when quiet.
@@ -63,4 +68,18 @@ pub(super) fn run(args: &InitArgs, common: &Common) -> Result<ExitCode, Failure>
         output::result(common, &document, &text);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A scheme for debugging must be asked for twice.
+fn refuse_unwarned(args: &InitArgs) -> Result<(), Failure> {
+    let name = args.scheme.name();
+    match args.scheme.weakness() {
+        Some(weakness) if !args.i_know_this_is_insecure => {
+            let refused = Failure::new(Exit::Usage, "No store was made.");
+            Err(refused
+                .why(format!("The scheme {name} is for debugging: {weakness}."))
+                .now("Leave --scheme out, or add --i-know-this-is-insecure."))
+        }
+        _ => Ok(()),
+    }
 }

@@ -28,6 +28,9 @@ pub(super) fn run(args: &MountArgs, common: &Common) -> Result<ExitCode, Failure
     )?;
     mount::run(&plan, manner, &mut |mounted| {
         output::result(common, &serde_json::json!(mounted), &mounted.sentence());
+        if let (Some(warning), false) = (&mounted.warning, args.handover) {
+            output::warning(warning);
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

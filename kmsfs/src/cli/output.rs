@@ -34,6 +34,11 @@ pub(super) fn line(text: &str) {
     let _ = out.flush();
 }
 
+/// Prints what nobody may miss, on standard error: also when quiet.
+pub(super) fn warning(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Prints what went wrong.
 pub(super) fn failure(failure: &Failure, json: bool) {
     if json {

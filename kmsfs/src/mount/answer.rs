@@ -7,7 +7,7 @@ use std::{
 };
 
 use kms_client::{NodeAddress, OwnerRecord, record::Status};
-use kms_crypto::key::PublicKey;
+use kms_crypto::{key::PublicKey, scheme::SchemeKind};
 use serde_json::{Value, json};
 
 use super::Plan;
@@ -53,9 +53,17 @@ pub(super) struct Answers {
     needed: u8,
 }
 
+/// How many nodes a new grant will need.
+fn needed(config: &Config, vfs: &Vfs) -> u8 {
+    SchemeKind::try_from(vfs.info().scheme)
+        .map_or(config.threshold, |kind| kind.rule().adapt(config.threshold))
+        .needed()
+}
+
 impl Answers {
     pub(super) fn new(plan: &Plan, config: &Config, vfs: Arc<Vfs>, role: Role) -> Self {
         Self {
+            needed: needed(config, &vfs),
             vfs,
             role,
             store: plan.target.store.clone(),
@@ -64,7 +72,6 @@ impl Answers {
             read_only: plan.options.read_only,
             since: time::now(),
             network: Network::new(&config.network, config.net_timeout),
-            needed: config.threshold.needed(),
         }
     }
 
@@ -236,10 +243,16 @@ impl Answers {
             "read-write"
         };
         let cipher = self.vfs.info().cipher;
+        let scheme = self.vfs.info().scheme;
+        let warning = super::store::warning(scheme);
+        let scheme = SchemeKind::try_from(scheme).map_or("unknown", SchemeKind::name);
         let mut text = format!(
             "{access}   store {}   {cipher}   {shared} shared   {network}",
             self.store.display()
         );
+        if let Some(warning) = &warning {
+            text.push_str(&format!("   {warning}"));
+        }
         if rekeying > 0 {
             text.push_str(&format!("   {rekeying} objects wait for new keys"));
         }
@@ -249,6 +262,8 @@ impl Answers {
             "state": "mounted",
             "role": role,
             "cipher": cipher.name(),
+            "scheme": scheme,
+            "warning": warning,
             "read_only": self.read_only,
             "pid": std::process::id(),
             "since": self.since,

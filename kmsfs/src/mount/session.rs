@@ -64,6 +64,7 @@ pub(super) fn run(
         shared: role.recipient().map(|it| shared_view(it, plan)),
         made: prepared == Prepared::Made,
         revived: prepared == Prepared::Revived,
+        warning: store::warning(stored.scheme),
     });
     super::notify::ready();
     let result = mount.wait(|| {

@@ -12,6 +12,7 @@ use kms_crypto::{
     id::SchemeId,
     kdf,
     key::{IdentitySecret, StoreKey},
+    scheme::SchemeKind,
 };
 
 use super::point;
@@ -43,6 +44,16 @@ pub fn info(config: &StoreConfig) -> StoreInfo {
     StoreInfo::from(config)
 }
 
+/// What must be said of a store whose scheme is for debugging.
+pub fn warning(scheme: SchemeId) -> Option<String> {
+    let kind = SchemeKind::try_from(scheme).ok()?;
+    let weakness = kind.weakness()?;
+    Some(format!(
+        "WARNING: NOT SECURE. This store shares by the debugging scheme {}: {weakness}.",
+        kind.name()
+    ))
+}
+
 /// Where this machine keeps what belongs to a store: one place for each copy of it.
 pub fn state_dir(home: &Home, dir: &Path, config: &StoreConfig) -> PathBuf {
     let place = kdf::mac(&[0; 32], "kms/state-dir/1", &[dir.as_os_str().as_bytes()]);
@@ -53,7 +64,12 @@ pub fn state_dir(home: &Home, dir: &Path, config: &StoreConfig) -> PathBuf {
 }
 
 /// Makes a store in `dir`, which does not exist or is empty.
-pub fn create(dir: &Path, owner: &IdentitySecret, cipher: Cipher) -> Result<StoreConfig, Failure> {
+pub fn create(
+    dir: &Path,
+    owner: &IdentitySecret,
+    cipher: Cipher,
+    scheme: SchemeKind,
+) -> Result<StoreConfig, Failure> {
     refuse_used(dir)?;
     std::fs::DirBuilder::new()
         .mode(0o700)
@@ -65,7 +81,7 @@ pub fn create(dir: &Path, owner: &IdentitySecret, cipher: Cipher) -> Result<Stor
         .map_err(|err| cannot_make(dir).why(sentence(&err)))?;
     let new = NewStore {
         cipher,
-        scheme: SchemeId::SPLIT_ECIES,
+        scheme: scheme.id(),
         layout: kms_crypto::format::layout::Layout::new(12).expect("4 KiB chunks exist"),
         created: crate::time::now(),
     };

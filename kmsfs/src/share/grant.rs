@@ -12,7 +12,9 @@ use kms_client::{
     record::{RECORD_VERSION, Status},
     ticket::{TICKET_VERSION, TicketError, write_ticket},
 };
+use kms_crypto::error::SplitError;
 use kms_crypto::key::PublicKey;
+use kms_crypto::scheme::SchemeKind;
 use rand_core::Rng;
 
 use super::{
@@ -72,13 +74,19 @@ impl Owner {
             return Err(Refused::new(libc::EINVAL, "Nothing was granted.")
                 .why("One of the keys is your own, and you can read everything already."));
         }
-        let threshold = spec.threshold.unwrap_or(self.threshold);
+        let vfs = self.vfs()?;
+        let scheme = vfs.info().scheme;
+        let scheme = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
+        let threshold = match spec.threshold {
+            Some(asked) => asked,
+            None => scheme.rule().adapt(self.threshold),
+        };
+        scheme.check(threshold)?;
         let client = self.network.client()?;
         let expiry = match spec.expiry {
             Some(expiry) => expiry.deadline(now)?,
             None => default_expiry(&client, threshold, now),
         };
-        let vfs = self.vfs()?;
         let info = vfs.ensure_label(ino)?;
         let lock = self.hold(info.label);
         let _held = lock.lock();
@@ -139,8 +147,11 @@ impl Owner {
         let earlier = self.records_of(&info.label);
         let mut salt = [0; 32];
         crate::random().fill_bytes(&mut salt);
+        let delegating_key =
+            self.key
+                .delegating_key_for(info.scheme, &info.label, info.generation)?;
         let request = GrantRequest {
-            delegating_key: &self.key.delegating_key(&info.label, info.generation),
+            delegating_key: &delegating_key,
             ledger_key: &self.key.ledger_key(&salt),
             recipient,
             salt,
@@ -266,6 +277,21 @@ impl From<TicketError> for Refused {
     fn from(err: TicketError) -> Self {
         Self::new(libc::EIO, "The reader's ticket cannot be written.")
             .why(super::refusal::capital(&format!("{err}.")))
+    }
+}
+
+impl From<SplitError> for Refused {
+    fn from(err: SplitError) -> Self {
+        let refused = Self::new(libc::EINVAL, "Nothing was granted.");
+        match err {
+            SplitError::Rule { scheme, rule, .. } => {
+                let name = SchemeKind::try_from(scheme).map_or("this scheme", SchemeKind::name);
+                refused
+                    .why(format!("This store's scheme, {name}, works {rule} only."))
+                    .now("Leave the threshold out.")
+            }
+            err => refused.why(super::refusal::capital(&format!("{err}."))),
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl Owner {
         info.generation = info.generation.saturating_add(1);
         info.key = self
             .key
-            .delegating_key(&info.label, info.generation)
+            .delegating_key_for(info.scheme, &info.label, info.generation)?
             .public();
         let (now, client) = (crate::time::now(), self.network.client()?);
         let path = place(&vfs, ino)?;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use kms_crypto::format::{DirKeys, Keepers, LabelKey, LabelSlot, OpenHeader};
-use kms_crypto::id::{DirId, LabelId};
-use kms_crypto::key::LabelSecret;
+use kms_crypto::id::{DirId, LabelId, SchemeId};
+use kms_crypto::key::{DelegatingKey, LabelSecret};
 use kms_crypto::scheme::Capsule;
 use rustix::io::Errno;
 
@@ -40,10 +40,8 @@ impl Vfs {
 
     fn label_info(&self, inode: &Inode, slot: &LabelSlot) -> Result<LabelInfo> {
         let key = self
-            .owner()?
-            .key
-            .delegating_key(&slot.id, slot.generation)
-            .public();
+            .label_key(slot.scheme, slot.id, slot.generation)?
+            .public;
         Ok(LabelInfo {
             label: slot.id,
             is_dir: inode.kind() == Kind::Dir,
@@ -104,7 +102,7 @@ impl Vfs {
 
     fn put_label(&self, inode: &Arc<Inode>, id: LabelId, generation: u32) -> Result<LabelInfo> {
         self.change_header(inode, Promise::Stored, |header| {
-            let key = self.label_key(id, generation)?;
+            let key = self.label_key(self.info.scheme, id, generation)?;
             header
                 .renew_label(&key, &mut rng())
                 .map_err(header_error)
@@ -141,7 +139,7 @@ impl Vfs {
             .checked_add(generations)
             .ok_or(Errno::OVERFLOW)?;
         self.rekey_header(&inode, |header| {
-            let key = self.label_key(info.label, generation)?;
+            let key = self.label_key(info.scheme, info.label, generation)?;
             let secret = header.renew_label(&key, &mut rng()).map_err(header_error)?;
             Ok(Some((info.label, secret)))
         })?;
@@ -167,14 +165,24 @@ impl Vfs {
         self.publish(&inode)
     }
 
-    fn label_key(&self, id: LabelId, generation: u32) -> Result<LabelKey> {
-        let public = self.owner()?.key.delegating_key(&id, generation).public();
+    fn label_key(&self, scheme: SchemeId, id: LabelId, generation: u32) -> Result<LabelKey> {
+        let public = self.delegating_key(scheme, id, generation)?.public();
         Ok(LabelKey {
             id,
             generation,
             public,
-            scheme: self.info.scheme,
         })
+    }
+
+    fn delegating_key(
+        &self,
+        scheme: SchemeId,
+        id: LabelId,
+        generation: u32,
+    ) -> Result<DelegatingKey> {
+        let key = &self.owner()?.key;
+        key.delegating_key_for(scheme, &id, generation)
+            .map_err(|_| Part::Label(id).into())
     }
 
     /// Gives the object a new key in its header. What is sealed under the old one stays readable until it has been
@@ -234,7 +242,7 @@ impl Vfs {
     /// The owner opens his own capsules with the label's key.
     fn own_label_secret(&self, slot: &LabelSlot) -> Result<LabelSecret> {
         let capsule = Capsule::from_bytes(&slot.capsule).map_err(|_| Part::Label(slot.id))?;
-        let key = self.owner()?.key.delegating_key(&slot.id, slot.generation);
+        let key = self.delegating_key(slot.scheme, slot.id, slot.generation)?;
         key.decapsulate(&capsule, &slot.context(self.info.id))
             .map_err(|_| Part::Label(slot.id).into())
     }

@@ -18,6 +18,17 @@ fn wrong_command_lines_exit_with_64_and_no_page_of_text() {
 }
 
 #[test]
+fn a_debugging_scheme_must_be_asked_for_twice() {
+    let alice = Person::new();
+    for scheme in ["bbs98", "ecies", "afgh"] {
+        let said = alice.fails(64, &["init", "s", "--scheme", scheme]);
+        assert!(said.contains("--i-know-this-is-insecure"), "{said}");
+    }
+    alice.fails(64, &["init", "s", "--scheme", "rot13"]);
+    assert!(!alice.home().join("identity").exists(), "nothing was made");
+}
+
+#[test]
 fn missing_things_say_what_to_do() {
     let alice = Person::new();
     for (code, args, hint) in [

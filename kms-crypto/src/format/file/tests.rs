@@ -1,5 +1,5 @@
 use super::*;
-use crate::id::{LabelId, SchemeId};
+use crate::id::LabelId;
 use crate::key::{DelegatingKey, LabelSecret};
 use crate::scheme::Capsule;
 
@@ -68,7 +68,6 @@ fn a_shared_file_is_opened_by_its_label_and_signed_by_its_author() {
         id: LabelId([3; 16]),
         generation: 1,
         public: delegating.public(),
-        scheme: SchemeId::SPLIT_ECIES,
     };
     let new = NewFile {
         store: STORE,

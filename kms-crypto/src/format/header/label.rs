@@ -6,8 +6,8 @@ use super::{LABEL, LabelSlot, OpenHeader};
 use crate::aead::wrap_key;
 use crate::format::MAX_LABELS;
 use crate::format::error::{HeaderError, Part};
-use crate::id::{LabelId, SchemeId, StoreId};
-use crate::key::{LabelSecret, PublicKey};
+use crate::id::{LabelId, StoreId};
+use crate::key::{LabelPublicKey, LabelSecret};
 use crate::scheme::{LabelContext, encapsulate};
 
 impl LabelSlot {
@@ -40,10 +40,8 @@ pub struct LabelKey {
     pub id: LabelId,
     /// Which of its delegating keys is used.
     pub generation: u32,
-    /// The public part of that key.
-    pub public: PublicKey,
-    /// The scheme of the capsule.
-    pub scheme: SchemeId,
+    /// The public part of that key, which says what scheme the capsule is of.
+    pub public: LabelPublicKey,
 }
 
 impl OpenHeader {
@@ -78,12 +76,13 @@ impl OpenHeader {
             label: key.id,
             epoch,
         };
-        let unknown = HeaderError::UnknownScheme(key.scheme);
+        let scheme = key.public.scheme();
+        let unknown = HeaderError::UnknownScheme(scheme);
         let (capsule, secret) =
-            encapsulate(rng, key.scheme, &key.public, &context).map_err(|_| unknown)?;
+            encapsulate(rng, scheme, &key.public, &context).map_err(|_| unknown)?;
         let slot = LabelSlot {
             id: key.id,
-            scheme: key.scheme,
+            scheme,
             curve: capsule.curve(),
             generation: key.generation,
             epoch,

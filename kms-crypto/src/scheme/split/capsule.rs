@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use super::{Bound, Split};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, derive_from_point};
 use crate::error::DecodeError;
-use crate::key::{DelegatingKey, LabelSecret, PublicKey};
+use crate::key::{EcDelegatingKey, LabelSecret, PublicKey};
 use crate::scheme::wire::{Fields, Kind, PREFIX_LEN, prefix};
 use crate::scheme::{LabelContext, Scheme};
 use crate::splitkey;
@@ -83,7 +83,7 @@ pub(super) fn encapsulate(
 }
 
 pub(super) fn decapsulate(
-    key: &DelegatingKey,
+    key: &EcDelegatingKey,
     capsule: &Capsule,
     context: &LabelContext,
 ) -> LabelSecret {

@@ -10,7 +10,7 @@ use super::{Bound, Split};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
 use crate::error::{DecodeError, FragError, SplitError};
 use crate::id::PolicyId;
-use crate::key::{DelegatingKey, LedgerKey};
+use crate::key::{EcDelegatingKey, LedgerKey};
 use crate::policy::{PolicyParams, Threshold};
 use crate::scheme::Scheme;
 use crate::scheme::wire::{Fields, Kind, prefix};
@@ -171,13 +171,13 @@ impl VerifiedKeyFrag {
 /// Shares the re-encryption key `a·d⁻¹` by a polynomial of degree m − 1.
 pub(super) fn split(
     rng: &mut (impl CryptoRng + ?Sized),
-    key: &DelegatingKey,
+    key: &EcDelegatingKey,
     policy: &PolicyParams,
     signer: &LedgerKey,
     threshold: Threshold,
 ) -> Result<Vec<KeyFrag>, SplitError> {
     curve::count_operation();
-    if key.public() != policy.label_key {
+    if Split::narrow(&policy.label_key) != Some(key.public()) {
         return Err(SplitError::OtherKey("label key"));
     }
     if signer.public() != policy.ledger_key {

@@ -6,12 +6,12 @@ use k256::ProjectivePoint;
 use zeroize::Zeroizing;
 
 use super::capsule::label_secret;
-use super::{Capsule, VerifiedCapsuleFrag};
+use super::{Capsule, Split, VerifiedCapsuleFrag};
 use crate::curve;
 use crate::error::OpenError;
 use crate::key::{IdentitySecret, LabelSecret};
 use crate::policy::PolicyParams;
-use crate::scheme::LabelContext;
+use crate::scheme::{LabelContext, Scheme};
 use crate::splitkey::{Memory, Shared, combine, combine_unchecked, weights};
 
 pub(super) fn open(
@@ -26,6 +26,7 @@ pub(super) fn open(
     if recipient.public() != policy.recipient {
         return Err(OpenError::OtherRecipient);
     }
+    let label_key = Split::narrow(&policy.label_key).ok_or(OpenError::Scheme(policy.scheme()))?;
     let chosen = choose(capsule, frags, policy)?;
     let commitment = chosen.first().map(|frag| &frag.frag.commitment);
     let commitment = commitment.ok_or(OpenError::TooFew {
@@ -36,7 +37,7 @@ pub(super) fn open(
     let answers = chosen.iter().map(|it| &it.frag.answer);
     if let Some(weights) = memory.weights(shares.clone()) {
         let point = combine_unchecked(weights, answers);
-        return Ok(label_secret(&point, capsule, &policy.label_key, context));
+        return Ok(label_secret(&point, capsule, &label_key, context));
     }
     let precursor = &commitment.share.precursor;
     let dh = Zeroizing::new(ProjectivePoint::from(*precursor) * recipient.scalar());
@@ -44,10 +45,10 @@ pub(super) fn open(
     let shared = Shared::new(&bound, precursor, &policy.recipient, &dh);
     let ids: Vec<_> = shares.clone().map(|share| &share.id).collect();
     let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
-    let point = combine(&capsule.core, &policy.label_key, &weights, answers);
+    let point = combine(&capsule.core, &label_key, &weights, answers);
     let point = point.ok_or(OpenError::Inconsistent)?;
     memory.add_up(shares, weights);
-    Ok(label_secret(&point, capsule, &policy.label_key, context))
+    Ok(label_secret(&point, capsule, &label_key, context))
 }
 
 /// The first m of the given answers, provided all of them belong together and are distinct.

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::DecodeError;
 use crate::id::{LabelId, StoreId};
-use crate::scheme::{self as any, encapsulate};
+use crate::key::DelegatingKey;
+use crate::scheme as any;
 
 mod bytes;
 mod collusion;
@@ -18,7 +19,7 @@ fn rng() -> impl CryptoRng {
 
 /// One label shared with one person.
 struct World {
-    label: DelegatingKey,
+    label: EcDelegatingKey,
     signer: LedgerKey,
     bob: IdentitySecret,
     policy: PolicyParams,
@@ -31,9 +32,14 @@ struct World {
 impl World {
     fn new(needed: u8, total: u8) -> Self {
         let rng = &mut rng();
-        let (label, signer) = (DelegatingKey::generate(rng), LedgerKey::generate(rng));
+        let (label, signer) = (EcDelegatingKey::generate(rng), LedgerKey::generate(rng));
         let bob = IdentitySecret::generate(rng);
-        let policy = PolicyParams::new(signer.public(), label.public(), bob.public(), [7; 32]);
+        let policy = PolicyParams::new(
+            signer.public(),
+            LabelPublicKey::Split(label.public()),
+            bob.public(),
+            [7; 32],
+        );
         let context = LabelContext {
             store: StoreId([1; 16]),
             label: LabelId([2; 16]),
@@ -56,6 +62,11 @@ impl World {
             secret,
             frags,
         }
+    }
+
+    /// The label's key as it crosses the byte boundary.
+    fn label(&self) -> DelegatingKey {
+        DelegatingKey::from_bytes(&self.label.to_bytes()).unwrap()
     }
 
     fn answer(&self, index: usize) -> CapsuleFrag {
@@ -82,8 +93,8 @@ impl World {
     fn sibling(&self) -> Self {
         let mut other = Self::new(2, 3);
         let rng = &mut rng();
-        let label = DelegatingKey::from_bytes(&self.label.to_bytes()).unwrap();
-        other.policy.label_key = label.public();
+        let label = EcDelegatingKey::from_bytes(&self.label.to_bytes()).unwrap();
+        other.policy.label_key = LabelPublicKey::Split(label.public());
         let threshold = Threshold::new(2, 3).unwrap();
         let frags = Split::split(rng, &label, &other.policy, &other.signer, threshold).unwrap();
         other.frags = frags
@@ -243,7 +254,7 @@ fn somebody_else_opens_nothing() {
 #[test]
 fn a_capsule_of_another_label_gives_nothing_of_that_label() {
     let world = World::new(2, 3);
-    let other = DelegatingKey::generate(&mut rng());
+    let other = EcDelegatingKey::generate(&mut rng());
     let (capsule, secret) = Split::encapsulate(&mut rng(), &other.public(), &world.context);
     let frags = [0, 1].map(|index| {
         Split::reencrypt(&mut rng(), &world.frags[index], &capsule)
@@ -324,45 +335,11 @@ fn a_split_needs_the_policys_own_keys() {
     let rng = &mut rng();
     let world = World::new(2, 3);
     let threshold = Threshold::new(2, 3).unwrap();
-    let (label, signer) = (DelegatingKey::generate(rng), LedgerKey::generate(rng));
+    let (label, signer) = (EcDelegatingKey::generate(rng), LedgerKey::generate(rng));
     let refused = Split::split(rng, &label, &world.policy, &world.signer, threshold);
     assert_eq!(refused.unwrap_err(), SplitError::OtherKey("label key"));
     let refused = Split::split(rng, &world.label, &world.policy, &signer, threshold);
     assert_eq!(refused.unwrap_err(), SplitError::OtherKey("ledger key"));
-}
-
-#[test]
-fn an_unknown_scheme_is_named() {
-    let rng = &mut rng();
-    let world = World::new(1, 1);
-    let label = world.label.public();
-    let made = encapsulate(rng, SchemeId::AFGH, &label, &world.context);
-    assert_eq!(made.unwrap_err(), SplitError::Scheme(SchemeId::AFGH));
-    let policy = PolicyParams {
-        scheme: SchemeId::BBS98,
-        ..world.policy
-    };
-    let threshold = Threshold::new(1, 1).unwrap();
-    let made = world.label.split(rng, &policy, &world.signer, threshold);
-    assert_eq!(made.unwrap_err(), SplitError::Scheme(SchemeId::BBS98));
-
-    let frag = world
-        .label
-        .split(rng, &world.policy, &world.signer, threshold)
-        .unwrap()
-        .remove(0);
-    let expected = FragError::Scheme {
-        expected: SchemeId::BBS98,
-        found: SchemeId::SPLIT_ECIES,
-    };
-    assert_eq!(frag.verify(&policy).unwrap_err(), expected);
-    let capsule = any::Capsule::Split(world.capsule.clone());
-    let answer = any::CapsuleFrag::Split(world.answer(0));
-    assert_eq!(answer.verify(&capsule, &policy).unwrap_err(), expected);
-    let opened = world
-        .bob
-        .open_reencrypted(&capsule, &[], &policy, &world.context);
-    assert_eq!(opened, Err(OpenError::Scheme(SchemeId::BBS98)));
 }
 
 /// A source that always says the same.

@@ -8,7 +8,6 @@ pub(super) fn label_key(number: u8) -> LabelKey {
         id: LabelId([number; 16]),
         generation: 1,
         public,
-        scheme: SchemeId::SPLIT_ECIES,
     }
 }
 
@@ -101,20 +100,6 @@ fn after_a_revocation_the_old_secret_opens_only_old_copies() {
     assert_eq!(open(&before, &old), Ok(()));
     assert_eq!(Header::parse(&after).unwrap().labels()[0].epoch, 2);
     world.open(&after).unwrap();
-}
-
-#[test]
-fn an_unknown_scheme_is_named() {
-    let mut file = World::new().file();
-    let label = LabelKey {
-        scheme: SchemeId(77),
-        ..label_key(1)
-    };
-    let refused = file.renew_label(&label, &mut rng());
-    assert_eq!(
-        refused.err(),
-        Some(HeaderError::UnknownScheme(SchemeId(77)))
-    );
 }
 
 #[test]

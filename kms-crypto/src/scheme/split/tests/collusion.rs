@@ -40,7 +40,7 @@ fn fewer_than_m_shares_and_the_recipients_secret_open_nothing() {
         let secret = capsule::label_secret(
             &point,
             &world.capsule,
-            &world.policy.label_key,
+            &world.label.public(),
             &world.context,
         );
         assert_ne!(secret, world.secret, "nor what the capsule holds");
