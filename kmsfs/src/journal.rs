@@ -234,8 +234,9 @@ impl Journal {
         !state.used[state.active]
     }
 
-    /// Makes the active half durable and directs new records to the other one. The caller brings what the old half
-    /// holds into the store and then calls [`Self::release`] with it. Only one caller at a time.
+    /// Makes the active half durable and directs new records to the other one, unless that one still waits for its
+    /// release. The caller brings everything that is pending into the store and then calls [`Self::release`] with the
+    /// half that is returned. Only one caller at a time.
     pub fn switch(&self) -> Result<Half> {
         self.sync_all()?;
         let mut state = self.state.lock();
@@ -248,6 +249,10 @@ impl Journal {
             }
         }
         let old = state.active;
+        if state.used[1 - old] {
+            // It could not be emptied last time, and must be before it is used again.
+            return Ok(Half(1 - old));
+        }
         self.activate(&mut state, 1 - old)?;
         Ok(Half(old))
     }

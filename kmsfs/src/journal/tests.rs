@@ -64,6 +64,20 @@ fn a_released_half_is_forgotten() {
 }
 
 #[test]
+fn a_half_that_was_not_released_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.forget_all().unwrap();
+    journal.append(&record(1)).unwrap();
+    let first = journal.switch().unwrap();
+    journal.append(&record(2)).unwrap();
+    assert_eq!(journal.switch().unwrap(), first, "it still waits");
+    journal.append(&record(3)).unwrap();
+    drop(journal);
+    assert_eq!(numbers(&open(dir.path()).1), [1, 2, 3]);
+}
+
+#[test]
 fn records_of_an_earlier_run_do_not_come_back_behind_new_ones() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());

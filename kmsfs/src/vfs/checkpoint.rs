@@ -4,17 +4,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::file::{FileCell, Identity};
+use super::owner::Keeper;
 use super::{Result, Vfs};
 use crate::backing::{Stat, Time, TimeChange};
-use crate::inode::Inode;
+use crate::inode::{Inode, Node};
 
 /// How long nothing must have been logged before the journal is emptied.
 const IDLE: Duration = Duration::from_millis(900);
 const TICK: Duration = Duration::from_millis(500);
 /// From this many files on, one sync of the whole filesystem is cheaper than one for each.
 const SYNC_ALL_FROM: usize = 8;
+/// How long the system takes at most to write what it was given.
+const SETTLED: Duration = Duration::from_secs(60);
 /// How long a writer waits for the journal to get shorter, at most, before it goes on regardless.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Keeper {
+    /// Directories made so long ago that the system has written their headers by itself.
+    fn take_settled_dirs(&mut self) -> Vec<Arc<Inode>> {
+        let old = self
+            .new_dirs
+            .iter()
+            .take_while(|(made, _)| made.elapsed() > SETTLED)
+            .count();
+        self.new_dirs.drain(..old).map(|(_, inode)| inode).collect()
+    }
+}
 
 impl Vfs {
     /// Remembers that something of this object is on its way.
@@ -67,6 +82,7 @@ impl Vfs {
         if keeper.stopping {
             return false;
         }
+        let settled = keeper.take_settled_dirs();
         let is_idle = keeper.last_change.elapsed() >= IDLE && !keeper.busy.is_empty();
         if keeper.wanted || is_idle {
             keeper.wanted = false;
@@ -77,6 +93,11 @@ impl Vfs {
                 owner.keeper.lock().last_change = Instant::now();
             }
             owner.shorter.notify_all();
+        } else {
+            drop(keeper);
+        }
+        for inode in settled {
+            self.table.sweep(inode);
         }
         true
     }
@@ -90,10 +111,10 @@ impl Vfs {
         let owner = self.owner()?;
         let _turn = owner.checkpointing.lock();
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
-        let mut first_error = Ok(());
+        let mut uncommitted = Ok(());
         for inode in &busy {
             if let Err(error) = self.commit_any(inode) {
-                first_error = first_error.and(Err(error));
+                uncommitted = uncommitted.and(Err(error));
             }
         }
         let half = owner.journal.switch()?;
@@ -101,6 +122,7 @@ impl Vfs {
         drop(owner.making.write());
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
         let mut touched = Vec::new();
+        let mut first_error = Ok(());
         for inode in &busy {
             match self.bring_over(inode) {
                 Ok(true) => touched.push(Arc::clone(inode)),
@@ -114,7 +136,7 @@ impl Vfs {
         for inode in busy {
             self.settle(inode);
         }
-        Ok(())
+        uncommitted
     }
 
     fn commit_any(&self, inode: &Arc<Inode>) -> Result<()> {
@@ -149,7 +171,7 @@ impl Vfs {
             self.announce_append(inode, file)?;
         }
         if file.overlay.is_empty() {
-            return Ok(false);
+            return Ok(file.applied);
         }
         if !fresh {
             self.owner()?.journal.sync_to(file.seq)?;
@@ -171,13 +193,15 @@ impl Vfs {
         file.overlay.clear();
         file.protected_len = file.committed_len;
         file.unsynced = true;
+        file.applied |= !fresh;
+        let applied = file.applied;
         let mtime = if file.dirty.is_empty() {
             file.mtime.take()
         } else {
             file.mtime
         };
         self.keep_times(cell, &stored, mtime)?;
-        Ok(!fresh)
+        Ok(applied)
     }
 
     /// After the stored file was changed without a program's doing: programs go on seeing the times they have been
@@ -205,27 +229,59 @@ impl Vfs {
     }
 
     fn sync_touched(&self, touched: &[Arc<Inode>]) -> Result<()> {
-        if touched.len() >= SYNC_ALL_FROM {
-            return Ok(self.disk.sync_fs(self.root_dir()?)?);
+        if touched.len() < SYNC_ALL_FROM {
+            return touched.iter().try_for_each(|inode| self.sync_stored(inode));
         }
         for inode in touched {
-            self.sync_stored(inode)?;
+            self.set_applied(inode, false);
         }
-        Ok(())
+        let synced = self
+            .root_dir()
+            .and_then(|root| Ok(self.disk.sync_fs(root)?));
+        if synced.is_err() {
+            for inode in touched {
+                self.set_applied(inode, true);
+            }
+        }
+        synced
     }
 
+    /// Makes what was brought over durable, if anything was.
     pub(super) fn sync_stored(&self, inode: &Arc<Inode>) -> Result<()> {
-        let Some(file) = inode.file() else {
-            return self.sync_dir_header(inode);
-        };
-        let mut cell = file.cell.write();
-        if let Some(file) = cell.loaded.as_deref_mut()
-            && file.unsynced
-        {
-            self.disk.sync_data(&file.fd)?;
-            file.unsynced = false;
+        // Before the sync: what is brought over meanwhile needs another one.
+        if !self.set_applied(inode, false) {
+            return Ok(());
         }
-        Ok(())
+        let synced = match inode.file() {
+            Some(file) => {
+                let fd = file
+                    .cell
+                    .read()
+                    .loaded
+                    .as_deref()
+                    .map(|loaded| Arc::clone(&loaded.fd));
+                fd.map_or(Ok(()), |fd| Ok(self.disk.sync_data(&fd)?))
+            }
+            None => self.sync_dir_header(inode),
+        };
+        if synced.is_err() {
+            self.set_applied(inode, true);
+        }
+        synced
+    }
+
+    /// Notes whether pieces were brought over that may not be durable, and says whether it was so before.
+    fn set_applied(&self, inode: &Inode, applied: bool) -> bool {
+        match &inode.node {
+            Node::File(file) => {
+                let mut cell = file.cell.write();
+                cell.loaded
+                    .as_deref_mut()
+                    .is_some_and(|loaded| std::mem::replace(&mut loaded.applied, applied))
+            }
+            Node::Dir(dir) => std::mem::replace(&mut dir.state.write().applied, applied),
+            Node::Symlink => false,
+        }
     }
 
     /// Lets go of an object nothing of which is on its way any more.
@@ -241,9 +297,6 @@ impl Vfs {
                     .as_deref()
                     .is_some_and(super::file::Loaded::is_busy);
                 if !is_busy {
-                    if let Some(file) = cell.loaded.as_deref_mut() {
-                        file.unsynced = false;
-                    }
                     if cell.opens == 0 {
                         cell.loaded = None;
                     }

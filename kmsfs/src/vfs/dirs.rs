@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::file::Fresh;
 use super::{Part, Result, Vfs};
 use crate::backing::{Kind, OpenMode};
-use crate::inode::{DirNode, Inode, Place};
+use crate::inode::{Inode, Place};
 use crate::journal::{Action, Piece, Record, Seq};
 
 /// What is remembered of a directory.
@@ -26,6 +26,8 @@ pub(crate) struct DirState {
     pub(super) staged: Option<Box<[u8; HEADER_LEN]>>,
     /// The staged header is not in the journal yet.
     pub(super) unlogged: bool,
+    /// The header was brought over from the journal and may not be durable in the directory yet.
+    pub(super) applied: bool,
     pub(super) committed_generation: u64,
     pub(super) seq: Seq,
     pub(super) fresh: Fresh,
@@ -209,9 +211,7 @@ impl Vfs {
             .disk
             .create_file(self.dir_fd(inode)?, DIR_HEADER, 0o600)?;
         self.disk.write_at(&fd, 0, &bytes)?;
-        if let Some(dir) = inode.dir() {
-            dir.unsynced.store(true, Ordering::Release);
-        }
+        self.remember_unsynced(inode);
         inode.set_mode(header.state.mode);
         state.committed_generation = header.state.generation;
         state.fresh = Fresh::now();
@@ -287,15 +287,10 @@ impl Vfs {
             return Ok(());
         };
         let mut state = dir.state.write();
-        self.commit_dir_state(inode, dir, &mut state)
+        self.commit_dir_state(inode, &mut state)
     }
 
-    pub(super) fn commit_dir_state(
-        &self,
-        inode: &Arc<Inode>,
-        dir: &DirNode,
-        state: &mut DirState,
-    ) -> Result<()> {
+    pub(super) fn commit_dir_state(&self, inode: &Arc<Inode>, state: &mut DirState) -> Result<()> {
         if state.header_dirty {
             let Some(header) = state.header.as_deref_mut() else {
                 return Ok(());
@@ -318,7 +313,7 @@ impl Vfs {
                 .disk
                 .open_file(self.dir_fd(inode)?, DIR_HEADER, OpenMode::ReadWrite)?;
             self.disk.write_at(&fd, 0, staged)?;
-            dir.unsynced.store(true, Ordering::Release);
+            self.remember_unsynced(inode);
             state.staged = None;
         } else {
             let action = Action::Commit {
@@ -344,30 +339,50 @@ impl Vfs {
         Ok(())
     }
 
-    /// Writes a logged header into the directory. Says whether it did.
+    /// Writes a logged header into the directory. Says whether it was, now or before, and is not durable there yet.
     pub(super) fn apply_dir(&self, inode: &Arc<Inode>) -> Result<bool> {
         let Some(dir) = inode.dir() else {
             return Ok(false);
         };
         let mut state = dir.state.write();
-        self.commit_dir_state(inode, dir, &mut state)?;
+        self.commit_dir_state(inode, &mut state)?;
         let Some(staged) = state.staged.as_deref() else {
-            return Ok(false);
+            return Ok(state.applied);
         };
         self.owner()?.journal.sync_to(state.seq)?;
-        let fd = self
-            .disk
-            .open_file(self.dir_fd(inode)?, DIR_HEADER, OpenMode::ReadWrite)?;
-        self.disk.write_at(&fd, 0, staged)?;
+        let file = self
+            .dir_fd(inode)
+            .and_then(|fd| Ok(self.disk.open_file(fd, DIR_HEADER, OpenMode::ReadWrite)?));
+        match file {
+            Ok(file) => self.disk.write_at(&file, 0, staged)?,
+            // Somebody else has removed the directory: there is nothing left to keep.
+            Err(super::VfsError::Os(Errno::NOENT | Errno::STALE)) => {
+                state.staged = None;
+                return Ok(state.applied);
+            }
+            Err(error) => return Err(error),
+        }
         dir.unsynced.store(true, Ordering::Release);
         state.staged = None;
+        state.applied = true;
         Ok(true)
+    }
+
+    /// The directory's header has just been written, without being synced.
+    fn remember_unsynced(&self, inode: &Arc<Inode>) {
+        let (Some(dir), Some(owner)) = (inode.dir(), self.try_owner()) else {
+            return;
+        };
+        if !dir.unsynced.swap(true, Ordering::AcqRel) {
+            let entry = (std::time::Instant::now(), Arc::clone(inode));
+            owner.keeper.lock().new_dirs.push_back(entry);
+        }
     }
 
     pub(super) fn is_dir_busy(&self, inode: &Inode) -> bool {
         inode.dir().is_some_and(|dir| {
             let state = dir.state.read();
-            state.header_dirty || state.staged.is_some()
+            state.header_dirty || state.applied || state.staged.is_some()
         })
     }
 

@@ -111,6 +111,8 @@ pub(crate) struct Loaded {
     pub(super) announced_run: Option<u64>,
     /// Appended stretches may not be durable yet.
     pub(super) unsynced: bool,
+    /// Pieces were brought over from the journal and may not be durable in the stored file yet.
+    pub(super) applied: bool,
     /// The length of the stored file in the last committed state: what lies below may be overwritten through the
     /// journal only.
     pub(super) committed_len: u64,
@@ -154,6 +156,7 @@ impl Loaded {
             append_run: None,
             announced_run: None,
             unsynced: false,
+            applied: false,
             committed_len,
             protected_len: committed_len,
             committed_generation,
@@ -206,7 +209,7 @@ impl Loaded {
 
     /// Whether anything is on its way: uncommitted, or committed in the journal only.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_dirty() || !self.overlay.is_empty()
+        self.is_dirty() || self.applied || !self.overlay.is_empty()
     }
 
     /// Whether no state that may come back has anything at `offset` or beyond.

@@ -76,7 +76,7 @@ impl Vfs {
                 state.secrets = Some(Arc::new(super::dirs::Secrets::of(header)?));
                 state.header_dirty = true;
                 if promise != Promise::Later {
-                    self.commit_dir_state(inode, dir, &mut state)?;
+                    self.commit_dir_state(inode, &mut state)?;
                 }
                 drop(state);
                 if promise == Promise::Stored {

@@ -1,6 +1,6 @@
 //! What only the store's owner has: its keys, its journal, and the background work.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +47,9 @@ pub(super) struct Owner {
 pub(super) struct Keeper {
     /// Objects of which something is on its way.
     pub(super) busy: HashMap<Ino, Arc<Inode>>,
+    /// Directories whose header was written a short while ago without being synced: they are remembered until the
+    /// system has written it by itself.
+    pub(super) new_dirs: VecDeque<(Instant, Arc<Inode>)>,
     pub(super) last_change: Instant,
     /// The journal should be emptied soon.
     pub(super) wanted: bool,
@@ -85,6 +88,7 @@ impl Owner {
         )?;
         let keeper = Keeper {
             busy: HashMap::new(),
+            new_dirs: VecDeque::new(),
             last_change: Instant::now(),
             wanted: false,
             stopping: false,

@@ -62,11 +62,11 @@ impl Vfs {
             .loaded
             .as_deref()
             .is_some_and(super::file::Loaded::is_busy);
-        if is_pending {
-            self.bring_over_now(inode)
-        } else {
-            Ok(())
+        if !is_pending {
+            return Ok(());
         }
+        self.bring_over_now(inode)?;
+        self.sync_stored(inode)
     }
 
     /// After a name has gone: the object goes with its last one, else the name's binding does.
