@@ -15,6 +15,10 @@ macro_rules! boundary {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[non_exhaustive]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "the production scheme is small, and is not made to pay an allocation for a debugging one"
+        )]
         pub enum $name {
             /// Scheme 1.
             Split(split::$name),
