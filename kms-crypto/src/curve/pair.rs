@@ -1,4 +1,4 @@
-//! Two secret multiples of one point, for less than the price of two. SCHEMES §9.
+//! Two secret multiples of one point, for less than the price of two. SCHEMES §12.
 //!
 //! secp256k1 has an endomorphism that multiplies by a number λ for the price of one field multiplication,
 //! so that a scalar can be written as `k₁ + k₂·λ` with halves of 128 bits (Gallant, Lambert, Vanstone).
