@@ -77,7 +77,11 @@ fn a_mistyped_key_and_an_unknown_contact() {
     scene.alice.run(&["contact", "add", "bob", &bob]);
     let mallory = Person::new(scene.root.path(), "mallory").key();
     let changed = scene.alice.fails(&["contact", "add", "bob", &mallory]);
-    assert_ne!(changed.code, 0, "a changed key is a hard stop");
+    assert_eq!(
+        changed.code, 77,
+        "a changed key is a hard stop: {}",
+        changed.stderr
+    );
 
     fs::write(scene.secure.at("a"), "a").unwrap();
     assert_eq!(

@@ -106,8 +106,8 @@ fn what_was_synced_or_closed_survives_a_killed_mount() {
         fs::write(scene.secure.at("overwritten"), vec![0; 64 * 4096]).unwrap();
     }
     scene.secure.unmount();
-    let report = scene.alice.run(&["fsck", scene.store.to_str().unwrap()]);
-    assert!(!report.is_empty());
+    // It fails, and says where, if anything at all does not verify.
+    scene.alice.run(&["fsck", scene.store.to_str().unwrap()]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_truncated_file() {
         .unwrap()
         .set_len(4096 * 20)
         .unwrap();
-    refused(scene, "");
+    refused(scene, "length");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn swapped_files() {
     fs::rename(&victim, &aside).unwrap();
     fs::rename(&other, &victim).unwrap();
     fs::rename(&aside, &other).unwrap();
-    refused(scene, "");
+    refused(scene, "does not belong under this name");
 }
 
 #[test]
