@@ -10,11 +10,12 @@ use blstrs::{Compress, G1Affine, G1Projective, G2Affine, G2Projective, Gt, Scala
 use group::prime::PrimeCurveAffine;
 use group::{Group, ff::Field};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::curve::{self, SCALAR_LEN};
 use crate::error::KeyError;
 use crate::kdf;
+use crate::wipe::Kept;
 
 /// Bytes of a compressed point of G1.
 pub(crate) const G1_LEN: usize = 48;
@@ -137,7 +138,7 @@ impl fmt::Debug for BlsPublicKey {
 
 /// The key of one label and generation under AFGH.
 pub struct BlsDelegatingKey {
-    bytes: [u8; SCALAR_LEN],
+    bytes: Kept<[u8; SCALAR_LEN]>,
     public: BlsPublicKey,
 }
 
@@ -157,13 +158,13 @@ impl BlsDelegatingKey {
         curve::count_operation();
         let public = G1Affine::from(g1() * scalar).to_compressed();
         Self {
-            bytes: scalar.to_bytes_be(),
+            bytes: Kept::new(scalar.to_bytes_be()),
             public: BlsPublicKey(public),
         }
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<[u8; SCALAR_LEN]> {
-        Zeroizing::new(self.bytes)
+        Zeroizing::new(*self.bytes)
     }
 
     pub(crate) const fn public(&self) -> BlsPublicKey {
@@ -176,17 +177,11 @@ impl BlsDelegatingKey {
     }
 }
 
-impl Drop for BlsDelegatingKey {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
-    }
-}
-
 impl ZeroizeOnDrop for BlsDelegatingKey {}
 
 impl PartialEq for BlsDelegatingKey {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes.ct_eq(&other.bytes).into()
+        self.bytes.ct_eq(&*other.bytes).into()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::curve::SCALAR_LEN;
 use crate::error::IdentityError;
 use crate::kdf;
 use crate::key::{IdentitySecret, PublicKey};
+use crate::wipe::without_trace;
 
 const MAGIC: [u8; 4] = *b"KMSI";
 const VERSION: u16 = 1;
@@ -123,9 +124,11 @@ impl IdentityFile {
             salt: ByteArray::new(salt),
             public: secret.public(),
         };
-        let cipher = head.cipher(passphrase)?;
         let mut plain = secret.to_bytes();
-        let tag = cipher.seal_in_place(&[0; NONCE_LEN], &head.to_bytes(), plain.as_mut());
+        let tag = without_trace(|| {
+            let cipher = head.cipher(passphrase)?;
+            Ok(cipher.seal_in_place(&[0; NONCE_LEN], &head.to_bytes(), plain.as_mut()))
+        })?;
         let mut sealed = [0; SEALED_LEN];
         let (body, end) = sealed.split_at_mut(SCALAR_LEN);
         body.copy_from_slice(plain.as_ref());
@@ -213,6 +216,10 @@ impl IdentityFile {
     /// # Errors
     /// A wrong passphrase and an altered file are one error.
     pub fn open(&self, passphrase: &[u8]) -> Result<IdentitySecret, IdentityError> {
+        without_trace(|| self.open_here(passphrase))
+    }
+
+    fn open_here(&self, passphrase: &[u8]) -> Result<IdentitySecret, IdentityError> {
         let head = &self.body.head;
         let cipher = head.cipher(passphrase)?;
         let (body, tag) = self

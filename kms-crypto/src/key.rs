@@ -10,6 +10,7 @@ mod secret;
 mod store;
 mod symmetric;
 
+pub use crate::wipe::Kept;
 pub(crate) use label::Inner;
 pub use label::{DelegatingKey, LabelPublicKey};
 pub use public::PublicKey;

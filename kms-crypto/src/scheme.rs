@@ -73,6 +73,7 @@ use crate::error::{FragError, OpenError, SplitError};
 use crate::id::{CurveId, LabelId, SchemeId, StoreId};
 use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey};
 use crate::policy::{PolicyParams, Threshold};
+use crate::wipe::without_trace_of;
 
 pub use afgh::Afgh;
 pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
@@ -203,7 +204,9 @@ impl DelegatingKey {
         signer: &LedgerKey,
         threshold: Threshold,
     ) -> Result<Vec<KeyFrag>, SplitError> {
-        any::split(self, rng, policy, signer, threshold)
+        without_trace_of(self.scheme(), || {
+            any::split(self, rng, policy, signer, threshold)
+        })
     }
 
     /// Opens a capsule of this label. A capsule of another label, or another context, gives a secret
@@ -216,7 +219,7 @@ impl DelegatingKey {
         capsule: &Capsule,
         context: &LabelContext,
     ) -> Result<LabelSecret, OpenError> {
-        any::decapsulate(self, capsule, context)
+        without_trace_of(self.scheme(), || any::decapsulate(self, capsule, context))
     }
 }
 
@@ -234,6 +237,8 @@ impl IdentitySecret {
         policy: &PolicyParams,
         context: &LabelContext,
     ) -> Result<LabelSecret, OpenError> {
-        any::open(self, capsule, frags, policy, context)
+        without_trace_of(capsule.scheme(), || {
+            any::open(self, capsule, frags, policy, context)
+        })
     }
 }

@@ -13,6 +13,7 @@ use crate::error::SealError;
 use crate::id::{CipherId, CurveId};
 use crate::kdf;
 use crate::key::{IdentitySecret, PublicKey};
+use crate::wipe::without_trace;
 
 /// How much longer a box is than what it holds.
 pub const SEALED_OVERHEAD: usize = HEAD_LEN + POINT_LEN + TAG_LEN;
@@ -31,22 +32,24 @@ pub fn seal_to(
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Vec<u8> {
     curve::count_operation();
-    let scalar = Zeroizing::new(random_scalar(rng));
-    let ephemeral = PublicKey::from_point(&ProjectivePoint::mul_by_generator(&scalar));
-    let point = Zeroizing::new(recipient.point() * *scalar);
-    let head = head(Cipher::Aes256Gcm.id(), CurveId::SECP256K1);
-    let key = box_key(&point, &head, &ephemeral, recipient, domain, ad);
+    without_trace(|| {
+        let scalar = Zeroizing::new(random_scalar(rng));
+        let ephemeral = PublicKey::from_point(&ProjectivePoint::mul_by_generator(&scalar));
+        let point = Zeroizing::new(recipient.point() * *scalar);
+        let head = head(Cipher::Aes256Gcm.id(), CurveId::SECP256K1);
+        let key = box_key(&point, &head, &ephemeral, recipient, domain, ad);
 
-    // Reserved in full, so that growing leaves no copy of the plaintext behind.
-    let mut out = Vec::with_capacity(plaintext.len() + SEALED_OVERHEAD);
-    out.extend_from_slice(&head);
-    out.extend_from_slice(ephemeral.as_bytes());
-    let body = out.len();
-    out.extend_from_slice(plaintext);
-    let cipher = ChunkCipher::new(Cipher::Aes256Gcm, &key);
-    let tag = cipher.seal_in_place(&[0; NONCE_LEN], &[], &mut out[body..]);
-    out.extend_from_slice(&tag);
-    out
+        // Reserved in full, so that growing leaves no copy of the plaintext behind.
+        let mut out = Vec::with_capacity(plaintext.len() + SEALED_OVERHEAD);
+        out.extend_from_slice(&head);
+        out.extend_from_slice(ephemeral.as_bytes());
+        let body = out.len();
+        out.extend_from_slice(plaintext);
+        let cipher = ChunkCipher::new(Cipher::Aes256Gcm, &key);
+        let tag = cipher.seal_in_place(&[0; NONCE_LEN], &[], &mut out[body..]);
+        out.extend_from_slice(&tag);
+        out
+    })
 }
 
 impl IdentitySecret {
@@ -61,22 +64,24 @@ impl IdentitySecret {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         curve::count_operation();
-        let (head, rest) = sealed.split_first_chunk().ok_or(SealError::Malformed)?;
-        check_head(head)?;
-        let (ephemeral, rest) = rest
-            .split_first_chunk::<POINT_LEN>()
-            .ok_or(SealError::Malformed)?;
-        let (body, tag) = rest
-            .split_last_chunk::<TAG_LEN>()
-            .ok_or(SealError::Malformed)?;
-        let ephemeral = PublicKey::from_bytes(ephemeral).map_err(|_| SealError::Malformed)?;
-        let point = Zeroizing::new(ephemeral.point() * self.scalar());
-        let key = box_key(&point, head, &ephemeral, &self.public(), domain, ad);
-        let mut out = Zeroizing::new(body.to_vec());
-        ChunkCipher::new(Cipher::Aes256Gcm, &key)
-            .open_in_place(&[0; NONCE_LEN], &[], &mut out, tag)
-            .map_err(|_| SealError::Refused)?;
-        Ok(out)
+        without_trace(|| {
+            let (head, rest) = sealed.split_first_chunk().ok_or(SealError::Malformed)?;
+            check_head(head)?;
+            let (ephemeral, rest) = rest
+                .split_first_chunk::<POINT_LEN>()
+                .ok_or(SealError::Malformed)?;
+            let (body, tag) = rest
+                .split_last_chunk::<TAG_LEN>()
+                .ok_or(SealError::Malformed)?;
+            let ephemeral = PublicKey::from_bytes(ephemeral).map_err(|_| SealError::Malformed)?;
+            let point = Zeroizing::new(ephemeral.point() * self.scalar());
+            let key = box_key(&point, head, &ephemeral, &self.public(), domain, ad);
+            let mut out = Zeroizing::new(body.to_vec());
+            ChunkCipher::new(Cipher::Aes256Gcm, &key)
+                .open_in_place(&[0; NONCE_LEN], &[], &mut out, tag)
+                .map_err(|_| SealError::Refused)?;
+            Ok(out)
+        })
     }
 
     /// A secret that only this identity and the holder of `other` can compute, the same for both.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::curve;
 use crate::error::SignatureError;
 use crate::key::{IdentitySecret, LedgerKey, NodeSecret, PublicKey};
+use crate::wipe::without_trace;
 
 /// A signature in its one permitted form: 64 bytes, both halves in `1..n`, the second one low.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,15 +139,17 @@ pub(crate) fn sign_digest(
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Signature {
     curve::count_operation();
-    let mut extra = Zeroizing::new([0u8; 32]);
-    rng.fill_bytes(extra.as_mut());
-    let key = Zeroizing::new(
-        Option::<k256::NonZeroScalar>::from(k256::NonZeroScalar::new(*scalar))
-            .expect("a secret key is not zero"),
-    );
-    let (signature, _) =
-        hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, digest, extra.as_ref());
-    Signature(signature.to_bytes().into())
+    without_trace(|| {
+        let mut extra = Zeroizing::new([0u8; 32]);
+        rng.fill_bytes(extra.as_mut());
+        let key = Zeroizing::new(
+            Option::<k256::NonZeroScalar>::from(k256::NonZeroScalar::new(*scalar))
+                .expect("a secret key is not zero"),
+        );
+        let (signature, _) =
+            hazmat::sign_prehashed_rfc6979::<k256::Secp256k1, Sha256>(&key, digest, extra.as_ref());
+        Signature(signature.to_bytes().into())
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::curve::SCALAR_LEN;
 use crate::error::WordsError;
 use crate::key::IdentitySecret;
+use crate::wipe::without_trace;
 
 /// How many words there are.
 pub const WORD_COUNT: usize = 24;
@@ -14,6 +15,10 @@ impl IdentitySecret {
     /// The 24 words, separated by spaces.
     #[must_use]
     pub fn to_words(&self) -> Zeroizing<String> {
+        without_trace(|| self.words_here())
+    }
+
+    fn words_here(&self) -> Zeroizing<String> {
         let words = Mnemonic::from_entropy_in(Language::English, self.to_bytes().as_ref())
             .expect("32 bytes make 24 words");
         // Nine bytes suffice for the longest word and its space: the text never moves.
@@ -32,6 +37,10 @@ impl IdentitySecret {
     /// # Errors
     /// What is wrong, and with which word where that can be told.
     pub fn from_words(text: &str) -> Result<Self, WordsError> {
+        without_trace(|| Self::read_words(text))
+    }
+
+    fn read_words(text: &str) -> Result<Self, WordsError> {
         let found = text.split_whitespace().count();
         if found != WORD_COUNT {
             return Err(WordsError::Count { found });

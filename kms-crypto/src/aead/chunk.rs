@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::Refused;
 use super::cipher::Cipher;
+use crate::wipe::without_trace;
 
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
@@ -65,14 +66,16 @@ impl ChunkCipher {
     /// Expands `key` for one of the backends.
     #[must_use]
     pub fn with_backend(backend: Backend, cipher: Cipher, key: &[u8; 32]) -> Self {
-        if cipher == Cipher::XSalsa20Poly1305 {
-            return Self(Keyed::SecretBox(secretbox::Keyed::new(key)));
-        }
-        Self(match backend {
-            #[cfg(feature = "aws-lc")]
-            Backend::AwsLc => Keyed::AwsLc(aws_lc::Keyed::new(cipher, key)),
-            #[cfg(feature = "pure-rust")]
-            Backend::PureRust => Keyed::PureRust(pure_rust::Keyed::new(cipher, key)),
+        without_trace(|| {
+            if cipher == Cipher::XSalsa20Poly1305 {
+                return Self(Keyed::SecretBox(secretbox::Keyed::new(key)));
+            }
+            Self(match backend {
+                #[cfg(feature = "aws-lc")]
+                Backend::AwsLc => Keyed::AwsLc(aws_lc::Keyed::new(cipher, key)),
+                #[cfg(feature = "pure-rust")]
+                Backend::PureRust => Keyed::PureRust(pure_rust::Keyed::new(cipher, key)),
+            })
         })
     }
 

@@ -9,6 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Refused;
 use crate::kdf::derive64;
+use crate::wipe::{Kept, without_trace};
 
 /// Bytes of a wrapped key.
 pub const WRAPPED_LEN: usize = 48;
@@ -40,8 +41,7 @@ pub fn siv_open(
 /// `AES-256-SIV(double, ad, key)`.
 #[must_use]
 pub fn wrap_key(kek: &[u8; 32], ad: &[&[u8]], key: &[u8; 32]) -> [u8; WRAPPED_LEN] {
-    let double = derive64(kek, WRAP, &[]);
-    let mut sealed = siv_seal(&double, ad, key);
+    let mut sealed = without_trace(|| siv_seal(&derive64(kek, WRAP, &[]), ad, key));
     let wrapped = sealed
         .as_slice()
         .try_into()
@@ -55,12 +55,13 @@ pub fn unwrap_key(
     kek: &[u8; 32],
     ad: &[&[u8]],
     wrapped: &[u8; WRAPPED_LEN],
-) -> Result<Zeroizing<[u8; 32]>, Refused> {
-    let double = derive64(kek, WRAP, &[]);
-    let opened = siv_open(&double, ad, wrapped)?;
-    let mut key = Zeroizing::new([0; 32]);
-    key.copy_from_slice(opened.get(..32).ok_or(Refused)?);
-    Ok(key)
+) -> Result<Kept<[u8; 32]>, Refused> {
+    without_trace(|| {
+        let opened = siv_open(&derive64(kek, WRAP, &[]), ad, wrapped)?;
+        let mut key = Kept::new([0; 32]);
+        key.copy_from_slice(opened.get(..32).ok_or(Refused)?);
+        Ok(key)
+    })
 }
 
 fn siv(key: &[u8; 64]) -> Aes256Siv {

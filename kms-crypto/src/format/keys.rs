@@ -3,24 +3,23 @@
 use core::fmt;
 use std::sync::OnceLock;
 
-use zeroize::Zeroizing;
-
 use crate::aead::{ChunkCipher, Cipher, Refused, unwrap_key, wrap_key};
 use crate::id::DirId;
 use crate::kdf::{derive32, mac};
 use crate::key::{DirKey, StoreKey};
+use crate::wipe::{Kept, without_trace};
 
 /// A key and the epoch it belongs to.
 pub(super) struct EpochKey {
     pub(super) epoch: u32,
-    key: Zeroizing<[u8; 32]>,
+    key: Kept<[u8; 32]>,
 }
 
 impl EpochKey {
     pub(super) fn new(epoch: u32, key: &[u8; 32]) -> Self {
         Self {
             epoch,
-            key: Zeroizing::new(*key),
+            key: Kept::copied(key),
         }
     }
 
@@ -106,16 +105,21 @@ impl FileKeys {
     pub(super) fn chunk_cipher(&self, epoch: u32) -> Option<&ChunkCipher> {
         let content = self.find(epoch)?;
         Some(content.chunks.get_or_init(|| {
-            let key = derive32(content.key.key(), "kms/chunk-key/1", &[&self.core_hash]);
-            ChunkCipher::new(self.cipher, &key)
+            without_trace(|| {
+                let key = derive32(content.key.key(), "kms/chunk-key/1", &[&self.core_hash]);
+                ChunkCipher::new(self.cipher, &key)
+            })
         }))
     }
 
     pub(super) fn page_mac(&self, epoch: u32, parts: &[&[u8]]) -> Option<[u8; 32]> {
         let content = self.find(epoch)?;
-        let key = content
-            .tree
-            .get_or_init(|| derive32(content.key.key(), "kms/tree-key/1", &[&self.core_hash]));
+        let key = content.tree.get_or_init(|| {
+            without_trace(|| {
+                let key = derive32(content.key.key(), "kms/tree-key/1", &[&self.core_hash]);
+                Kept::copied(&key)
+            })
+        });
         Some(mac(key, "kms/page/1", parts))
     }
 
@@ -136,7 +140,7 @@ impl fmt::Debug for FileKeys {
 struct ContentKey {
     key: EpochKey,
     chunks: OnceLock<ChunkCipher>,
-    tree: OnceLock<Zeroizing<[u8; 32]>>,
+    tree: OnceLock<Kept<[u8; 32]>>,
 }
 
 impl ContentKey {
@@ -207,7 +211,7 @@ impl DirKeys {
         epoch: u32,
         ad: &[&[u8]],
         wrapped: &[u8; 48],
-    ) -> Option<Result<Zeroizing<[u8; 32]>, Refused>> {
+    ) -> Option<Result<Kept<[u8; 32]>, Refused>> {
         self.ring
             .find(epoch)
             .map(|key| unwrap_key(key.key(), ad, wrapped))

@@ -16,6 +16,7 @@ use crate::curve::{self, SCALAR_LEN};
 use crate::error::{DecodeError, KeyError, SplitError};
 use crate::id::{CurveId, LabelId, SchemeId};
 use crate::kdf;
+use crate::wipe::without_trace_of;
 
 /// Scheme u16be, then curve u16be.
 const IDS_LEN: usize = 4;
@@ -149,9 +150,11 @@ impl DelegatingKey {
         scheme: SchemeId,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, SplitError> {
-        let mut wide = Zeroizing::new([0; 64]);
-        rng.fill_bytes(wide.as_mut());
-        Self::from_wide(scheme, &wide)
+        without_trace_of(scheme, || {
+            let mut wide = Zeroizing::new([0; 64]);
+            rng.fill_bytes(wide.as_mut());
+            Self::from_wide(scheme, &wide)
+        })
     }
 
     /// Reads the 32-byte big-endian form of a key for the production scheme.
@@ -255,7 +258,9 @@ impl StoreKey {
             SchemeId::SPLIT_ECIES => &context[..2],
             _ => &context[..],
         };
-        let wide = kdf::derive64(self.as_bytes(), "kms/delegating/1", context);
-        DelegatingKey::from_wide(scheme, &wide)
+        without_trace_of(scheme, || {
+            let wide = kdf::derive64(self.as_bytes(), "kms/delegating/1", context);
+            DelegatingKey::from_wide(scheme, &wide)
+        })
     }
 }

@@ -6,18 +6,19 @@ use core::str::FromStr;
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::PublicKey;
 use crate::curve::{self, SCALAR_LEN};
 use crate::error::{KeyError, KeyTextError};
 use crate::text;
+use crate::wipe::{Kept, without_trace};
 
 macro_rules! secret_scalar {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         pub struct $name {
-            scalar: Scalar,
+            scalar: Kept<Scalar>,
             public: PublicKey,
         }
 
@@ -25,7 +26,7 @@ macro_rules! secret_scalar {
             /// A new key.
             #[must_use]
             pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-                Self::from_scalar(curve::random_scalar(rng))
+                without_trace(|| Self::from_scalar(curve::random_scalar(rng)))
             }
 
             /// Reads the 32-byte big-endian form.
@@ -33,14 +34,18 @@ macro_rules! secret_scalar {
             /// # Errors
             /// Zero, or not below the group order.
             pub fn from_bytes(bytes: &[u8; SCALAR_LEN]) -> Result<Self, KeyError> {
-                let scalar = curve::decode_scalar(bytes).ok_or(KeyError::NotAScalar)?;
-                Ok(Self::from_scalar(scalar))
+                without_trace(|| {
+                    let scalar = curve::decode_scalar(bytes).ok_or(KeyError::NotAScalar)?;
+                    Ok(Self::from_scalar(scalar))
+                })
             }
 
             /// The 32-byte big-endian form.
             #[must_use]
             pub fn to_bytes(&self) -> Zeroizing<[u8; SCALAR_LEN]> {
-                Zeroizing::new(self.scalar.to_bytes().into())
+                let mut bytes = Zeroizing::new([0; SCALAR_LEN]);
+                without_trace(|| bytes.copy_from_slice(&self.scalar.to_bytes()));
+                bytes
             }
 
             /// The public key, computed once when the secret was read or made.
@@ -49,22 +54,19 @@ macro_rules! secret_scalar {
                 self.public
             }
 
-            /// Wraps a scalar that is not zero.
+            /// Wraps a scalar that is not zero; for use where the stack is wiped.
             pub(crate) fn from_scalar(scalar: Scalar) -> Self {
                 curve::count_operation();
                 let public = PublicKey::from_point(&ProjectivePoint::mul_by_generator(&scalar));
-                Self { scalar, public }
+                Self {
+                    scalar: Kept::new(scalar),
+                    public,
+                }
             }
 
             /// The scalar, for arithmetic.
-            pub(crate) const fn scalar(&self) -> &Scalar {
+            pub(crate) fn scalar(&self) -> &Scalar {
                 &self.scalar
-            }
-        }
-
-        impl Drop for $name {
-            fn drop(&mut self) {
-                self.scalar.zeroize();
             }
         }
 
@@ -110,9 +112,11 @@ impl IdentitySecret {
     /// `KMS-SECRET-KEY-1…`, in capitals so that nobody takes it for the public form.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut text = text::encode(text::SECRET, self.to_bytes().as_ref());
-        text.make_ascii_uppercase();
-        text
+        without_trace(|| {
+            let mut text = text::encode(text::SECRET, self.to_bytes().as_ref());
+            text.make_ascii_uppercase();
+            text
+        })
     }
 }
 
@@ -120,7 +124,9 @@ impl FromStr for IdentitySecret {
     type Err = KeyTextError;
 
     fn from_str(text: &str) -> Result<Self, KeyTextError> {
-        let bytes = text::decode::<SCALAR_LEN>(text::SECRET, text)?;
-        Ok(Self::from_bytes(&bytes)?)
+        without_trace(|| {
+            let bytes = text::decode::<SCALAR_LEN>(text::SECRET, text)?;
+            Ok(Self::from_bytes(&bytes)?)
+        })
     }
 }

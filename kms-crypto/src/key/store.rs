@@ -6,12 +6,15 @@ use super::{DirKey, LedgerKey, StoreKey};
 use crate::curve;
 use crate::id::DirId;
 use crate::kdf;
+use crate::wipe::without_trace;
 
 impl StoreKey {
     /// The key of a directory the owner made, in one epoch.
     #[must_use]
     pub fn dir_key(&self, dir: &DirId, epoch: u32) -> DirKey {
-        DirKey::from_bytes(&self.derive32("kms/dir-key/1", &[&dir.0, &epoch.to_be_bytes()]))
+        without_trace(|| {
+            DirKey::from_bytes(&self.derive32("kms/dir-key/1", &[&dir.0, &epoch.to_be_bytes()]))
+        })
     }
 
     /// The key of the MAC by which the owner recognises his own headers.
@@ -35,7 +38,9 @@ impl StoreKey {
     /// The ledger key of the policy with this salt.
     #[must_use]
     pub fn ledger_key(&self, policy_salt: &[u8; 32]) -> LedgerKey {
-        LedgerKey::from_scalar(self.derive_scalar("kms/ledger-key/1", &[policy_salt]))
+        without_trace(|| {
+            LedgerKey::from_scalar(self.derive_scalar("kms/ledger-key/1", &[policy_salt]))
+        })
     }
 
     fn derive32(&self, domain: &'static str, context: &[&[u8]]) -> Zeroizing<[u8; 32]> {

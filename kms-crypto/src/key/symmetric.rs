@@ -4,43 +4,46 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::ZeroizeOnDrop;
+
+use crate::wipe::Kept;
 
 macro_rules! secret_bytes {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Zeroize, ZeroizeOnDrop)]
-        pub struct $name([u8; 32]);
+        pub struct $name(Kept<[u8; 32]>);
 
         impl $name {
             /// A new random key.
             #[must_use]
             pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-                let mut key = Self([0; 32]);
-                rng.fill_bytes(&mut key.0);
+                let mut key = Self(Kept::new([0; 32]));
+                rng.fill_bytes(key.0.as_mut());
                 key
             }
 
             /// Copies the key from its bytes.
             #[must_use]
-            pub const fn from_bytes(bytes: &[u8; 32]) -> Self {
-                Self(*bytes)
+            pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+                Self(Kept::copied(bytes))
             }
 
             /// The bytes, for derivations and wrapping.
             #[must_use]
-            pub const fn as_bytes(&self) -> &[u8; 32] {
+            pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
         }
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                self.0.ct_eq(&other.0).into()
+                self.0.ct_eq(other.as_bytes()).into()
             }
         }
 
         impl Eq for $name {}
+
+        impl ZeroizeOnDrop for $name {}
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,9 +5,9 @@
 //! `e` an ephemeral one; each node pairs the capsule with its share, and the recipient multiplies all
 //! answers together. Nodes and recipient together learn `H/a`, which opens capsules, but not `a`.
 //!
-//! Timing: blst multiplies points and pairs in constant time. The recipient's one exponentiation in GT
-//! by the ephemeral key does the same steps for all keys but reads memory by their bits, and scalars
-//! are not wiped from the stack: blst's Rust types offer neither.
+//! Timing: blst multiplies points, pairs and inverts in constant time. The recipient's one exponentiation in
+//! GT by the inverse of the ephemeral key does the same steps for all keys but reads memory by their bits.
+//! blst's scalars and points wipe nothing; the stack they were on is overwritten instead.
 
 mod capsule;
 mod cfrag;

@@ -9,6 +9,7 @@ use crate::error::{DecodeError, FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
 use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey};
 use crate::policy::{PolicyParams, Threshold};
+use crate::wipe::without_trace_of;
 
 /// One enum per thing that crosses the boundary, with a variant per scheme.
 macro_rules! boundary {
@@ -84,16 +85,15 @@ macro_rules! each {
 }
 
 /// Reads the fields after the prefix as the variant that the prefix names.
-macro_rules! read {
-    ($kind:expr, $bytes:expr, $name:ident) => {{
-        let (known, fields) = read($kind, $bytes)?;
-        Ok(match known {
-            SchemeKind::Split => Self::Split(split::$name::read(fields)?),
-            SchemeKind::Bbs98 => Self::Bbs98(single::$name::read(fields)?),
-            SchemeKind::Ecies => Self::Ecies(single::$name::read(fields)?),
-            SchemeKind::Afgh => Self::Afgh(afgh::$name::read(fields)?),
+macro_rules! variant {
+    ($known:expr, $fields:expr, $name:ident) => {
+        Ok(match $known {
+            SchemeKind::Split => Self::Split(split::$name::read($fields)?),
+            SchemeKind::Bbs98 => Self::Bbs98(single::$name::read($fields)?),
+            SchemeKind::Ecies => Self::Ecies(single::$name::read($fields)?),
+            SchemeKind::Afgh => Self::Afgh(afgh::$name::read($fields)?),
         })
-    }};
+    };
 }
 
 /// Names what it does not know, scheme before curve.
@@ -124,7 +124,7 @@ pub fn encapsulate(
             found: label_key.scheme(),
         });
     }
-    Ok(match label_key {
+    Ok(without_trace_of(scheme, || match label_key {
         LabelPublicKey::Split(key) => {
             let (capsule, secret) = Split::encapsulate(rng, key, context);
             (Capsule::Split(capsule), secret)
@@ -141,7 +141,7 @@ pub fn encapsulate(
             let (capsule, secret) = Afgh::encapsulate(rng, key, context);
             (Capsule::Afgh(capsule), secret)
         }
-    })
+    }))
 }
 
 pub(super) fn decapsulate(
@@ -233,7 +233,8 @@ impl Capsule {
     /// # Errors
     /// Anything but a capsule of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        read!(Kind::Capsule, bytes, Capsule)
+        let (known, fields) = read(Kind::Capsule, bytes)?;
+        variant!(known, fields, Capsule)
     }
 
     /// The encoding.
@@ -260,13 +261,14 @@ impl KeyFrag {
     /// # Errors
     /// Anything but a share of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        read!(Kind::KeyFrag, bytes, KeyFrag)
+        let (known, fields) = read(Kind::KeyFrag, bytes)?;
+        without_trace_of(known.id(), || variant!(known, fields, KeyFrag))
     }
 
     /// The encoding; it is secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        each!(self, frag => frag.to_bytes())
+        without_trace_of(self.scheme(), || each!(self, frag => frag.to_bytes()))
     }
 
     /// Checks the share against the policy's parameters, which the caller must have from elsewhere
@@ -276,11 +278,13 @@ impl KeyFrag {
     /// Which check failed.
     pub fn verify(self, policy: &PolicyParams) -> Result<VerifiedKeyFrag, FragError> {
         same_scheme(policy.scheme(), self.scheme())?;
-        Ok(match self {
-            Self::Split(frag) => VerifiedKeyFrag::Split(Split::verify_key_frag(frag, policy)?),
-            Self::Bbs98(frag) => VerifiedKeyFrag::Bbs98(Bbs98::verify_key_frag(frag, policy)?),
-            Self::Ecies(frag) => VerifiedKeyFrag::Ecies(Ecies::verify_key_frag(frag, policy)?),
-            Self::Afgh(frag) => VerifiedKeyFrag::Afgh(Afgh::verify_key_frag(frag, policy)?),
+        without_trace_of(self.scheme(), || {
+            Ok(match self {
+                Self::Split(frag) => VerifiedKeyFrag::Split(Split::verify_key_frag(frag, policy)?),
+                Self::Bbs98(frag) => VerifiedKeyFrag::Bbs98(Bbs98::verify_key_frag(frag, policy)?),
+                Self::Ecies(frag) => VerifiedKeyFrag::Ecies(Ecies::verify_key_frag(frag, policy)?),
+                Self::Afgh(frag) => VerifiedKeyFrag::Afgh(Afgh::verify_key_frag(frag, policy)?),
+            })
         })
     }
 }
@@ -307,7 +311,7 @@ impl VerifiedKeyFrag {
         rng: &mut (impl CryptoRng + ?Sized),
         capsule: &Capsule,
     ) -> Result<CapsuleFrag, FragError> {
-        match (self, capsule) {
+        without_trace_of(self.scheme(), || match (self, capsule) {
             (Self::Split(frag), Capsule::Split(capsule)) => {
                 Ok(CapsuleFrag::Split(Split::reencrypt(rng, frag, capsule)))
             }
@@ -324,13 +328,13 @@ impl VerifiedKeyFrag {
                 expected: capsule.scheme(),
                 found: frag.scheme(),
             }),
-        }
+        })
     }
 
     /// What the node keeps: the share and the policy it was checked against. Secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        each!(self, frag => frag.to_bytes())
+        without_trace_of(self.scheme(), || each!(self, frag => frag.to_bytes()))
     }
 
     /// Reads what [`Self::to_bytes`] wrote. The check of the share is not repeated, so the bytes must
@@ -339,7 +343,8 @@ impl VerifiedKeyFrag {
     /// # Errors
     /// The bytes are not such an encoding.
     pub fn from_bytes_trusted(bytes: &[u8]) -> Result<Self, DecodeError> {
-        read!(Kind::StoredKeyFrag, bytes, VerifiedKeyFrag)
+        let (known, fields) = read(Kind::StoredKeyFrag, bytes)?;
+        without_trace_of(known.id(), || variant!(known, fields, VerifiedKeyFrag))
     }
 }
 
@@ -349,7 +354,8 @@ impl CapsuleFrag {
     /// # Errors
     /// Anything but an answer of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        read!(Kind::CapsuleFrag, bytes, CapsuleFrag)
+        let (known, fields) = read(Kind::CapsuleFrag, bytes)?;
+        variant!(known, fields, CapsuleFrag)
     }
 
     /// The encoding.

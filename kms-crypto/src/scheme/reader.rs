@@ -6,6 +6,7 @@ use super::{Capsule, CapsuleFrag, LabelContext, Scheme, Split, VerifiedCapsuleFr
 use crate::error::{FragError, OpenError};
 use crate::key::{IdentitySecret, LabelSecret};
 use crate::policy::PolicyParams;
+use crate::wipe::without_trace_of;
 
 /// A recipient's view of one policy: remembers what is the same in every answer, so that later capsules
 /// take about half of the time. Every proof is checked all the same.
@@ -69,9 +70,18 @@ impl Reader {
         let split = frags.iter().map(split_verified).collect::<Option<Vec<_>>>();
         if let (Some(capsule), Some(split), true) = (split_capsule(capsule), split, self.is_split())
         {
-            return self.split.open(recipient, capsule, &split, context);
+            let memory = &mut self.split;
+            return without_trace_of(Split::ID, || {
+                memory.open(recipient, capsule, &split, context)
+            });
         }
         recipient.open_reencrypted(capsule, frags, &self.policy, context)
+    }
+
+    /// The weights it remembers, to look for them in memory.
+    #[cfg(test)]
+    pub(crate) fn weights(&self) -> impl Iterator<Item = &k256::Scalar> {
+        self.split.memory.known_weights()
     }
 
     fn is_split(&self) -> bool {

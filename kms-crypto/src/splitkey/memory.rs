@@ -99,6 +99,12 @@ impl Memory {
         self.sets.iter().find(known).map(|set| &set.weights[..])
     }
 
+    /// All weights it remembers.
+    #[cfg(test)]
+    pub(crate) fn known_weights(&self) -> impl Iterator<Item = &Scalar> {
+        self.sets.iter().flat_map(|set| set.weights.iter())
+    }
+
     /// Remembers weights with which these shares have added up to the owner's key.
     pub(crate) fn add_up<'a>(
         &mut self,

@@ -11,6 +11,7 @@ use crate::error::DecodeError;
 use crate::key::{EcDelegatingKey, PublicKey};
 use crate::scheme::wire::Fields;
 use crate::splitkey;
+use crate::wipe::without_trace;
 
 /// `(E, V, s)`; a value of this type has passed its own check.
 #[derive(Clone)]
@@ -78,10 +79,12 @@ pub fn encrypt(
     plaintext: &[u8],
 ) -> (Capsule, Vec<u8>) {
     curve::count_operation();
-    let (core, point) = splitkey::Capsule::make::<Umbral>(rng, &key.point());
-    let capsule = Capsule::new(core);
-    let sealed = dem::seal(rng, &point, capsule.as_bytes(), plaintext);
-    (capsule, sealed)
+    without_trace(|| {
+        let (core, point) = splitkey::Capsule::make::<Umbral>(rng, &key.point());
+        let capsule = Capsule::new(core);
+        let sealed = dem::seal(rng, &point, capsule.as_bytes(), plaintext);
+        (capsule, sealed)
+    })
 }
 
 /// Opens a message with the key it was sealed to.
@@ -94,6 +97,8 @@ pub fn decrypt_original(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, UmbralError> {
     curve::count_operation();
-    let point = capsule.core.point(key.scalar());
-    dem::open(&point, capsule.as_bytes(), sealed)
+    without_trace(|| {
+        let point = capsule.core.point(key.scalar());
+        dem::open(&point, capsule.as_bytes(), sealed)
+    })
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{Capsule, CapsuleFrag, Parties, Umbral};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
@@ -15,6 +15,7 @@ use crate::policy::Threshold;
 use crate::scheme::wire::Fields;
 use crate::sign::{Signature, sign_digest};
 use crate::splitkey::{self, ID_LEN, Share, mul_u};
+use crate::wipe::{Kept, without_trace};
 
 /// Which keys the signature for the node covers. The one for the recipient always covers both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +36,11 @@ impl SignedKeys {
 
 /// One node's share, as received.
 pub struct KeyFrag {
-    rk: Scalar,
+    rk: Kept<Scalar>,
     share: Share,
     for_node: Signature,
     for_recipient: Signature,
     signed: SignedKeys,
-}
-
-impl Drop for KeyFrag {
-    fn drop(&mut self) {
-        self.rk.zeroize();
-    }
 }
 
 impl fmt::Debug for KeyFrag {
@@ -65,7 +60,7 @@ impl KeyFrag {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut fields = Fields::new(bytes, WHAT).exactly(Self::LEN)?;
         let id = fields.bytes()?;
-        let rk = Zeroizing::new(fields.scalar("rk")?);
+        let rk = without_trace(|| fields.scalar("rk").map(Kept::new))?;
         let share = Share {
             id,
             precursor: fields.point("X")?,
@@ -77,7 +72,7 @@ impl KeyFrag {
             return Err(DecodeError::Malformed { what: WHAT });
         };
         Ok(Self {
-            rk: *rk,
+            rk,
             share,
             for_node,
             for_recipient,
@@ -94,7 +89,7 @@ impl KeyFrag {
         // Reserved in full, so that growing leaves no copy of the share behind.
         let mut out = Zeroizing::new(Vec::with_capacity(Self::LEN));
         out.extend_from_slice(&self.share.id);
-        out.extend_from_slice(&Zeroizing::new(<[u8; SCALAR_LEN]>::from(self.rk.to_bytes()))[..]);
+        without_trace(|| out.extend_from_slice(&self.rk.to_bytes()));
         out.extend_from_slice(&encode_point(&self.share.precursor));
         out.extend_from_slice(&encode_point(&self.share.u1));
         out.extend_from_slice(self.for_node.as_bytes());
@@ -119,33 +114,35 @@ impl KeyFrag {
         receiving: Option<&PublicKey>,
     ) -> Result<VerifiedKeyFrag, FragError> {
         curve::count_operation();
-        if mul_u(&self.rk) != ProjectivePoint::from(self.share.u1) {
-            return Err(FragError::Commitment);
-        }
-        let covered = |flag, key| match (flag, key) {
-            (true, None) => Err(FragError::Signature),
-            (true, key) => Ok(key),
-            (false, _) => Ok(None),
-        };
-        let digest = digest(
-            &self.share,
-            covered(self.signed.delegating, delegating)?,
-            covered(self.signed.receiving, receiving)?,
-        );
-        verifying
-            .verify_digest(&digest, &self.for_node)
-            .map_err(|_| FragError::Signature)?;
-        // The same signature on the same message need not be checked twice.
-        let checked = self.signed == SignedKeys::BOTH && self.for_node == self.for_recipient;
-        if let (Some(&delegating), Some(&receiving), false) = (delegating, receiving, checked) {
-            let parties = Parties {
-                verifying: *verifying,
-                delegating,
-                receiving,
+        without_trace(|| {
+            if mul_u(&self.rk) != ProjectivePoint::from(self.share.u1) {
+                return Err(FragError::Commitment);
+            }
+            let covered = |flag, key| match (flag, key) {
+                (true, None) => Err(FragError::Signature),
+                (true, key) => Ok(key),
+                (false, _) => Ok(None),
             };
-            verify_for_recipient(&self.share, &self.for_recipient, &parties)?;
-        }
-        Ok(VerifiedKeyFrag { frag: self })
+            let digest = digest(
+                &self.share,
+                covered(self.signed.delegating, delegating)?,
+                covered(self.signed.receiving, receiving)?,
+            );
+            verifying
+                .verify_digest(&digest, &self.for_node)
+                .map_err(|_| FragError::Signature)?;
+            // The same signature on the same message need not be checked twice.
+            let checked = self.signed == SignedKeys::BOTH && self.for_node == self.for_recipient;
+            if let (Some(&delegating), Some(&receiving), false) = (delegating, receiving, checked) {
+                let parties = Parties {
+                    verifying: *verifying,
+                    delegating,
+                    receiving,
+                };
+                verify_for_recipient(&self.share, &self.for_recipient, &parties)?;
+            }
+            Ok(VerifiedKeyFrag { frag: self })
+        })
     }
 }
 
@@ -164,7 +161,9 @@ impl VerifiedKeyFrag {
         curve::count_operation();
         let share = &self.frag.share;
         let context: [&[u8]; 3] = [&[], &share.id, capsule.as_bytes()];
-        let answer = splitkey::prove(rng, &Umbral, &capsule.core, share, &self.frag.rk, &context);
+        let rk = &self.frag.rk;
+        let answer =
+            without_trace(|| splitkey::prove(rng, &Umbral, &capsule.core, share, rk, &context));
         CapsuleFrag::new(share.clone(), answer, self.frag.for_recipient)
     }
 
@@ -188,29 +187,31 @@ pub fn generate_key_frags(
     signed: SignedKeys,
 ) -> Result<Vec<KeyFrag>, SplitError> {
     curve::count_operation();
-    let delegating = key.public();
-    let shares = splitkey::share(rng, &Umbral, key.scalar(), receiving, threshold)?;
-    let mut frags = Vec::with_capacity(shares.public.len());
-    for (share, rk) in shares.public.into_iter().zip(shares.secret.iter()) {
-        let full = digest(&share, Some(&delegating), Some(receiving));
-        let for_recipient = sign_digest(signer.scalar(), &full, rng);
-        let for_node = if signed == SignedKeys::BOTH {
-            // It would be a signature on the same message.
-            for_recipient
-        } else {
-            let delegating = signed.delegating.then_some(&delegating);
-            let receiving = signed.receiving.then_some(receiving);
-            sign_digest(signer.scalar(), &digest(&share, delegating, receiving), rng)
-        };
-        frags.push(KeyFrag {
-            rk: *rk,
-            share,
-            for_node,
-            for_recipient,
-            signed,
-        });
-    }
-    Ok(frags)
+    without_trace(|| {
+        let delegating = key.public();
+        let shares = splitkey::share(rng, &Umbral, key.scalar(), receiving, threshold)?;
+        let mut frags = Vec::with_capacity(shares.public.len());
+        for (share, rk) in shares.public.into_iter().zip(shares.secret.iter()) {
+            let full = digest(&share, Some(&delegating), Some(receiving));
+            let for_recipient = sign_digest(signer.scalar(), &full, rng);
+            let for_node = if signed == SignedKeys::BOTH {
+                // It would be a signature on the same message.
+                for_recipient
+            } else {
+                let delegating = signed.delegating.then_some(&delegating);
+                let receiving = signed.receiving.then_some(receiving);
+                sign_digest(signer.scalar(), &digest(&share, delegating, receiving), rng)
+            };
+            frags.push(KeyFrag {
+                rk: Kept::new(*rk),
+                share,
+                for_node,
+                for_recipient,
+                signed,
+            });
+        }
+        Ok(frags)
+    })
 }
 
 /// The owner signed this share for these two keys.

@@ -12,6 +12,7 @@ use crate::curve;
 use crate::error::{DecodeError, FragError, OpenError};
 use crate::key::IdentitySecret;
 use crate::splitkey::{Memory, Shared, combine, combine_unchecked, weights};
+use crate::wipe::without_trace;
 
 /// Remembers what is the same in every answer: whose signatures were checked, and with which weights
 /// the answers of which nodes add up. Every proof is checked all the same.
@@ -34,6 +35,12 @@ impl Reader {
             parties,
             memory: Memory::default(),
         }
+    }
+
+    /// The weights it remembers, to look for them in memory.
+    #[cfg(test)]
+    pub(crate) fn weights(&self) -> impl Iterator<Item = &k256::Scalar> {
+        self.memory.known_weights()
     }
 
     /// Like [`CapsuleFrag::from_bytes`], but the points of a share that is known are not decompressed again.
@@ -70,21 +77,23 @@ impl Reader {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, UmbralError> {
         curve::count_operation();
-        let parties = self.parties;
-        let share = belong_together(recipient, &parties, capsule, frags)?;
-        let shares = frags.iter().map(|it| &it.frag.share);
-        let answers = frags.iter().map(|it| &it.frag.answer);
-        if let Some(weights) = self.memory.weights(shares.clone()) {
-            let point = combine_unchecked(weights, answers);
-            return dem::open(&point, capsule.as_bytes(), sealed);
-        }
-        let dh = Zeroizing::new(ProjectivePoint::from(share.precursor) * recipient.scalar());
-        let shared = Shared::new(&Umbral, &share.precursor, &parties.receiving, &dh);
-        let ids: Vec<_> = shares.clone().map(|share| &share.id).collect();
-        let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
-        let point = combine(&capsule.core, &parties.delegating, &weights, answers);
-        let point = point.ok_or(OpenError::Inconsistent)?;
-        self.memory.add_up(shares, weights);
-        dem::open(&point, capsule.as_bytes(), sealed)
+        without_trace(|| {
+            let parties = self.parties;
+            let share = belong_together(recipient, &parties, capsule, frags)?;
+            let shares = frags.iter().map(|it| &it.frag.share);
+            let answers = frags.iter().map(|it| &it.frag.answer);
+            if let Some(weights) = self.memory.weights(shares.clone()) {
+                let point = combine_unchecked(weights, answers);
+                return dem::open(&point, capsule.as_bytes(), sealed);
+            }
+            let dh = Zeroizing::new(ProjectivePoint::from(share.precursor) * recipient.scalar());
+            let shared = Shared::new(&Umbral, &share.precursor, &parties.receiving, &dh);
+            let ids: Vec<_> = shares.clone().map(|share| &share.id).collect();
+            let weights = weights(&shared, &ids).ok_or(OpenError::Duplicate)?;
+            let point = combine(&capsule.core, &parties.delegating, &weights, answers);
+            let point = point.ok_or(OpenError::Inconsistent)?;
+            self.memory.add_up(shares, weights);
+            dem::open(&point, capsule.as_bytes(), sealed)
+        })
     }
 }

@@ -397,8 +397,21 @@ fn run(ops: &[Op]) {
     assert_eq!(fsck(real.vfs()), [""; 0]);
 }
 
+/// Fewer than usual, because each is long; PROPTEST_CASES may ask for others.
+fn cases() -> Config {
+    let usual = Config {
+        max_shrink_iters: 2000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => usual,
+        None => Config { cases: 96, ..usual },
+    }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 96, max_shrink_iters: 2000, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn the_filesystem_does_what_the_model_does(ops in prop::collection::vec(op(), 1..60)) {

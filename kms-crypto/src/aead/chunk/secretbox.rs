@@ -10,12 +10,12 @@ use super::{NONCE_LEN, TAG_LEN};
 use crate::aead::Refused;
 use crate::kdf::hash;
 
-/// A key; the cipher has nothing to expand.
-pub(super) struct Keyed(XSalsa20Poly1305);
+/// A key; the cipher has nothing to expand. In a box, so that moving it leaves no copy.
+pub(super) struct Keyed(Box<XSalsa20Poly1305>);
 
 impl Keyed {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(XSalsa20Poly1305::new(key.into()))
+        Self(Box::new(XSalsa20Poly1305::new(key.into())))
     }
 
     pub(super) fn seal(&self, nonce: &[u8; NONCE_LEN], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {

@@ -1,7 +1,5 @@
 //! Opening a header: finding its key, and checking every seal before anything is believed (FORMAT §3.7, steps 5 to 9).
 
-use zeroize::Zeroizing;
-
 use super::{Content, Header, LABEL, OpenHeader, PREV};
 use crate::aead::unwrap_key;
 use crate::format::core::ObjectId;
@@ -12,6 +10,7 @@ use crate::kdf::{derive32, equal, mac};
 use crate::key::{DirKey, FileKey, LabelSecret, PublicKey, StoreKey};
 use crate::name::NameTag;
 use crate::sign::Signature;
+use crate::wipe::Kept;
 
 /// Which way the object's key is come by.
 #[derive(Clone, Copy, Debug)]
@@ -106,11 +105,7 @@ impl Header {
         })
     }
 
-    fn key_by(
-        &self,
-        via: Via<'_>,
-        core_hash: &[u8; 32],
-    ) -> Result<Zeroizing<[u8; 32]>, HeaderError> {
+    fn key_by(&self, via: Via<'_>, core_hash: &[u8; 32]) -> Result<Kept<[u8; 32]>, HeaderError> {
         match via {
             Via::Dir { keys, tag } => self.key_by_binding(keys, tag, core_hash),
             Via::Label { id, secret } => self.key_by_label(id, secret, core_hash),
@@ -118,9 +113,8 @@ impl Header {
                 if self.core.id != ObjectId::Dir(id) {
                     return Err(HeaderError::OtherDir);
                 }
-                Ok(Zeroizing::new(
-                    *key.dir_key(&id, self.keys.epoch).as_bytes(),
-                ))
+                let key = key.dir_key(&id, self.keys.epoch);
+                Ok(Kept::copied(key.as_bytes()))
             }
             Via::FileKey(key) => {
                 self.key_given(matches!(self.core.id, ObjectId::File(_)), key.as_bytes())
@@ -131,13 +125,9 @@ impl Header {
         }
     }
 
-    fn key_given(
-        &self,
-        kind_fits: bool,
-        key: &[u8; 32],
-    ) -> Result<Zeroizing<[u8; 32]>, HeaderError> {
+    fn key_given(&self, kind_fits: bool, key: &[u8; 32]) -> Result<Kept<[u8; 32]>, HeaderError> {
         if kind_fits {
-            Ok(Zeroizing::new(*key))
+            Ok(Kept::copied(key))
         } else {
             Err(HeaderError::OtherKind)
         }
@@ -148,7 +138,7 @@ impl Header {
         keys: &DirKeys,
         tag: NameTag,
         core_hash: &[u8; 32],
-    ) -> Result<Zeroizing<[u8; 32]>, HeaderError> {
+    ) -> Result<Kept<[u8; 32]>, HeaderError> {
         let dir = keys.id();
         let not_bound = HeaderError::NotBound { dir };
         let binding = self
@@ -176,7 +166,7 @@ impl Header {
         id: LabelId,
         secret: &LabelSecret,
         core_hash: &[u8; 32],
-    ) -> Result<Zeroizing<[u8; 32]>, HeaderError> {
+    ) -> Result<Kept<[u8; 32]>, HeaderError> {
         let slot = self
             .labels
             .iter()

@@ -4,7 +4,7 @@ use core::fmt;
 
 use blstrs::{G2Affine, Gt, Scalar, pairing};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{Afgh, DOMAINS};
 use crate::bls::{
@@ -20,6 +20,7 @@ use crate::scheme::ephemeral::{self, commitment_len};
 use crate::scheme::wire::{Fields, Kind, prefix};
 use crate::scheme::{Scheme, ThresholdRule};
 use crate::splitkey::share_ids;
+use crate::wipe::Kept;
 
 pub(super) type Commitment = ephemeral::Commitment<GT_LEN>;
 
@@ -51,14 +52,8 @@ pub(super) fn read_commitment(
 /// One node's share, as received.
 pub struct KeyFrag {
     /// The share, encoded: points of G2 cannot be wiped, bytes can.
-    rk: [u8; G2_LEN],
+    rk: Kept<[u8; G2_LEN]>,
     pub(super) commitment: Commitment,
-}
-
-impl Drop for KeyFrag {
-    fn drop(&mut self) {
-        self.rk.zeroize();
-    }
 }
 
 impl fmt::Debug for KeyFrag {
@@ -71,13 +66,10 @@ impl KeyFrag {
     pub(in crate::scheme) fn read(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let mut fields = fields.exactly(BODY_LEN)?;
         let id = Commitment::read_id(&mut fields)?;
-        let rk = Zeroizing::new(fields.bytes()?);
+        let rk = Kept::new(fields.bytes()?);
         decode_g2(&rk).ok_or(DecodeError::Point { field: "rk" })?;
         let commitment = read_commitment(id, &mut fields)?;
-        Ok(Self {
-            rk: *rk,
-            commitment,
-        })
+        Ok(Self { rk, commitment })
     }
 
     pub(in crate::scheme) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -89,7 +81,7 @@ impl KeyFrag {
         let mut out = Zeroizing::new(Vec::with_capacity(head.len() + BODY_LEN));
         out.extend_from_slice(head);
         out.extend_from_slice(&self.commitment.id);
-        out.extend_from_slice(&self.rk);
+        out.extend_from_slice(self.rk.as_ref());
         self.commitment.write(&mut out);
         out
     }
@@ -101,7 +93,7 @@ impl KeyFrag {
     }
 
     /// The share's encoding.
-    pub(super) const fn rk_bytes(&self) -> &[u8; G2_LEN] {
+    pub(super) fn rk_bytes(&self) -> &[u8; G2_LEN] {
         &self.rk
     }
 
@@ -206,7 +198,7 @@ pub(super) fn split(
             threshold,
         );
         frags.push(KeyFrag {
-            rk: rk.to_compressed(),
+            rk: Kept::new(rk.to_compressed()),
             commitment,
         });
     }

@@ -128,46 +128,111 @@ fn unknown_and_mismatching_ids_are_named() {
     }
 }
 
+/// Each bit of everything that crosses the boundary, flipped.
+fn no_flipped_bit_is_accepted(kind: SchemeKind) {
+    let world = World::new(kind);
+    let flipped = |bytes: &[u8], bit: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes
+    };
+    let bits = |bytes: &[u8]| 0..bytes.len() * 8;
+    for bit in bits(&world.key_frags[0]) {
+        if let Ok(frag) = KeyFrag::from_bytes(&flipped(&world.key_frags[0], bit)) {
+            assert!(frag.verify(&world.policy).is_err(), "fragment, bit {bit}");
+        }
+    }
+    let capsule = world.capsule();
+    for bit in bits(&world.answers[0]) {
+        if let Ok(frag) = CapsuleFrag::from_bytes(&flipped(&world.answers[0], bit)) {
+            let refused = frag.verify(&capsule, &world.policy);
+            assert!(refused.is_err(), "answer, bit {bit}");
+        }
+    }
+    let (answer, all) = (&world.answers[0], world.all());
+    for bit in bits(&world.capsule) {
+        // Where a scheme's capsules have no check of their own another point may come out of it:
+        // then the answers are not for it, and the owner gets a secret that opens nothing.
+        if let Ok(altered) = Capsule::from_bytes(&flipped(&world.capsule, bit)) {
+            assert_ne!(kind, SchemeKind::Split, "its capsules check themselves");
+            let answer = CapsuleFrag::from_bytes(answer).unwrap();
+            assert!(answer.verify(&altered, &world.policy).is_err());
+            let opened = world
+                .bob
+                .open_reencrypted(&altered, &all, &world.policy, &CONTEXT);
+            let refused = matches!(opened, Err(OpenError::Mixed | OpenError::Scheme(_)));
+            assert!(refused, "capsule, bit {bit}");
+            let own = world.label.decapsulate(&altered, &CONTEXT);
+            assert_ne!(own.as_ref(), Ok(&world.secret));
+        }
+    }
+}
+
 #[test]
-fn no_flipped_bit_is_accepted() {
-    for world in SchemeKind::ALL.map(World::new) {
-        let flipped = |bytes: &[u8], bit: usize| {
-            let mut bytes = bytes.to_vec();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            bytes
-        };
-        // Pairings are slow and their slots are long: there every 7th bit, which meets every field and
-        // every place within a byte.
-        let step = if world.kind == SchemeKind::Afgh { 7 } else { 1 };
-        let bits = |bytes: &[u8]| (0..bytes.len() * 8).step_by(step);
-        for bit in bits(&world.key_frags[0]) {
-            if let Ok(frag) = KeyFrag::from_bytes(&flipped(&world.key_frags[0], bit)) {
-                assert!(frag.verify(&world.policy).is_err(), "fragment, bit {bit}");
-            }
-        }
+fn no_flipped_bit_is_accepted_by_split_key_ecies() {
+    no_flipped_bit_is_accepted(SchemeKind::Split);
+}
+
+#[test]
+fn no_flipped_bit_is_accepted_by_bbs98() {
+    no_flipped_bit_is_accepted(SchemeKind::Bbs98);
+}
+
+#[test]
+fn no_flipped_bit_is_accepted_by_ecies() {
+    no_flipped_bit_is_accepted(SchemeKind::Ecies);
+}
+
+#[test]
+fn no_flipped_bit_is_accepted_by_afgh() {
+    no_flipped_bit_is_accepted(SchemeKind::Afgh);
+}
+
+/// Where an answer's proof begins, and where the capsule's multiple before it does.
+const fn proof_at(kind: SchemeKind) -> [usize; 2] {
+    match kind {
+        SchemeKind::Split => [170, 170 + 66],
+        SchemeKind::Bbs98 | SchemeKind::Ecies => [228, 228 + 33],
+        SchemeKind::Afgh => [483, 483 + 288],
+    }
+}
+
+/// Two honest answers, by two nodes or for two capsules, with their ends exchanged.
+#[test]
+fn exchanged_proofs_are_refused() {
+    for kind in SchemeKind::ALL {
+        let world = World::new(kind);
         let capsule = world.capsule();
-        for bit in bits(&world.answers[0]) {
-            if let Ok(frag) = CapsuleFrag::from_bytes(&flipped(&world.answers[0], bit)) {
-                let refused = frag.verify(&capsule, &world.policy);
-                assert!(refused.is_err(), "answer, bit {bit}");
+        let label = world.label.public();
+        let (later, _) = encapsulate(&mut rng(), kind.id(), &label, &CONTEXT).unwrap();
+        let same_node = VerifiedKeyFrag::from_bytes_trusted(&world.stored[0]).unwrap();
+        let for_later = same_node.reencrypt(&mut rng(), &later).unwrap().to_bytes();
+        let again = same_node
+            .reencrypt(&mut rng(), &capsule)
+            .unwrap()
+            .to_bytes();
+        for other in [&world.answers[1], &for_later] {
+            for cut in proof_at(kind) {
+                for (one, two) in [(&world.answers[0], other), (other, &world.answers[0])] {
+                    let grafted = [&one[..cut], &two[cut..]].concat();
+                    if grafted == world.answers[0] {
+                        continue; // one node's answers begin alike
+                    }
+                    let answer = CapsuleFrag::from_bytes(&grafted).unwrap();
+                    let refused = answer.verify(&capsule, &world.policy).err();
+                    let proof = [FragError::Proof, FragError::ProofE];
+                    assert!(
+                        proof.contains(&refused.unwrap()),
+                        "{kind:?} {cut} {refused:?}"
+                    );
+                }
             }
         }
-        for bit in bits(&world.capsule) {
-            // Where a scheme's capsules have no check of their own another point may come out of it:
-            // then the answers are not for it, and the owner gets a secret that opens nothing.
-            if let Ok(altered) = Capsule::from_bytes(&flipped(&world.capsule, bit)) {
-                let answer = CapsuleFrag::from_bytes(&world.answers[0]).unwrap();
-                assert!(answer.verify(&altered, &world.policy).is_err());
-                let opened =
-                    world
-                        .bob
-                        .open_reencrypted(&altered, &world.all(), &world.policy, &CONTEXT);
-                let refused = matches!(opened, Err(OpenError::Mixed | OpenError::Scheme(_)));
-                assert!(refused, "capsule, bit {bit}");
-                let own = world.label.decapsulate(&altered, &CONTEXT);
-                assert_ne!(own.as_ref(), Ok(&world.secret));
-            }
-        }
+        // The same node's two answers for one capsule are as good as one: there they may be exchanged.
+        let [start, _] = proof_at(kind);
+        let grafted = [&world.answers[0][..start], &again[start..]].concat();
+        let answer = CapsuleFrag::from_bytes(&grafted).unwrap();
+        assert!(answer.verify(&capsule, &world.policy).is_ok(), "{kind:?}");
     }
 }
 

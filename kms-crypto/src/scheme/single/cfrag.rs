@@ -133,7 +133,7 @@ pub(super) fn reencrypt<D: Direction>(
     capsule: &Capsule<D>,
 ) -> CapsuleFrag<D> {
     curve::count_operation();
-    let rk = &frag.frag.rk;
+    let rk = &*frag.frag.rk;
     let commitment = frag.frag.commitment.clone();
     let nonce = Zeroizing::new(proof_nonce(rng, frag, capsule));
     let (p, _) = D::statement(frag.label_key.point(), ephemeral_point(&commitment));

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::Direction;
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, decode_point, encode_point, random_scalar};
@@ -17,6 +17,7 @@ use crate::scheme::ephemeral::{self, commitment_len};
 use crate::scheme::wire::{Fields, Kind, prefix};
 use crate::scheme::{Scheme, ThresholdRule};
 use crate::splitkey::share_ids;
+use crate::wipe::Kept;
 
 pub(super) type Commitment = ephemeral::Commitment<POINT_LEN>;
 
@@ -49,15 +50,9 @@ pub(super) fn read_commitment(
 /// One node's share, as received.
 pub struct KeyFrag<D> {
     /// The re-encryption key.
-    pub(super) rk: Scalar,
+    pub(super) rk: Kept<Scalar>,
     pub(super) commitment: Commitment,
     scheme: PhantomData<D>,
-}
-
-impl<D> Drop for KeyFrag<D> {
-    fn drop(&mut self) {
-        self.rk.zeroize();
-    }
 }
 
 impl<D> fmt::Debug for KeyFrag<D> {
@@ -70,10 +65,10 @@ impl<D: Direction> KeyFrag<D> {
     pub(in crate::scheme) fn read(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let mut fields = fields.exactly(BODY_LEN)?;
         let id = Commitment::read_id(&mut fields)?;
-        let rk = Zeroizing::new(fields.scalar("rk")?);
+        let rk = Kept::new(fields.scalar("rk")?);
         let commitment = read_commitment(id, &mut fields)?;
         Ok(Self {
-            rk: *rk,
+            rk,
             commitment,
             scheme: PhantomData,
         })
@@ -101,7 +96,7 @@ impl<D: Direction> KeyFrag<D> {
         self.commitment.verify(&D::DOMAINS, policy, &id)?;
         let ephemeral = ephemeral_point(&self.commitment);
         let (p, q) = D::statement(label_key.point(), ephemeral);
-        if p * self.rk != q {
+        if p * *self.rk != q {
             return Err(FragError::Commitment);
         }
         Ok(VerifiedKeyFrag {
@@ -186,7 +181,7 @@ pub(super) fn split<D: Direction>(
     let id = policy.id();
     let ids = share_ids(rng, usize::from(threshold.total()))?;
     let frags = ids.into_iter().map(|share| KeyFrag {
-        rk: *rk,
+        rk: Kept::new(*rk),
         commitment: Commitment::sign(
             rng,
             &D::DOMAINS,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{Bound, Split};
 use crate::curve::{self, POINT_LEN, SCALAR_LEN, encode_point};
@@ -16,6 +16,7 @@ use crate::scheme::Scheme;
 use crate::scheme::wire::{Fields, Kind, prefix};
 use crate::sign::Signature;
 use crate::splitkey::{self, ID_LEN, Share, mul_u};
+use crate::wipe::Kept;
 
 const BODY_LEN: usize = ID_LEN + SCALAR_LEN + 2 * POINT_LEN + 2 + Signature::LEN;
 const SIGNED_LEN: usize = 32 + ID_LEN + 2 * POINT_LEN + 2;
@@ -69,14 +70,8 @@ fn signed(policy: &PolicyId, share: &Share, threshold: Threshold) -> Vec<u8> {
 /// One node's share, as received.
 pub struct KeyFrag {
     /// The share: the polynomial at this fragment's index.
-    pub(super) rk: Scalar,
+    pub(super) rk: Kept<Scalar>,
     pub(super) commitment: Commitment,
-}
-
-impl Drop for KeyFrag {
-    fn drop(&mut self) {
-        self.rk.zeroize();
-    }
 }
 
 impl fmt::Debug for KeyFrag {
@@ -89,7 +84,7 @@ impl KeyFrag {
     pub(in crate::scheme) fn read(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let mut fields = fields.exactly(BODY_LEN)?;
         let id = fields.bytes()?;
-        let rk = Zeroizing::new(fields.scalar("rk")?);
+        let rk = Kept::new(fields.scalar("rk")?);
         let commitment = Commitment {
             share: Share {
                 id,
@@ -99,10 +94,7 @@ impl KeyFrag {
             threshold: fields.threshold()?,
             signature: fields.signature()?,
         };
-        Ok(Self {
-            rk: *rk,
-            commitment,
-        })
+        Ok(Self { rk, commitment })
     }
 
     pub(in crate::scheme) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -198,7 +190,7 @@ pub(super) fn split(
             signature,
         };
         frags.push(KeyFrag {
-            rk: *rk,
+            rk: Kept::new(*rk),
             commitment,
         });
     }

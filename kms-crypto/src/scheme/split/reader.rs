@@ -13,7 +13,7 @@ use crate::splitkey::Memory;
 pub(in crate::scheme) struct Reader {
     policy: PolicyParams,
     id: PolicyId,
-    memory: Memory,
+    pub(in crate::scheme) memory: Memory,
 }
 
 impl Reader {

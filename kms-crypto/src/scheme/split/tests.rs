@@ -391,8 +391,20 @@ fn operations_are_counted() {
     assert!(crate::public_key_operations() > before);
 }
 
+/// Few, because each makes eight key pairs and more; PROPTEST_CASES may ask for others.
+fn cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig {
+            cases: 24,
+            ..config
+        },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases())]
 
     #[test]
     fn every_choice_of_m_among_n_opens(

@@ -2,16 +2,17 @@ use super::*;
 use crate::key::DirKey;
 
 /// Whatever is done to a header, an opener sees an error or exactly what was sealed.
-fn no_byte_can_be_changed(
+fn no_bit_can_be_changed(
     bytes: &[u8; HEADER_LEN],
     open: impl Fn(&[u8]) -> Result<State, HeaderError>,
 ) {
     open(bytes).unwrap();
+    let mut wrong = *bytes;
     for at in 0..HEADER_LEN {
-        for bit in [1, 0x80] {
-            let mut wrong = *bytes;
-            wrong[at] ^= bit;
-            assert!(open(&wrong).is_err(), "byte {at}");
+        for bit in 0..8 {
+            wrong[at] ^= 1 << bit;
+            assert!(open(&wrong).is_err(), "byte {at}, bit {bit}");
+            wrong[at] ^= 1 << bit;
         }
     }
     assert!(matches!(
@@ -27,7 +28,7 @@ fn no_byte_can_be_changed(
 }
 
 #[test]
-fn the_owner_notices_every_changed_byte() {
+fn the_owner_notices_every_changed_bit() {
     let world = World::new();
     let mut file = world.file();
     file.set_xattrs(
@@ -36,7 +37,7 @@ fn the_owner_notices_every_changed_byte() {
     )
     .unwrap();
     for bytes in [world.seal(&mut file), world.seal_signed(&mut file)] {
-        no_byte_can_be_changed(&bytes, |bytes| {
+        no_bit_can_be_changed(&bytes, |bytes| {
             Ok(Header::parse(bytes)?
                 .open(world.named(), Check::Owner(&world.mac))?
                 .state)
@@ -45,15 +46,15 @@ fn the_owner_notices_every_changed_byte() {
 }
 
 #[test]
-fn a_reader_notices_every_changed_byte() {
+fn a_reader_notices_every_changed_bit() {
     let world = World::new();
     let bytes = world.seal(&mut world.file());
-    no_byte_can_be_changed(&bytes, |bytes| {
+    no_bit_can_be_changed(&bytes, |bytes| {
         let check = Check::Signed(&world.owner.public());
         Ok(Header::parse(bytes)?.open(world.named(), check)?.state)
     });
     let dir = world.seal(&mut world.subdir());
-    no_byte_can_be_changed(&dir, |bytes| {
+    no_bit_can_be_changed(&dir, |bytes| {
         Ok(Header::parse(bytes)?.open(world.named(), Check::Key)?.state)
     });
 }

@@ -14,7 +14,7 @@ fn interpolate(world: &World, frags: &[&VerifiedKeyFrag]) -> Scalar {
     let shared = Shared::new(&bound, precursor, &world.policy.recipient, &dh);
     let points: Vec<_> = frags
         .iter()
-        .map(|frag| (shared.index(&frag.frag.commitment.share.id), frag.frag.rk))
+        .map(|frag| (shared.index(&frag.frag.commitment.share.id), *frag.frag.rk))
         .collect();
     let mut sum = Scalar::ZERO;
     for (i, (index, share)) in points.iter().enumerate() {

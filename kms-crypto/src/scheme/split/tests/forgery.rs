@@ -23,10 +23,10 @@ enum Lie {
 
 /// An answer whose proof is right but for one equation. The liar has a real, signed share and knows
 /// every number; he only multiplies one point by another one.
-fn forged(world: &World, lie: Lie) -> CapsuleFrag {
+fn forged(world: &World, node: usize, lie: Lie) -> CapsuleFrag {
     let rng = &mut rng();
-    let mut answer = world.answer(0);
-    let (share, other) = (world.frags[0].frag.rk, random_scalar(rng));
+    let mut answer = world.answer(node);
+    let (share, other) = (*world.frags[node].frag.rk, random_scalar(rng));
     let nonce = random_scalar(rng);
     // With the lie about the commitment the *other* number is used for both E and V.
     let used = |point: Lie| {
@@ -59,7 +59,7 @@ fn forged(world: &World, lie: Lie) -> CapsuleFrag {
 fn a_proof_with_exactly_one_false_equation_is_refused_for_that_equation() {
     let world = World::new(2, 3);
     let verify = |lie| {
-        forged(&world, lie)
+        forged(&world, 0, lie)
             .verify(&world.capsule, &world.policy)
             .map(|_| ())
     };
@@ -67,6 +67,31 @@ fn a_proof_with_exactly_one_false_equation_is_refused_for_that_equation() {
     assert_eq!(verify(Lie::E), Err(FragError::ProofE));
     assert_eq!(verify(Lie::V), Err(FragError::ProofV));
     assert_eq!(verify(Lie::Commitment), Err(FragError::ProofCommitment));
+}
+
+/// Checked together, too, a lie is noticed wherever it stands, and only the liar is blamed.
+#[test]
+fn a_batch_with_exactly_one_false_equation_is_refused_for_that_equation_of_that_answer() {
+    let world = World::new(2, 5);
+    let capsule = any::Capsule::Split(world.capsule.clone());
+    let lies = [
+        (Lie::E, FragError::ProofE),
+        (Lie::V, FragError::ProofV),
+        (Lie::Commitment, FragError::ProofCommitment),
+    ];
+    for (liar, (lie, blame)) in [0, 2, 4]
+        .into_iter()
+        .flat_map(|at| lies.map(|lie| (at, lie)))
+    {
+        let answer = |node| forged(&world, node, if node == liar { lie } else { Lie::None });
+        let answers = (0..5).map(answer).map(any::CapsuleFrag::Split).collect();
+        let mut reader = any::Reader::new(&world.policy);
+        let verdicts = reader.verify_all(answers, &capsule);
+        for (node, verdict) in verdicts.into_iter().enumerate() {
+            let expected = (node == liar).then_some(blame);
+            assert_eq!(verdict.err(), expected, "{lie:?} by {liar}: {node}");
+        }
+    }
 }
 
 #[test]
@@ -208,7 +233,7 @@ fn an_altered_share_is_refused() {
         ("id", FragError::Signature, &|frag| {
             frag.commitment.share.id[31] ^= 1
         }),
-        ("rk", FragError::Commitment, &|frag| frag.rk += Scalar::ONE),
+        ("rk", FragError::Commitment, &|frag| *frag.rk += Scalar::ONE),
         ("X", FragError::Signature, &|frag| {
             frag.commitment.share.precursor = foreign.share.precursor
         }),
@@ -260,7 +285,7 @@ fn a_replaced_share_does_not_fit_by_choosing_the_generator() {
         ProjectivePoint::from(frag.commitment.share.u1)
     );
     assert_ne!(generator, u());
-    frag.rk = replaced;
+    *frag.rk = replaced;
     assert_eq!(
         frag.verify(&world.policy).unwrap_err(),
         FragError::Commitment
