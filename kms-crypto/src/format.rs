@@ -29,7 +29,7 @@ pub use config::{ConfigError, NewStore, StoreConfig};
 pub use error::{BodyError, HeaderError, Part};
 pub use header::{
     Binding, Check, Content, FileContent, Header, Keepers, LabelKey, LabelSlot, NameKeys,
-    OpenHeader, Sealer, State, Via,
+    OpenHeader, Sealer, Special, State, Via,
 };
 pub use keys::{DirKeys, FileKeys};
 pub use layout::{Layout, LeafPlace, PageId};

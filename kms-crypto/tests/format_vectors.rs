@@ -191,7 +191,11 @@ fn header(vector: &Vector) -> Outcome {
         assert_eq!(secret.as_bytes(), &vector.array("secret"));
     }
     let mut open = vector.open(header).map_err(|err| reason(&err))?;
-    assert_eq!(u64::from(open.state.mode), vector.number("mode"));
+    assert_eq!(u64::from(open.state.full_mode()), vector.number("mode"));
+    if vector.has("device") {
+        let special = open.state.special.unwrap();
+        assert_eq!(u64::from(special.device()), vector.number("device"));
+    }
     assert_eq!(open.state.generation, vector.number("generation"));
     if vector.has("size") {
         assert_eq!(open.file().unwrap().size, vector.number("size"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::{Config, Errno, FileAttr, FileType, INodeNo, MountOption, Request, SessionACL};
+use kms_crypto::format::Special;
 
 use crate::backing::Kind;
 use crate::vfs::{Attr, Caller, Vfs, VfsError};
@@ -218,6 +219,10 @@ fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::Dir => FileType::Directory,
         Kind::Symlink => FileType::Symlink,
+        Kind::Special(Special::Fifo) => FileType::NamedPipe,
+        Kind::Special(Special::Socket) => FileType::Socket,
+        Kind::Special(Special::CharDevice(_)) => FileType::CharDevice,
+        Kind::Special(Special::BlockDevice(_)) => FileType::BlockDevice,
         Kind::File | Kind::Other => FileType::RegularFile,
     }
 }
@@ -236,7 +241,10 @@ fn file_attr(attr: &Attr) -> FileAttr {
         nlink: attr.nlink,
         uid: attr.uid,
         gid: attr.gid,
-        rdev: 0,
+        rdev: match attr.kind {
+            Kind::Special(special) => special.device(),
+            _ => 0,
+        },
         blksize: 4096,
         flags: 0,
     }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use kms_crypto::format::{Special, State};
 use kms_crypto::name::NameTag;
 use parking_lot::{Mutex, RwLock};
 
@@ -32,6 +33,8 @@ pub(crate) struct Inode {
     reach: Mutex<Reach>,
     /// The permission bits where they are known, else [`UNKNOWN_MODE`].
     mode: AtomicU32,
+    /// What it is if it is a file that holds no bytes, once the header has told.
+    special: OnceLock<Option<Special>>,
 }
 
 /// What an object is and what is remembered for it.
@@ -80,7 +83,7 @@ impl Inode {
         let node = match kind {
             Kind::Dir => Node::Dir(DirNode::default()),
             Kind::Symlink => Node::Symlink,
-            Kind::File | Kind::Other => Node::File(FileNode::default()),
+            Kind::File | Kind::Special(_) | Kind::Other => Node::File(FileNode::default()),
         };
         Self {
             ino,
@@ -90,6 +93,7 @@ impl Inode {
             reach: Mutex::default(),
             node,
             mode: AtomicU32::new(UNKNOWN_MODE),
+            special: OnceLock::new(),
         }
     }
 
@@ -118,11 +122,20 @@ impl Inode {
         *self.next_place.lock() = place;
     }
 
+    /// What stands for it in the store.
     pub(crate) fn kind(&self) -> Kind {
         match self.node {
             Node::File(_) => Kind::File,
             Node::Dir(_) => Kind::Dir,
             Node::Symlink => Kind::Symlink,
+        }
+    }
+
+    /// What it is to programs, as far as its header has been read.
+    pub(crate) fn shown_kind(&self) -> Kind {
+        match self.special.get() {
+            Some(Some(special)) => Kind::Special(*special),
+            _ => self.kind(),
         }
     }
 
@@ -173,6 +186,13 @@ impl Inode {
 
     pub(crate) fn set_mode(&self, mode: u32) {
         self.mode.store(mode & 0o7777, Ordering::Relaxed);
+    }
+
+    /// Remembers what a verified header says of the attributes.
+    pub(crate) fn learn(&self, state: &State) {
+        // Before the mode: whoever finds that known relies on this.
+        self.special.get_or_init(|| state.special);
+        self.set_mode(state.mode);
     }
 
     /// Whether this is `dir` or lies below it.

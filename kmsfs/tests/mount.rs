@@ -6,6 +6,8 @@
     reason = "tests may"
 )]
 
+#[path = "mount/posix.rs"]
+mod posix;
 #[path = "vfs/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
@@ -27,6 +29,7 @@ use support::{World, pattern};
 struct Mounted {
     world: World,
     point: PathBuf,
+    options: MountOptions,
     running: Option<Running>,
 }
 
@@ -38,12 +41,17 @@ struct Running {
 
 impl Mounted {
     fn new() -> Self {
+        Self::with(MountOptions::default())
+    }
+
+    fn with(options: MountOptions) -> Self {
         let world = World::new();
         let point = world.dir.path().join("mount");
         fs::create_dir(&point).unwrap();
         let mut mounted = Self {
             world,
             point,
+            options,
             running: None,
         };
         mounted.mount();
@@ -58,7 +66,7 @@ impl Mounted {
         let (key, owner) = (World::key(), Arc::clone(&self.world.owner));
         let vfs =
             Vfs::open_owner(&self.world.store(), self.world.info(), key, owner, options).unwrap();
-        let mount: Mount = mount(Arc::clone(&vfs), &self.point, &MountOptions::default()).unwrap();
+        let mount: Mount = mount(Arc::clone(&vfs), &self.point, &self.options).unwrap();
         let unmounter = mount.unmounter();
         let thread = std::thread::spawn(move || mount.wait(|| ()));
         self.running = Some(Running {

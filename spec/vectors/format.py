@@ -119,6 +119,7 @@ class Object:
         self.names, self.labels = [(DIR, 1, TAG)], []
         self.generation, self.mode, self.xattrs = 5, 0o644, None
         self.size, self.leaves, self.root = 0, [], bytes(32)
+        self.device = None
         self.name_key = bytes32(f"{name} name key")
         self.owner_mac, self.signer = OWNER_MAC, None
         self.version, self.extra, self.core_extra = 1, {}, []
@@ -155,6 +156,8 @@ class Object:
         return [ident, scheme, curve, generation, epoch, SHARE.capsule, wrap(SHARE.secret(), ad, self.key)]
 
     def content(self):
+        if self.device is not None:
+            return [self.device]
         if self.kind == 1:
             return [self.size, b"".join(self.leaves), self.root]
         ad = (b"kms/name-key/1", self.core_hash(), u32(self.epoch))
@@ -283,6 +286,18 @@ def headers():
     with_state("leaf-of-unknown-epoch", "5.2", "malformed state", 5, mode, None,
                [100, content[1][:28] + u32(9), bytes(32)])
     with_state("root-without-pages", "3.6", "malformed state", 5, mode, None, [100, content[1], b"r" * 32])
+    for name, bits, device in (("fifo", 0o010000, 0), ("socket", 0o140000, 0), ("character-device", 0o020000, 0x0103),
+                               ("block-device", 0o060000, 2**32 - 1)):
+        node = Object(name)
+        node.mode, node.device = bits | 0o640, device
+        case(name, "3.6", "ok", node.header(), mode=node.mode, device=device, generation=5)
+    with_state("fifo-with-a-number", "3.6", "malformed state", 5, 0o010644, None, [1])
+    with_state("fifo-with-content", "3.6", "malformed state", 5, 0o010644, None, content)
+    with_state("number-too-large", "3.6", "malformed state", 5, 0o020644, None, [2**32])
+    with_state("number-of-a-regular-file", "3.6", "malformed state", 5, mode, None, [0])
+    with_state("regular-by-type", "3.6", "malformed state", 5, 0o100644, None, [0])
+    with_state("directory-by-type", "3.6", "malformed state", 5, 0o040644, None, [0])
+    with_state("mode-of-17-bits", "3.6", "malformed state", 5, 0o200644, None, content)
     with_state("mode-too-large", "3.6", "malformed state", 5, 2**32, None, content)
     with_state("xattrs-too-long", "3.6.1", "malformed attributes", 5, mode, [1, bytes(1281)], content)
     with_state("xattrs-of-later-epoch", "3.6.1", "malformed attributes", 5, mode, [2, bytes(60)], content)

@@ -9,6 +9,7 @@ mod open;
 mod parse;
 mod rekey;
 mod seal;
+mod special;
 
 use super::core::{Core, Kind};
 use super::error::{HeaderError, Part};
@@ -25,6 +26,7 @@ pub use label::LabelKey;
 pub use open::{Check, Via};
 pub use rekey::Keepers;
 pub use seal::Sealer;
+pub use special::Special;
 
 /// One name of an object: its key, wrapped for the directory the name is in (FORMAT §3.4).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,8 +63,10 @@ pub struct LabelSlot {
 pub struct State {
     /// Counts the headers sealed for this object.
     pub generation: u64,
-    /// Permission bits and the like.
+    /// Permission, set-id and sticky bits.
     pub mode: u32,
+    /// What a file is that holds no bytes; its content is then [`FileContent::EMPTY`].
+    pub special: Option<Special>,
     /// Where the extended attributes are.
     pub xattrs: Xattrs,
     /// What only files, or only directories, have.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kms_crypto::format::Special;
 use rustix::fs::{FileType, RawMode, Timespec, UTIME_NOW, UTIME_OMIT};
 
 /// What an object is.
@@ -13,7 +14,9 @@ pub enum Kind {
     Dir,
     /// A symbolic link.
     Symlink,
-    /// A FIFO, socket or device; kmsfs stores none, so that one in a store was planted.
+    /// A FIFO, socket or device by a file's header; in the store it is a regular file.
+    Special(Special),
+    /// A FIFO, socket or device in the store itself: planted, as kmsfs puts none there.
     Other,
 }
 

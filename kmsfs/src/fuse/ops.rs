@@ -16,6 +16,8 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
+use kms_crypto::format::Special;
+
 use super::{Bridge, GLANCE, caller, file_attr, file_type};
 use crate::backing::{Replace, TimeChange};
 use crate::vfs::{Access, Allocate, Attr, AttrChange, Handle, Ino, Result, Seek, XattrMode};
@@ -163,15 +165,25 @@ impl Filesystem for Bridge {
         name: &OsStr,
         mode: u32,
         _umask: u32,
-        _rdev: u32,
+        rdev: u32,
         reply: ReplyEntry,
     ) {
-        if mode & libc::S_IFMT != libc::S_IFREG {
-            return reply.error(Errno::EPERM);
-        }
+        let special = match mode & libc::S_IFMT {
+            libc::S_IFREG => None,
+            libc::S_IFCHR => Some(Special::CharDevice(rdev)),
+            libc::S_IFBLK => Some(Special::BlockDevice(rdev)),
+            libc::S_IFIFO => Some(Special::Fifo),
+            libc::S_IFSOCK => Some(Special::Socket),
+            _ => return reply.error(Errno::EINVAL),
+        };
         self.answer_entry(reply, || {
-            self.vfs
-                .mknod(caller(req), Ino(parent.0), name.as_bytes(), mode & 0o7777)
+            self.vfs.mknod(
+                caller(req),
+                Ino(parent.0),
+                name.as_bytes(),
+                mode & 0o7777,
+                special,
+            )
         });
     }
 

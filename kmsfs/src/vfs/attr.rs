@@ -19,11 +19,17 @@ const MODE_IN_HEADER: u32 = 0o1000;
 pub(super) fn stored_mode(kind: Kind, mode: u32) -> u32 {
     let needed = if kind == Kind::Dir { 0o700 } else { 0o600 };
     let stored = mode & 0o777 | needed;
-    if stored == mode {
+    // What holds no bytes looks like an empty file there.
+    if stored == mode && !matches!(kind, Kind::Special(_)) {
         stored
     } else {
         stored | MODE_IN_HEADER
     }
+}
+
+/// Whether a file in the store may be something else to programs: its header then says so.
+pub(super) fn may_be_special(stat: &Stat) -> bool {
+    stat.mode & MODE_IN_HEADER != 0 && stat.size == kms_crypto::format::HEADER_LEN as u64
 }
 
 impl Vfs {
@@ -88,12 +94,13 @@ impl Vfs {
 
     /// The attributes to show for what the store says.
     pub(super) fn attr_from(&self, inode: &Arc<Inode>, stat: &Stat) -> Result<Attr> {
+        let mode = self.mode_of(inode, stat);
         let mut attr = Attr {
             ino: inode.ino,
-            kind: inode.kind(),
+            kind: inode.shown_kind(),
             size: stat.size,
             blocks: stat.blocks,
-            mode: self.mode_of(inode, stat),
+            mode,
             nlink: stat.nlink,
             uid: stat.uid,
             gid: stat.gid,
@@ -110,7 +117,7 @@ impl Vfs {
                 attr.size = len.map_or(0, |len| len as u64);
                 attr.mode = 0o777;
             }
-            Kind::Dir | Kind::Other => {}
+            Kind::Dir | Kind::Special(_) | Kind::Other => {}
         }
         if self.try_owner().is_none() {
             attr.uid = self.uid;
@@ -148,11 +155,12 @@ impl Vfs {
             return stat.mode & 0o777;
         }
         // A header that does not verify is reported when the object is opened.
-        match self.read_header(inode, |header| header.state.mode) {
-            Ok(mode) => {
-                inode.set_mode(mode);
-                mode & 0o7777
-            }
+        let learned = self.read_header(inode, |header| {
+            inode.learn(&header.state);
+            header.state.mode
+        });
+        match learned {
+            Ok(mode) => mode,
             Err(_) => stat.mode & 0o777,
         }
     }
@@ -191,8 +199,10 @@ impl Vfs {
             header.state.mode = mode;
             Ok(())
         })?;
-        let stored = stored_mode(inode.kind(), mode);
+        let stored = stored_mode(inode.shown_kind(), mode);
         match &inode.node {
+            // Who gets at the store's own directory is for whoever made it to say.
+            crate::inode::Node::Dir(_) if inode.ino == Ino::ROOT => {}
             crate::inode::Node::Dir(_) => self.disk.set_dir_mode(self.dir_fd(inode)?, stored)?,
             _ => self.with_stored(inode, |disk, fd| disk.set_mode(fd, stored))?,
         }
@@ -208,7 +218,7 @@ impl Vfs {
         match inode.kind() {
             Kind::Dir => self.disk.set_owner_of(self.dir_fd(inode)?, uid, gid)?,
             Kind::File => self.with_stored(inode, |disk, fd| disk.set_owner_of(fd, uid, gid))?,
-            Kind::Symlink | Kind::Other => {
+            Kind::Symlink | Kind::Special(_) | Kind::Other => {
                 let place = self.live_place(inode)?;
                 self.disk
                     .set_owner(self.dir_fd(&place.dir)?, &place.name, uid, gid)?;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kms_crypto::format::{Core, OpenHeader};
+use kms_crypto::format::{Core, OpenHeader, Special};
 use kms_crypto::id::FileId;
 use kms_crypto::key::FileKey;
 use kms_crypto::name::NameError;
@@ -34,7 +34,7 @@ impl Vfs {
         mode: u32,
         access: Access,
     ) -> Result<(Attr, Opened)> {
-        let inode = self.new_file(caller, parent, name, mode)?;
+        let inode = self.new_file(caller, parent, name, NewFile::regular(mode))?;
         // `new_file` has counted one open.
         let handle: Handle = self.add_handle(&inode, access, caller.uid);
         let attr = self.attr(&inode)?;
@@ -47,17 +47,30 @@ impl Vfs {
         ))
     }
 
-    /// Makes a file that must not exist.
+    /// Makes a file that must not exist, or something else that holds no bytes.
     ///
     /// # Errors
     /// As [`Self::create`].
-    pub fn mknod(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
-        let inode = self.new_file(caller, parent, name, mode)?;
+    pub fn mknod(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        special: Option<Special>,
+    ) -> Result<Attr> {
+        let inode = self.new_file(caller, parent, name, NewFile { mode, special })?;
         self.close_one(&inode);
         self.attr(&inode)
     }
 
-    fn new_file(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Arc<Inode>> {
+    fn new_file(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: &[u8],
+        new: NewFile,
+    ) -> Result<Arc<Inode>> {
         self.owner()?;
         self.throttle();
         let dir = self.dir_inode(parent)?;
@@ -71,10 +84,10 @@ impl Vfs {
         let _making = self.owner()?.making.read();
         let id = FileId::random(&mut rng());
         let run = self.announce_file(id, &place)?;
-        let stored = stored_mode(Kind::File, mode);
+        let stored = new.stored_mode();
         let made = self.disk.create_file(fd, &place.name, stored);
         let file = self.unless_made(&dir, &place.name, made)?;
-        let result = self.fill_new_file(caller, &place, file, id, mode);
+        let result = self.fill_new_file(caller, &place, file, id, new);
         if result.is_err() {
             let _ = self.disk.unlink(fd, &place.name);
             self.drop_side_file(&dir, &place.name);
@@ -106,7 +119,7 @@ impl Vfs {
         place: &Place,
         fd: OwnedFd,
         id: FileId,
-        mode: u32,
+        new: NewFile,
     ) -> Result<Arc<Inode>> {
         let gid = self.new_gid(&place.dir, caller)?;
         let mut stat = self.disk.fstat(&fd)?;
@@ -116,7 +129,7 @@ impl Vfs {
                 .or_else(unless_not_root)?;
             stat = self.disk.fstat(&fd)?;
         }
-        let stored = stored_mode(Kind::File, mode);
+        let stored = new.stored_mode();
         if stat.mode != stored {
             // The process's umask, or the directory's default ACL, had another idea.
             self.disk.set_mode(&fd, stored)?;
@@ -124,7 +137,8 @@ impl Vfs {
         let secrets = self.secrets(&place.dir)?;
         let core = Core::file(self.info.id, id, self.info.cipher, self.info.layout);
         let key = FileKey::generate(&mut rng());
-        let mut header = OpenHeader::new_file(core, &key, mode).map_err(header_error)?;
+        let mut header = OpenHeader::new_file(core, &key, new.mode).map_err(header_error)?;
+        header.state.special = new.special;
         header
             .bind(&secrets.keys, place.tag)
             .map_err(header_error)?;
@@ -133,7 +147,7 @@ impl Vfs {
         self.disk.write_at(&fd, 0, &bytes)?;
         let stat = self.disk.fstat(&fd)?;
         let inode = self.intern(&stat, place.clone(), 1)?;
-        inode.set_mode(mode);
+        inode.learn(&header.state);
         let file = inode.file().ok_or(Part::Kind)?;
         let mut cell = file.cell.write();
         cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
@@ -345,6 +359,26 @@ impl Vfs {
         if let Some(dir) = dir.dir() {
             dir.changes.fetch_add(1, Ordering::AcqRel);
         }
+    }
+}
+
+/// What a new file is to be.
+#[derive(Clone, Copy)]
+struct NewFile {
+    mode: u32,
+    special: Option<Special>,
+}
+
+impl NewFile {
+    const fn regular(mode: u32) -> Self {
+        Self {
+            mode,
+            special: None,
+        }
+    }
+
+    fn stored_mode(self) -> u32 {
+        stored_mode(self.special.map_or(Kind::File, Kind::Special), self.mode)
     }
 }
 

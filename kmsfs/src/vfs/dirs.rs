@@ -128,7 +128,7 @@ impl Vfs {
         let header = self.open_dir_header(inode, parsed)?;
         state.secrets = Some(Arc::new(Secrets::of(&header)?));
         state.committed_generation = header.state.generation;
-        inode.set_mode(header.state.mode);
+        inode.learn(&header.state);
         state.header = Some(Box::new(header));
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Vfs {
             .create_file(self.dir_fd(inode)?, DIR_HEADER, 0o600)?;
         self.disk.write_at(&fd, 0, &bytes)?;
         self.remember_unsynced(inode);
-        inode.set_mode(header.state.mode);
+        inode.learn(&header.state);
         state.committed_generation = header.state.generation;
         state.fresh = Fresh::now();
         state.secrets = Some(Arc::new(secrets));

@@ -62,7 +62,7 @@ impl Vfs {
                 check.report.links += 1;
                 self.readlink(inode.ino).map(drop)
             }
-            Kind::Other => Err(Part::Kind.into()),
+            Kind::Special(_) | Kind::Other => Err(Part::Kind.into()),
         };
         if let Err(problem) = result {
             check.found(path, backing, problem);

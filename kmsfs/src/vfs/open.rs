@@ -92,6 +92,10 @@ impl Vfs {
         } else {
             self.load_as_reader(inode, &mut cell)?;
         }
+        if matches!(inode.shown_kind(), Kind::Special(_)) {
+            self.unload(inode, &mut cell);
+            return Err(Errno::NXIO.into());
+        }
         let keep_cache = before.is_some() && before == cell.identity;
         if self.is_owner() && !was_loaded && before.is_some() && !keep_cache {
             // Somebody else changed it. The kernel looks it up again and gets it as another object, of which it
@@ -156,7 +160,7 @@ impl Vfs {
                 ObjectId::File(id) => header_error(error).of(id),
                 ObjectId::Dir(_) => header_error(error),
             })?;
-        inode.set_mode(header.state.mode);
+        inode.learn(&header.state);
         cell.identity = Some(Identity::of(&stat));
         let mut loaded = Loaded::new(fd, header, stat.size)?;
         loaded.orphan = cell.kept.is_some();

@@ -137,6 +137,10 @@ fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<Ope
         .map_err(|_| Part::Header.into())
 }
 
+/// The root of a new store is open to everybody who may use the mount; who may, the mount says (`allow_other`), and who
+/// gets at the stored bytes, the store's own directory.
+const ROOT_MODE: u32 = 0o755;
+
 impl Vfs {
     /// Lays out an empty store in `dir`, which exists: its root directory's header. Durable when it returns.
     ///
@@ -146,8 +150,7 @@ impl Vfs {
         use std::os::fd::AsFd;
         let disk = Disk::default();
         let root = disk.open_root(dir)?;
-        let mode = disk.fstat(&root)?.mode & 0o777;
-        let mut header = new_dir(key, info, DirId(info.id.0), mode)?;
+        let mut header = new_dir(key, info, DirId(info.id.0), ROOT_MODE)?;
         let sealer = Sealer {
             owner: Some(&*key.owner_mac_key()),
             signer: None,

@@ -118,7 +118,7 @@ impl Vfs {
             let entry = DirEntry {
                 name: &listed.name,
                 ino,
-                kind: listed.kind,
+                kind: self.listed_kind(&open.inode, listed),
                 next: at + 1,
             };
             if take(entry) {
@@ -126,6 +126,34 @@ impl Vfs {
             }
         }
         Ok(())
+    }
+
+    /// What an entry is to programs: FIFOs and the like are regular files in the store, marked as those are whose mode
+    /// is in their header.
+    fn listed_kind(&self, dir: &Arc<Inode>, listed: &Listed) -> Kind {
+        if listed.kind != Kind::File {
+            return listed.kind;
+        }
+        if let Some(known) = self.table.find(listed.ino, Kind::File)
+            && known.mode().is_some()
+        {
+            return known.shown_kind();
+        }
+        let stat = self
+            .dir_fd(dir)
+            .and_then(|fd| Ok(self.disk.stat(fd, &listed.backing)?));
+        let Ok(stat) = stat else { return Kind::File };
+        if !super::attr::may_be_special(&stat) {
+            return Kind::File;
+        }
+        let Ok(inode) = self.intern(&stat, listed.place(dir), 0) else {
+            return Kind::File;
+        };
+        let kind = self
+            .attr_from(&inode, &stat)
+            .map_or(Kind::File, |attr| attr.kind);
+        self.table.sweep(inode);
+        kind
     }
 
     /// The same with attributes. Each entry handed out with attributes, but `.` and `..`, takes a reference.
@@ -149,12 +177,7 @@ impl Vfs {
                 // Gone since.
                 continue;
             };
-            let place = Place {
-                dir: Arc::clone(&open.inode),
-                name: Arc::clone(&listed.backing),
-                tag: listed.tag,
-            };
-            let Ok(inode) = self.intern(&stat, place, 1) else {
+            let Ok(inode) = self.intern(&stat, listed.place(&open.inode), 1) else {
                 continue;
             };
             inode.set_reach(listed.reach.clone());
@@ -319,6 +342,16 @@ impl Vfs {
             self.sync_dir_header(&child)?;
         }
         Ok(())
+    }
+}
+
+impl Listed {
+    fn place(&self, dir: &Arc<Inode>) -> Place {
+        Place {
+            dir: Arc::clone(dir),
+            name: Arc::clone(&self.backing),
+            tag: self.tag,
+        }
     }
 }
 

@@ -259,7 +259,7 @@ impl Vfs {
                     && loaded.id() == *opened.core().id.as_bytes()
             });
             if !is_same {
-                inode.set_mode(opened.state.mode);
+                inode.learn(&opened.state);
                 cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), opened, stat.size)?));
             }
             Ok(())

@@ -250,7 +250,7 @@ impl Vfs {
         match inode.kind() {
             Kind::Dir => self.rekey_dir(inode),
             Kind::File => self.rekey_file(inode),
-            Kind::Symlink | Kind::Other => Ok(()),
+            Kind::Symlink | Kind::Special(_) | Kind::Other => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@ mod crash;
 mod events;
 mod files;
 mod model;
+mod posix;
 mod rekey;
 mod shared;
 #[expect(dead_code, reason = "shared with the other tests")]

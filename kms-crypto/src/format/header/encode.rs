@@ -90,11 +90,15 @@ fn label(out: &mut Writer, label: &LabelSlot) {
 fn state(out: &mut Writer, core: &Core, state: &State) {
     out.array(4);
     out.uint(state.generation);
-    out.uint(u64::from(state.mode));
+    out.uint(u64::from(state.full_mode()));
     xattrs(out, &state.xattrs);
-    match &state.content {
-        Content::File(content) => file(out, core, content),
-        Content::Dir(names) => dir(out, names),
+    match (&state.content, state.special) {
+        (Content::File(_), Some(special)) => {
+            out.array(1);
+            out.uint(u64::from(special.device()));
+        }
+        (Content::File(content), None) => file(out, core, content),
+        (Content::Dir(names), _) => dir(out, names),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading a header: its form, not its truth (FORMAT §3.7, steps 1 to 4).
 
 use super::encode::{Fields, encode, inline_leaves};
+use super::special::{PERMISSIONS, Special};
 use super::{
     Binding, Content, FileContent, Header, KeyTable, LabelSlot, MAGIC, NameKeys, PREFIX_LEN,
     PrevKey, SEALS_AT, Seals, State,
@@ -228,15 +229,23 @@ fn state(from: &mut Reader<'_>, core: &Core, key_epoch: u32) -> Result<State, He
     let malformed = |_| HeaderError::Malformed(Part::State);
     from.array(4).map_err(malformed)?;
     let generation = from.uint().map_err(malformed)?;
-    let mode = from.uint().map_err(malformed)?;
+    let full_mode: u32 = from.uint().map_err(malformed)?;
+    let (mode, type_bits) = (full_mode & PERMISSIONS, full_mode & !PERMISSIONS);
     let xattrs = xattrs(from, key_epoch).map_err(|_| HeaderError::Malformed(Part::Xattrs))?;
+    let mut special = None;
     let content = match core.id.kind() {
+        Kind::File if type_bits != 0 => {
+            special = Some(self::special(from, type_bits).map_err(malformed)?);
+            Content::File(FileContent::EMPTY)
+        }
+        Kind::Dir if type_bits != 0 => return Err(malformed(Unexpected)),
         Kind::File => Content::File(file(from, core).map_err(malformed)?),
         Kind::Dir => Content::Dir(names(from).map_err(|_| HeaderError::Malformed(Part::Names))?),
     };
     Ok(State {
         generation,
         mode,
+        special,
         xattrs,
         content,
     })
@@ -269,6 +278,12 @@ fn xattrs(from: &mut Reader<'_>, key_epoch: u32) -> Result<Xattrs, Unexpected> {
         }),
         _ => Err(Unexpected),
     }
+}
+
+fn special(from: &mut Reader<'_>, type_bits: u32) -> Result<Special, Unexpected> {
+    from.array(1)?;
+    let number = from.uint()?;
+    Special::from_parts(type_bits, number).ok_or(Unexpected)
 }
 
 fn file(from: &mut Reader<'_>, core: &Core) -> Result<FileContent, Unexpected> {

@@ -81,6 +81,7 @@ impl OpenHeader {
         let state = State {
             generation: 0,
             mode,
+            special: None,
             xattrs: Xattrs::None,
             content,
         };

@@ -1,0 +1,150 @@
+//! What programs and several users expect of a filesystem, through the kernel.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use kmsfs::fuse::MountOptions;
+use rustix::fs::{CWD, FileType, Mode};
+
+use super::Mounted;
+
+const NOBODY: u32 = 65534;
+
+/// Only root shares a mount with other users and becomes them.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn shared() -> Mounted {
+    let mounted = Mounted::with(MountOptions {
+        allow_other: true,
+        ..MountOptions::default()
+    });
+    for dir in mounted.point.ancestors().take(2) {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    mounted
+}
+
+/// Runs a shell command as another user, and says whether it succeeded.
+fn as_user(uid: u32, dir: &Path, command: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", command])
+        .current_dir(dir)
+        .uid(uid)
+        .gid(uid)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+#[test]
+fn fifos_carry_bytes_sockets_are_bound_and_both_survive_a_remount() {
+    let mut mounted = Mounted::new();
+    let (fifo, socket) = (mounted.at("fifo"), mounted.at("socket"));
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    {
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut client = UnixStream::connect(&socket).unwrap();
+        client.write_all(b"hello").unwrap();
+        let mut heard = [0; 5];
+        listener.accept().unwrap().0.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"hello");
+    }
+    mounted.remount();
+    assert!(
+        fs::symlink_metadata(&socket)
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+    let kinds = fs::read_dir(&mounted.point).unwrap();
+    let fifos = kinds.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_fifo());
+    assert_eq!(fifos.count(), 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| fs::write(&fifo, "through").unwrap());
+        assert_eq!(fs::read_to_string(&fifo).unwrap(), "through");
+    });
+}
+
+#[test]
+fn a_device_node_can_be_kept_but_not_used() {
+    if !is_root() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let path = mounted.at("null");
+    let device = rustix::fs::makedev(1, 3);
+    let mode = Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, mode, device).unwrap();
+    let meta = fs::metadata(&path).unwrap();
+    assert!(meta.file_type().is_char_device());
+    assert_eq!(meta.rdev(), device);
+    let opened = fs::File::open(&path).unwrap_err();
+    assert_eq!(
+        opened.raw_os_error(),
+        Some(libc::EACCES),
+        "mounts are nodev"
+    );
+}
+
+#[test]
+fn several_users_share_a_mount_each_with_files_of_his_own() {
+    if !is_root() {
+        return;
+    }
+    let mounted = shared();
+    let at = &mounted.point;
+    assert!(!as_user(NOBODY, at, "touch mine"), "the root is root's");
+    fs::create_dir(mounted.at("tmp")).unwrap();
+    fs::set_permissions(mounted.at("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(as_user(
+        NOBODY,
+        at,
+        "umask 027; echo secret > tmp/file; mkdir tmp/dir; ln -s x tmp/link; mkfifo tmp/fifo"
+    ));
+    for name in ["file", "dir", "link", "fifo"] {
+        let meta = fs::symlink_metadata(mounted.at("tmp").join(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (NOBODY, NOBODY), "{name}");
+    }
+    let meta = fs::metadata(mounted.at("tmp/file")).unwrap();
+    assert_eq!(meta.mode() & 0o7777, 0o640);
+    assert!(!as_user(1, at, "cat tmp/file"));
+    assert!(!as_user(1, at, "rm -f tmp/file"), "the directory is sticky");
+    assert!(!as_user(1, at, "mv tmp/file tmp/other"));
+    assert!(!as_user(1, at, "chmod 666 tmp/file"));
+    assert!(as_user(NOBODY, at, "cat tmp/file >/dev/null && rm tmp/file"));
+}
+
+#[test]
+fn set_id_bits_go_when_a_file_is_changed_by_somebody_who_may_not_set_them() {
+    if !is_root() {
+        return;
+    }
+    let mounted = shared();
+    let path = mounted.at("tool");
+    let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+    let set = || {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o6777)).unwrap();
+        assert_eq!(mode(), 0o6777);
+    };
+    fs::write(&path, "one").unwrap();
+    for change in [
+        "echo more >> tool",
+        "echo anew > tool",
+        "truncate -s 1 tool",
+    ] {
+        set();
+        assert!(as_user(NOBODY, &mounted.point, change), "{change}");
+        assert_eq!(mode(), 0o777, "{change}");
+    }
+    set();
+    std::os::unix::fs::chown(&path, Some(1), Some(1)).unwrap();
+    assert_eq!(mode(), 0o777, "chown");
+}
