@@ -9,7 +9,7 @@ use kms_crypto::id::{DirId, FileId, StoreId};
 use kms_crypto::identity::IdentityFile;
 use kms_crypto::kdf::derive32;
 use kms_crypto::key::{FileKey, IdentitySecret, NameKey, PublicKey};
-use kms_crypto::name::{BackingName, NameCipher, NameTag};
+use kms_crypto::name::{BackingName, NameCipher, NameTag, StoredLink};
 use kms_crypto::policy::Threshold;
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag};
 use kms_crypto::sign::Signature;
@@ -118,10 +118,12 @@ pub fn name(data: &[u8]) {
         assert_eq!(opened, Ok((data.to_vec(), sealed.tag)));
     }
     if let Ok(sealed) = names.encrypt_target(NameTag([3; 16]), data) {
-        assert_eq!(
-            names.decrypt_target(NameTag([3; 16]), &sealed).as_deref(),
-            Ok(data)
-        );
+        let link = StoredLink::of(sealed);
+        let opened = names.open_link(NameTag([3; 16]), &link.target, link.side.as_deref());
+        assert_eq!(opened.as_deref(), Ok(data));
+    }
+    if let Ok(text) = from_utf8(data) {
+        assert!(names.open_link(NameTag([3; 16]), text, Some(text)).is_err());
     }
     if let BackingName::Short(text) | BackingName::Long(text) = BackingName::of(data) {
         assert_eq!(text.as_bytes(), data);

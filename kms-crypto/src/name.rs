@@ -4,8 +4,10 @@
 //! another name key, looks different. What stands in the store is base64url of it, which no file system mangles.
 
 mod backing;
+mod link;
 
 pub use backing::{BackingName, DIR_HEADER, LONG_PREFIX, SIDE_SUFFIX};
+pub use link::{LINK_SUFFIX, StoredLink, TARGET_MAX};
 
 use core::fmt;
 
@@ -21,8 +23,6 @@ use crate::key::NameKey;
 
 /// The longest name, in the mount and in the store.
 pub const NAME_MAX: usize = 255;
-/// The longest symbolic link target that fits once it is sealed.
-pub const TARGET_MAX: usize = 3055;
 
 /// Tells a name from all others of its directory without telling the name: the synthetic nonce of its sealing.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -135,7 +135,7 @@ impl NameCipher {
         Ok((name.to_vec(), tag))
     }
 
-    /// Seals the target of the symbolic link with this name tag: the backing link's target.
+    /// Seals the target of the symbolic link with this name tag; [`StoredLink`] says where the result goes.
     pub fn encrypt_target(&self, tag: NameTag, target: &[u8]) -> Result<String, NameError> {
         if target.is_empty() || target.contains(&0) {
             return Err(NameError::NotAName);
@@ -158,12 +158,6 @@ impl NameCipher {
             return Err(NameError::Refused);
         }
         Ok(target.to_vec())
-    }
-
-    /// How long the target of a symbolic link is whose backing target has `len` bytes: what `stat` shows of it.
-    #[must_use]
-    pub fn target_len(len: usize) -> Option<usize> {
-        BASE64URL_NOPAD.decode_len(len).ok()?.checked_sub(16)
     }
 }
 

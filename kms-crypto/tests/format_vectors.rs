@@ -20,7 +20,7 @@ use kms_crypto::id::{CipherId, DirId, LabelId};
 use kms_crypto::key::{
     DelegatingKey, DirKey, FileKey, IdentitySecret, LabelSecret, NameKey, PublicKey, StoreKey,
 };
-use kms_crypto::name::{NameCipher, NameError, NameTag};
+use kms_crypto::name::{NameCipher, NameError, NameTag, StoredLink};
 use kms_crypto::scheme::Capsule;
 use sha2::{Digest, Sha256};
 
@@ -348,13 +348,20 @@ fn name(vector: &Vector) -> Outcome {
 
 fn target(vector: &Vector) -> Outcome {
     let tag = NameTag(vector.array("tag"));
+    let side = vector.has("side").then(|| vector.field("side"));
     let target = names(vector)
-        .decrypt_target(tag, vector.line())
+        .open_link(tag, vector.line(), side)
         .map_err(|err| name_reason(&err))?;
     assert_eq!(target, vector.hex("target"));
+    let seal = |tag| names(vector).encrypt_target(tag, &target).unwrap();
+    let stored = if vector.has("other-tag") {
+        StoredLink::of_two(&seal(tag), &seal(NameTag(vector.array("other-tag"))))
+    } else {
+        StoredLink::of(seal(tag))
+    };
     assert_eq!(
-        names(vector).encrypt_target(tag, &target).unwrap(),
-        vector.line()
+        (stored.target.as_str(), stored.side.as_deref()),
+        (vector.line(), side)
     );
     Ok(())
 }

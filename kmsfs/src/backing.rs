@@ -64,13 +64,15 @@ pub struct RawEntry {
     pub kind: Option<Kind>,
 }
 
-/// Whether a rename may replace what stands at its destination.
+/// What a rename does with what stands at its destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Replace {
     /// An existing object gives way.
     Yes,
     /// An existing object is an error (`EEXIST`).
     No,
+    /// The two change places.
+    Exchange,
 }
 
 /// How a file is opened.
@@ -278,6 +280,7 @@ impl Disk {
         let flags = match replace {
             Replace::Yes => RenameFlags::empty(),
             Replace::No => RenameFlags::NOREPLACE,
+            Replace::Exchange => RenameFlags::EXCHANGE,
         };
         rustix::fs::renameat_with(from_dir, from, to_dir, to, flags)
     }

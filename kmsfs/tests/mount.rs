@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kmsfs::fuse::{Mount, MountOptions, Unmounter, mount};
-use kmsfs::vfs::{Options, Vfs};
+use kmsfs::vfs::{Options, Vfs, VfsError};
 use rustix::fs::{FallocateFlags, XattrFlags};
 use support::{World, pattern};
 
@@ -63,9 +63,22 @@ impl Mounted {
             background: true,
             ..self.world.options()
         };
-        let (key, owner) = (World::key(), Arc::clone(&self.world.owner));
-        let vfs =
-            Vfs::open_owner(&self.world.store(), self.world.info(), key, owner, options).unwrap();
+        let open = || {
+            let (key, owner) = (World::key(), Arc::clone(&self.world.owner));
+            let (store, info) = (self.world.store(), self.world.info());
+            Vfs::open_owner(&store, info, key, owner, options.clone())
+        };
+        // A program another test is just starting has all our descriptors, the lock's as well, until it executes.
+        let is_busy = |error: &VfsError| error.errno() == rustix::io::Errno::BUSY;
+        let mut vfs = open();
+        for _ in 0..200 {
+            if !vfs.as_ref().is_err_and(is_busy) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            vfs = open();
+        }
+        let vfs = vfs.unwrap();
         let mount: Mount = mount(Arc::clone(&vfs), &self.point, &self.options).unwrap();
         let unmounter = mount.unmounter();
         let thread = std::thread::spawn(move || mount.wait(|| ()));

@@ -719,13 +719,32 @@ def names():
     tag = good[:16]
 
     def aim(called, expect, text, **more):
-        write(f"target-{called}", "7.3", "target", expect, text + "\n", **fields, tag=tag.hex(), **more)
+        write(f"target-{called}", "7.3", "target", expect, text + "\n", **{**fields, "tag": tag.hex(), **more})
 
     t = sealed(b"../elsewhere", domain="kms/symlink/1", ad=(tag,))
     aim("plain", "ok", b64(t), target=b"../elsewhere".hex())
     longest = sealed(b"t" * 3055, domain="kms/symlink/1", ad=(tag,))
     aim("longest", "ok", b64(longest), target=(b"t" * 3055).hex())
-    aim("too-long", "refused", b64(sealed(b"t" * 3056, domain="kms/symlink/1", ad=(tag,))))
+    def aside(text):
+        return "l." + b64(hashlib.sha256(text.encode()).digest())
+
+    def aimed(target, tag=tag):
+        return b64(sealed(target, domain="kms/symlink/1", ad=(tag,)))
+
+    for length in (3056, 4095):
+        text = aimed(b"t" * length)
+        aim(f"of-{length}-bytes", "ok", aside(text), target=(b"t" * length).hex(), side=text)
+    aim("too-long", "refused", aside(aimed(b"t" * 4096)), side=aimed(b"t" * 4096))
+    aim("too-long-for-a-link", "refused", aimed(b"t" * 3056), side=aimed(b"t" * 3056))
+    aim("without-side-file", "side-missing", aside(text))
+    aim("with-another-side-file", "refused", aside(text), side=aimed(b"u" * 4000))
+    aim("aside-though-short", "refused", aside(b64(t)), side=b64(t))
+    other = big[:16]
+    both = aimed(b"../elsewhere") + "." + aimed(b"../elsewhere", other)
+    there = aimed(b"../elsewhere", other) + "." + aimed(b"../elsewhere")
+    aim("of-two-names", "ok", aside(both), target=b"../elsewhere".hex(), side=both, **{"other-tag": other.hex()})
+    aim("of-two-other-names", "refused", aside(both), side=both, tag=bytes(16).hex())
+    aim("of-three-names", "refused", aside(there + "." + b64(t)), side=there + "." + b64(t))
     aim("of-another-link", "refused", b64(sealed(b"../elsewhere", domain="kms/symlink/1", ad=(bytes(16),))))
     aim("is-a-name", "refused", b64(sealed(b"../elsewhere", ad=(tag,))))
     aim("zero", "refused", b64(sealed(b"a\0b", domain="kms/symlink/1", ad=(tag,))))

@@ -1,6 +1,6 @@
 //! What the entries of a backing directory are, told by their names alone (FORMAT §7.2).
 
-use super::NAME_MAX;
+use super::{LINK_SUFFIX, NAME_MAX};
 
 /// The name of a directory's header.
 pub const DIR_HEADER: &str = "kmsfs.dir";
@@ -20,6 +20,8 @@ pub enum BackingName<'a> {
     Long(&'a str),
     /// The side file of the long name that it begins with.
     Side(&'a str),
+    /// The side file of a symbolic link that points to this text.
+    LinkSide(&'a str),
     /// Something this format does not put there.
     Foreign,
 }
@@ -41,6 +43,11 @@ impl<'a> BackingName<'a> {
                 Self::Foreign
             };
         }
+        if let Some(link) = name.strip_suffix(LINK_SUFFIX)
+            && is_long(link)
+        {
+            return Self::LinkSide(link);
+        }
         if is_long(name) {
             return Self::Long(name);
         }
@@ -52,7 +59,7 @@ impl<'a> BackingName<'a> {
     }
 }
 
-fn is_long(name: &str) -> bool {
+pub(super) fn is_long(name: &str) -> bool {
     name.strip_prefix(LONG_PREFIX)
         .is_some_and(|hash| hash.len() == 43 && is_base64url(hash))
 }

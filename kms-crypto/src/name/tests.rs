@@ -116,11 +116,63 @@ fn a_link_target_belongs_to_its_name() {
         cipher.decrypt_target(tags[0], "/etc/passwd"),
         Err(NameError::Refused)
     );
-    assert_eq!(NameCipher::target_len(sealed.len()), Some(12));
-    let longest = cipher.encrypt_target(tags[0], &[b't'; TARGET_MAX]).unwrap();
-    assert_eq!(longest.len(), 4095);
+    assert_eq!(NameCipher::link_len(sealed.len(), None), Some(12));
     assert_eq!(
         cipher.encrypt_target(tags[0], &[b't'; TARGET_MAX + 1]),
         Err(NameError::TooLong)
     );
+}
+
+#[test]
+fn a_long_target_is_kept_beside_the_link_and_one_on_the_move_opens_under_both_names() {
+    let cipher = cipher(1);
+    let tag = |name| cipher.encrypt(name).unwrap().tag;
+    let (one, two, three) = (tag(b"one"), tag(b"two"), tag(b"three"));
+    let seal = |tag, len| cipher.encrypt_target(tag, &vec![b't'; len]).unwrap();
+
+    let short = StoredLink::of(seal(one, 3055));
+    assert_eq!((short.target.len(), short.side), (4095, None));
+    for len in [3056, TARGET_MAX] {
+        let stored = StoredLink::of(seal(one, len));
+        let side = stored.side.as_deref();
+        assert!(StoredLink::is_spilled(stored.target.len()) && side.is_some());
+        assert_eq!(NameCipher::link_len(stored.target.len(), side), Some(len));
+        assert_eq!(
+            cipher.open_link(one, &stored.target, side),
+            Ok(vec![b't'; len])
+        );
+        let refused = [(two, side), (one, Some("x"))];
+        for (tag, side) in refused {
+            let opened = cipher.open_link(tag, &stored.target, side);
+            assert_eq!(opened, Err(NameError::Refused));
+        }
+        let missing = cipher.open_link(one, &stored.target, None);
+        assert_eq!(missing, Err(NameError::SideMissing));
+    }
+
+    let both = StoredLink::of_two(&seal(one, 5), &seal(two, 5));
+    let side = both.side.as_deref();
+    assert_eq!(NameCipher::link_len(both.target.len(), side), Some(5));
+    for tag in [one, two] {
+        let opened = cipher.open_link(tag, &both.target, side);
+        assert_eq!(opened, Ok(vec![b't'; 5]));
+    }
+    let opened = cipher.open_link(three, &both.target, side);
+    assert_eq!(opened, Err(NameError::Refused));
+    let sides = format!("{}{LINK_SUFFIX}", both.target);
+    assert_eq!(
+        BackingName::of(sides.as_bytes()),
+        BackingName::LinkSide(&both.target)
+    );
+}
+
+#[test]
+fn no_sealed_target_is_as_long_as_the_name_of_a_side_file() {
+    let cipher = cipher(1);
+    for len in 1..100 {
+        let sealed = cipher
+            .encrypt_target(NameTag([0; 16]), &vec![b't'; len])
+            .unwrap();
+        assert!(!StoredLink::is_spilled(sealed.len()), "{len}");
+    }
 }

@@ -19,7 +19,7 @@ use fuser::{
 use kms_crypto::format::Special;
 
 use super::{Bridge, GLANCE, caller, file_attr, file_type};
-use crate::backing::{Replace, TimeChange};
+use crate::backing::{Replace, Time, TimeChange};
 use crate::vfs::{Access, Allocate, Attr, AttrChange, Handle, Ino, Result, Seek, XattrMode};
 
 thread_local! {
@@ -242,6 +242,7 @@ impl Filesystem for Bridge {
         let replace = match flags {
             flags if flags.is_empty() => Replace::Yes,
             RenameFlags::RENAME_NOREPLACE => Replace::No,
+            RenameFlags::RENAME_EXCHANGE => Replace::Exchange,
             _ => return reply.error(Errno::EINVAL),
         };
         let from = (Ino(parent.0), name.as_bytes());
@@ -671,7 +672,18 @@ fn time_change(time: Option<TimeOrNow>) -> TimeChange {
     match time {
         None => TimeChange::Keep,
         Some(TimeOrNow::Now) => TimeChange::Now,
-        Some(TimeOrNow::SpecificTime(time)) => TimeChange::To(time.into()),
+        Some(TimeOrNow::SpecificTime(time)) => TimeChange::To(as_sent(time)),
+    }
+}
+
+/// Before 1970 the nanoseconds count from the second before the time, as everywhere; fuser subtracts them, too.
+fn as_sent(time: SystemTime) -> Time {
+    match SystemTime::UNIX_EPOCH.duration_since(time) {
+        Ok(before) if before.subsec_nanos() > 0 => Time {
+            seconds: -i64::try_from(before.as_secs()).unwrap_or(i64::MAX),
+            nanos: before.subsec_nanos(),
+        },
+        _ => time.into(),
     }
 }
 

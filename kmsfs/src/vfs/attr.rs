@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use kms_crypto::name::NameCipher;
 use rustix::io::Errno;
 
 use super::header::Promise;
@@ -111,10 +110,7 @@ impl Vfs {
         match inode.kind() {
             Kind::File => self.file_attr(inode, stat, &mut attr),
             Kind::Symlink => {
-                let len = usize::try_from(stat.size)
-                    .ok()
-                    .and_then(NameCipher::target_len);
-                attr.size = len.map_or(0, |len| len as u64);
+                attr.size = self.target_len(inode, stat).unwrap_or(0);
                 attr.mode = 0o777;
             }
             Kind::Dir | Kind::Special(_) | Kind::Other => {}

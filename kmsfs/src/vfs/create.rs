@@ -1,4 +1,4 @@
-//! Making files, directories, symbolic links and further names.
+//! Making files, directories and further names.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use kms_crypto::format::{Core, OpenHeader, Special};
 use kms_crypto::id::FileId;
 use kms_crypto::key::FileKey;
-use kms_crypto::name::NameError;
 use rustix::io::Errno;
 
 use super::attr::stored_mode;
@@ -15,7 +14,6 @@ use super::dirs::place;
 use super::error::header_error;
 use super::file::{Fresh, Identity, Loaded};
 use super::header::Promise;
-use super::rename::open_target;
 use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
 use crate::backing::Kind;
 use crate::inode::{Inode, Place};
@@ -217,56 +215,6 @@ impl Vfs {
         self.attr(&inode)
     }
 
-    /// Makes a symbolic link.
-    ///
-    /// # Errors
-    /// `EEXIST`, `ENAMETOOLONG`, or the store does not take it.
-    pub fn symlink(&self, caller: Caller, parent: Ino, name: &[u8], target: &[u8]) -> Result<Attr> {
-        self.owner()?;
-        let dir = self.dir_inode(parent)?;
-        let _names = self.lock_names(&dir)?;
-        let secrets = self.secrets(&dir)?;
-        self.refuse_old_name(&dir, &secrets, name)?;
-        let encrypted = secrets.encrypt(name)?;
-        let sealed = secrets
-            .names
-            .encrypt_target(encrypted.tag, target)
-            .map_err(|err| match err {
-                NameError::TooLong => Errno::NAMETOOLONG,
-                _ => Errno::INVAL,
-            })?;
-        let fd = self.dir_fd(&dir)?;
-        self.put_side_file(&dir, &encrypted)?;
-        let made = self.disk.symlink(&sealed, fd, &encrypted.backing);
-        self.unless_made(&dir, &encrypted.backing, made)?;
-        let gid = self.new_gid(&dir, caller)?;
-        let mut stat = self.disk.stat(fd, &encrypted.backing)?;
-        if (stat.uid, stat.gid) != (caller.uid, gid) {
-            let owned = self
-                .disk
-                .set_owner(fd, &encrypted.backing, Some(caller.uid), Some(gid));
-            owned.or_else(unless_not_root)?;
-            stat = self.disk.stat(fd, &encrypted.backing)?;
-        }
-        self.names_changed(&dir);
-        let inode = self.intern(&stat, place(&dir, encrypted), 1)?;
-        self.attr_from(&inode, &stat)
-    }
-
-    /// Where a symbolic link points.
-    ///
-    /// # Errors
-    /// It is none, or was not made by a key holder.
-    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
-        let inode = self.inode(ino)?;
-        if inode.kind() != Kind::Symlink {
-            return Err(Errno::INVAL.into());
-        }
-        let place = self.live_place(&inode)?;
-        let sealed = self.disk.read_link(self.dir_fd(&place.dir)?, &place.name)?;
-        open_target(&*self.secrets(&place.dir)?, place.tag, &sealed)
-    }
-
     /// Gives a file one more name.
     ///
     /// # Errors
@@ -309,7 +257,12 @@ impl Vfs {
     }
 
     /// Passes a failure to make a name on, taking back what was prepared for it.
-    fn unless_made<T>(&self, dir: &Inode, backing: &str, made: rustix::io::Result<T>) -> Result<T> {
+    pub(super) fn unless_made<T>(
+        &self,
+        dir: &Inode,
+        backing: &str,
+        made: rustix::io::Result<T>,
+    ) -> Result<T> {
         made.map_err(|error| {
             if error != Errno::EXIST {
                 self.drop_side_file(dir, backing);
@@ -337,7 +290,7 @@ impl Vfs {
     }
 
     /// The group of something new: the caller's, or the directory's where its set-group-id bit says so.
-    fn new_gid(&self, dir: &Arc<Inode>, caller: Caller) -> Result<u32> {
+    pub(super) fn new_gid(&self, dir: &Arc<Inode>, caller: Caller) -> Result<u32> {
         if self.parent_mode(dir)? & 0o2000 == 0 {
             return Ok(caller.gid);
         }
@@ -383,7 +336,7 @@ impl NewFile {
 }
 
 /// Only root gives files away; for everybody else caller and process are the same user, or it is not possible.
-fn unless_not_root(error: Errno) -> rustix::io::Result<()> {
+pub(super) fn unless_not_root(error: Errno) -> rustix::io::Result<()> {
     if error == Errno::PERM {
         Ok(())
     } else {

@@ -86,7 +86,9 @@ impl Vfs {
                 continue;
             };
             match BackingName::of(&entry.name) {
-                BackingName::DirHeader | BackingName::Side(_) => continue,
+                BackingName::DirHeader | BackingName::Side(_) | BackingName::LinkSide(_) => {
+                    continue;
+                }
                 BackingName::Foreign => {
                     let belongs = name.starts_with(TEMPORARY)
                         || inode.ino == Ino::ROOT && IN_ROOT.contains(&name);

@@ -360,6 +360,10 @@ impl Vfs {
         let Some(owner) = self.try_owner() else {
             return Ok(());
         };
+        if dir.place().is_none() && ino != Ino::ROOT {
+            // Removed while it was open: there is nothing to keep.
+            return Ok(());
+        }
         // Headers that were given new names, and those of directories made in it.
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
         for inode in busy {

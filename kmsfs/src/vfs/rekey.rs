@@ -542,13 +542,7 @@ impl Vfs {
         place: &Place,
         name: &[u8],
     ) -> Result<()> {
-        let prev = secrets.prev_names.as_ref().ok_or(Part::Target)?;
-        let fd = self.dir_fd(&place.dir)?;
-        let sealed = self.disk.read_link(fd, &place.name)?;
-        let sealed = std::str::from_utf8(&sealed).map_err(|_| Part::Target)?;
-        let target = prev
-            .decrypt_target(place.tag, sealed)
-            .map_err(|_| Part::Target)?;
+        let target = self.target_at(place)?;
         let encrypted = secrets.encrypt(name)?;
         self.put_side_file(&place.dir, &encrypted)?;
         let to = super::dirs::place(&place.dir, encrypted);

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kms_crypto::name::NameTag;
 use rustix::io::Errno;
 
 use super::dirs::{Secrets, place};
 use super::error::header_error;
 use super::header::Promise;
 use super::hooks::{Moved, Removed, Replaced};
-use super::{Caller, Ino, Part, Result, Vfs};
-use crate::backing::{Kind, Replace, Stat, TimeChange};
+use super::{Caller, Ino, Result, Vfs};
+use crate::backing::{Kind, Replace, Stat};
 use crate::inode::{Inode, Place};
 
 /// One rename, looked up.
@@ -34,10 +33,12 @@ struct Victim {
     place: Place,
     known: Option<Arc<Inode>>,
     label: Option<Removed>,
+    /// What it points to, if it is a symbolic link with a side file.
+    link: Option<String>,
 }
 
 impl Vfs {
-    /// Moves a name, possibly over an existing one.
+    /// Moves a name, possibly over an existing one, or lets two names change places.
     ///
     /// # Errors
     /// What rename(2) says, or the store does not take it.
@@ -48,6 +49,9 @@ impl Vfs {
         (new_parent, new_name): (Ino, &[u8]),
         replace: Replace,
     ) -> Result<()> {
+        if replace == Replace::Exchange {
+            return self.exchange((parent, name), (new_parent, new_name));
+        }
         self.owner()?;
         let (from_dir, to_dir) = (self.dir_inode(parent)?, self.dir_inode(new_parent)?);
         let is_same_dir = Arc::ptr_eq(&from_dir, &to_dir);
@@ -121,7 +125,9 @@ impl Vfs {
     fn look_at_victim(&self, place: Place, stat: Stat) -> Result<Victim> {
         let known = self.table.find(stat.ino, stat.kind);
         let label = self.label_going(&place, &stat)?;
+        let link = self.side_of(&place, &stat);
         Ok(Victim {
+            link,
             stat,
             place,
             known,
@@ -218,54 +224,8 @@ impl Vfs {
 
     /// A symbolic link's target is sealed for its place: a new link is made and takes the place of both.
     fn move_symlink(&self, it: &Move) -> Result<()> {
-        let sealed = self
-            .disk
-            .read_link(self.dir_fd(&it.from.dir)?, &it.from.name)?;
-        let target = open_target(&it.from_keys, it.from.tag, &sealed)?;
+        let target = self.target_at(&it.from)?;
         self.remake_symlink(&it.inode, &it.from, &it.to, &it.to_keys, &target)
-    }
-
-    /// Makes a symbolic link anew at another place, with the owner and times of the old one, which goes.
-    pub(super) fn remake_symlink(
-        &self,
-        inode: &Arc<Inode>,
-        from: &Place,
-        to: &Place,
-        to_keys: &Secrets,
-        target: &[u8],
-    ) -> Result<()> {
-        let (from_fd, to_fd) = (self.dir_fd(&from.dir)?, self.dir_fd(&to.dir)?);
-        let stat = self.disk.stat(from_fd, &from.name)?;
-        let sealed = to_keys
-            .names
-            .encrypt_target(to.tag, target)
-            .map_err(|_| Errno::NAMETOOLONG)?;
-        let temporary = format!("kmsfs.new.{:016x}", stat.ino);
-        match self.disk.unlink(to_fd, &temporary) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.disk.symlink(&sealed, to_fd, &temporary)?;
-        let (atime, mtime) = (TimeChange::To(stat.atime), TimeChange::To(stat.mtime));
-        let done = self
-            .disk
-            .set_owner(to_fd, &temporary, Some(stat.uid), Some(stat.gid))
-            .and_then(|()| self.disk.set_times(to_fd, &temporary, atime, mtime))
-            .and_then(|()| {
-                self.disk
-                    .rename((to_fd, &temporary), (to_fd, &to.name), Replace::Yes)
-            })
-            .and_then(|()| self.disk.unlink(from_fd, &from.name));
-        if let Err(error) = done {
-            let _ = self.disk.unlink(to_fd, &temporary);
-            return Err(error.into());
-        }
-        self.table
-            .rebind(inode, self.disk.stat(to_fd, &to.name)?.ino);
-        inode.remove_place(&from.dir, &from.name);
-        inode.add_place(to.clone());
-        self.drop_side_file(&from.dir, &from.name);
-        Ok(())
     }
 
     fn after_move(&self, caller: Caller, it: &Move) {
@@ -279,6 +239,9 @@ impl Vfs {
         }
         if let Some(victim) = &it.victim {
             self.lost_victim(victim);
+            if let Some(link) = &victim.link {
+                self.drop_link_side(&it.to.dir, link);
+            }
         }
         if it.kind != Kind::Symlink && !it.is_rebinding() {
             self.drop_binding(&it.inode, &it.from_keys, it.from.tag);
@@ -358,17 +321,6 @@ impl Move {
     fn is_rebinding(&self) -> bool {
         self.from_keys.id == self.to_keys.id && self.from.tag == self.to.tag
     }
-}
-
-/// The target of a symbolic link found at a place with this tag.
-pub(super) fn open_target(secrets: &Secrets, tag: NameTag, sealed: &[u8]) -> Result<Vec<u8>> {
-    let sealed = std::str::from_utf8(sealed).map_err(|_| Part::Target)?;
-    let opened = secrets.names.decrypt_target(tag, sealed);
-    let opened = match (&secrets.prev_names, opened) {
-        (Some(prev), Err(_)) => prev.decrypt_target(tag, sealed),
-        (_, opened) => opened,
-    };
-    opened.map_err(|_| Part::Target.into())
 }
 
 /// How old a file may be to pass for the new version of another one.

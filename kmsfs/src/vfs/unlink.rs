@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kms_crypto::name::{DIR_HEADER, NameTag};
+use kms_crypto::name::{BackingName, DIR_HEADER, NameTag};
 use rustix::io::Errno;
 
 use super::dirs::Secrets;
@@ -30,8 +30,12 @@ impl Vfs {
             self.before_losing_name(inode, &place, &stat)?;
         }
         let label = self.label_going(&place, &stat)?;
+        let link = self.side_of(&place, &stat);
         self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
         self.drop_side_file(&dir, &place.name);
+        if let Some(link) = link {
+            self.drop_link_side(&dir, &link);
+        }
         self.names_changed(&dir);
         self.lost_name(known, &place, &stat);
         self.label_gone(label);
@@ -191,12 +195,10 @@ impl Vfs {
             return Ok(());
         }
         // Side files without their names do not count, and go.
-        let is_litter = |name: &[u8]| {
-            matches!(
-                kms_crypto::name::BackingName::of(name),
-                kms_crypto::name::BackingName::Side(long)
-                    if !entries.iter().any(|entry| entry.name == long.as_bytes())
-            )
+        let is_litter = |name: &[u8]| match BackingName::of(name) {
+            BackingName::Side(long) => !entries.iter().any(|entry| entry.name == long.as_bytes()),
+            BackingName::LinkSide(_) => true,
+            _ => false,
         };
         let litter: Vec<_> = entries
             .iter()

@@ -119,7 +119,11 @@ fn several_users_share_a_mount_each_with_files_of_his_own() {
     assert!(!as_user(1, at, "rm -f tmp/file"), "the directory is sticky");
     assert!(!as_user(1, at, "mv tmp/file tmp/other"));
     assert!(!as_user(1, at, "chmod 666 tmp/file"));
-    assert!(as_user(NOBODY, at, "cat tmp/file >/dev/null && rm tmp/file"));
+    assert!(as_user(
+        NOBODY,
+        at,
+        "cat tmp/file >/dev/null && rm tmp/file"
+    ));
 }
 
 #[test]
@@ -147,4 +151,49 @@ fn set_id_bits_go_when_a_file_is_changed_by_somebody_who_may_not_set_them() {
     set();
     std::os::unix::fs::chown(&path, Some(1), Some(1)).unwrap();
     assert_eq!(mode(), 0o777, "chown");
+}
+
+#[test]
+fn names_change_places_and_times_before_1970_are_kept() {
+    let mounted = Mounted::new();
+    fs::write(mounted.at("one"), "1").unwrap();
+    fs::create_dir(mounted.at("two")).unwrap();
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    let (one, two) = (mounted.at("one"), mounted.at("two"));
+    rustix::fs::renameat_with(CWD, &one, CWD, &two, flags).unwrap();
+    assert!(fs::metadata(&one).unwrap().is_dir());
+    assert_eq!(fs::read_to_string(&two).unwrap(), "1");
+
+    let before = rustix::fs::Timespec {
+        tv_sec: -2,
+        tv_nsec: 500_000_000,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: before,
+        last_modification: before,
+    };
+    rustix::fs::utimensat(CWD, &two, &times, rustix::fs::AtFlags::empty()).unwrap();
+    let meta = fs::metadata(&two).unwrap();
+    assert_eq!((meta.mtime(), meta.mtime_nsec()), (-2, 500_000_000));
+    assert_eq!((meta.atime(), meta.atime_nsec()), (-2, 500_000_000));
+}
+
+#[test]
+fn a_directory_that_was_removed_while_open_is_empty_and_can_be_synced() {
+    let mounted = Mounted::new();
+    let path = mounted.at("dir");
+    fs::create_dir(&path).unwrap();
+    let open = fs::File::open(&path).unwrap();
+    fs::remove_dir(&path).unwrap();
+    open.sync_all().unwrap();
+    let dir = rustix::fs::Dir::read_from(&open).unwrap();
+    let names = dir.map(|entry| entry.unwrap().file_name().to_owned());
+    assert_eq!(
+        names
+            .filter(|name| !name.to_bytes().starts_with(b"."))
+            .count(),
+        0
+    );
+    let made = rustix::fs::mkdirat(&open, "x", Mode::from_raw_mode(0o700));
+    assert_eq!(made, Err(rustix::io::Errno::NOENT));
 }

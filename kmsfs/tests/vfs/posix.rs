@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use kms_crypto::format::Special;
-use kmsfs::backing::Kind;
-use kmsfs::vfs::{Access, AttrChange, Vfs};
+use kmsfs::backing::{Disk, Gate, Kind, Replace};
+use kmsfs::vfs::{Access, AttrChange, Result, Vfs};
 use rustix::io::Errno;
 
 use crate::support::*;
@@ -116,4 +117,171 @@ fn the_root_is_open_to_whoever_may_use_the_mount_whatever_its_stored_directory_i
         before,
         "the store itself stays as private as it was made"
     );
+}
+
+fn exchange(vfs: &Vfs, one: &str, other: &str) -> Result<()> {
+    let (dir, name) = at(vfs, one)?;
+    let (other_dir, other_name) = at(vfs, other)?;
+    let names = ((dir, &*name), (other_dir, &*other_name));
+    vfs.rename(me(), names.0, names.1, Replace::Exchange)
+}
+
+/// What stands at a path: content, target, or what a directory holds.
+fn what(vfs: &Vfs, path: &str) -> Result<String> {
+    Ok(match attr(vfs, path)?.kind {
+        Kind::Dir => format!("a directory of {:?}", list(vfs, path)?),
+        Kind::Symlink => {
+            let target = readlink(vfs, path)?;
+            assert_eq!(attr(vfs, path)?.size, target.len() as u64, "{path}");
+            format!("a link to {target}")
+        }
+        _ => String::from_utf8(get(vfs, path)?).unwrap(),
+    })
+}
+
+/// Makes one of each kind at a path: a file, a directory with a file, a short and a long link.
+fn make(vfs: &Vfs, path: &str) {
+    let (dir, kind) = path.split_once('/').unwrap();
+    match kind {
+        "file" => put(vfs, path, format!("the file of {dir}").as_bytes()),
+        "dir" => mkdir(vfs, path).and_then(|()| put(vfs, &format!("{path}/in {dir}"), b"")),
+        "link" => symlink(vfs, &format!("from {dir}"), path),
+        _ => symlink(vfs, &dir.repeat(4000), path),
+    }
+    .unwrap();
+}
+
+const EACH: [&str; 4] = ["file", "dir", "link", "long"];
+
+#[test]
+fn any_two_names_change_places() {
+    let world = World::new();
+    let mut vfs = world.open();
+    for dir in ["a", "b"] {
+        mkdir(&vfs, dir).unwrap();
+        for kind in EACH {
+            make(&vfs, &format!("{dir}/{kind}"));
+        }
+    }
+    vfs.checkpoint().unwrap();
+    let pairs = EACH.iter().flat_map(|one| EACH.map(|other| (*one, other)));
+    for (one, other) in pairs {
+        let (one, other) = (format!("a/{one}"), format!("b/{other}"));
+        let before = (what(&vfs, &one).unwrap(), what(&vfs, &other).unwrap());
+        exchange(&vfs, &one, &other).unwrap();
+        let after = (what(&vfs, &other).unwrap(), what(&vfs, &one).unwrap());
+        assert_eq!(after, before, "{one} and {other}");
+    }
+    exchange(&vfs, "a/file", "a/link").unwrap();
+    assert_eq!(
+        exchange(&vfs, "a", "a/dir").unwrap_err().errno(),
+        Errno::INVAL
+    );
+    assert_eq!(
+        exchange(&vfs, "a/dir", "a").unwrap_err().errno(),
+        Errno::INVAL
+    );
+    assert_eq!(
+        exchange(&vfs, "a", "none").unwrap_err().errno(),
+        Errno::NOENT
+    );
+    exchange(&vfs, "a", "b").unwrap();
+    let seen = |vfs: &Vfs| -> Vec<_> {
+        let all = ["a", "b"].map(|dir| EACH.map(|name| format!("{dir}/{name}")));
+        all.concat()
+            .iter()
+            .map(|path| what(vfs, path).unwrap())
+            .collect()
+    };
+    let before = seen(&vfs);
+    vfs.close().unwrap();
+    drop(vfs);
+    vfs = world.open();
+    assert_eq!(seen(&vfs), before);
+    assert_eq!(fsck(&vfs), [""; 0]);
+}
+
+#[test]
+fn killed_while_names_change_places_both_objects_are_there_in_either_order() {
+    for (one, other) in [("file", "dir"), ("link", "file"), ("link", "long")] {
+        let (one, other) = (format!("a/{one}"), format!("b/{other}"));
+        for n in 1.. {
+            let world = World::new();
+            let vfs = world.open();
+            for path in [&one, &other] {
+                mkdir(&vfs, path.split('/').next().unwrap()).unwrap();
+                make(&vfs, path);
+            }
+            let before = (what(&vfs, &one).unwrap(), what(&vfs, &other).unwrap());
+            vfs.close().unwrap();
+            drop(vfs);
+            let faults = Faults::kill_at(n);
+            let finished = match world.try_open(Disk::gated(Arc::clone(&faults) as Arc<dyn Gate>)) {
+                Ok(vfs) => exchange(&vfs, &one, &other).is_ok(),
+                Err(_) => false,
+            };
+            let vfs = world.open();
+            let after = (what(&vfs, &one).unwrap(), what(&vfs, &other).unwrap());
+            let swapped = (before.1.clone(), before.0.clone());
+            assert!(
+                after == swapped || after == before && !finished,
+                "{one} and {other}, killed at change {n}: {after:?}"
+            );
+            assert_eq!(fsck(&vfs), [""; 0], "{one} and {other}, killed at {n}");
+            if finished && !faults.struck() {
+                assert!(n > 2);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn link_targets_have_up_to_4095_bytes_and_leave_nothing_behind() {
+    let world = World::new();
+    let vfs = world.open();
+    mkdir(&vfs, "d").unwrap();
+    let target = "t/".repeat(2047) + "t";
+    symlink(&vfs, &target, "d/l").unwrap();
+    assert_eq!(attr(&vfs, "d/l").unwrap().size, 4095);
+    let too_long = symlink(&vfs, &(target.clone() + "t"), "d/m");
+    assert_eq!(too_long.unwrap_err().errno(), Errno::NAMETOOLONG);
+    let again = symlink(&vfs, "x", "d/l");
+    assert_eq!(again.unwrap_err().errno(), Errno::EXIST);
+    vfs.close().unwrap();
+    drop(vfs);
+
+    let vfs = world.open();
+    rename(&vfs, "d/l", "d/k").unwrap();
+    assert_eq!(readlink(&vfs, "d/k").unwrap(), target);
+    rename(&vfs, "d/k", "k").unwrap();
+    assert_eq!(readlink(&vfs, "k").unwrap(), target);
+    assert_eq!(fsck(&vfs), [""; 0]);
+    rmdir(&vfs, "d").unwrap();
+    symlink(&vfs, "short", "s").unwrap();
+    rename(&vfs, "s", "k").unwrap();
+    assert_eq!(readlink(&vfs, "k").unwrap(), "short");
+    unlink(&vfs, "k").unwrap();
+    let left = std::fs::read_dir(world.store()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "header and configuration: {left:?}");
+}
+
+#[test]
+fn a_changed_side_file_of_a_link_is_refused_and_not_followed() {
+    let world = World::new();
+    let vfs = world.open();
+    symlink(&vfs, &"t".repeat(4000), "l").unwrap();
+    let side = std::fs::read_dir(world.store()).unwrap();
+    let side = side
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|it| it == "link"))
+        .unwrap();
+    let mut bytes = std::fs::read(&side).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&side, bytes).unwrap();
+    assert_eq!(readlink(&vfs, "l").unwrap_err().errno(), Errno::IO);
+    std::fs::remove_file(&side).unwrap();
+    assert_eq!(readlink(&vfs, "l").unwrap_err().errno(), Errno::IO);
+    unlink(&vfs, "l").unwrap();
 }
