@@ -28,8 +28,8 @@ pub use self::core::{Core, Kind, ObjectId};
 pub use config::{ConfigError, NewStore, StoreConfig};
 pub use error::{BodyError, HeaderError, Part};
 pub use header::{
-    Binding, Check, Content, FileContent, Header, Keepers, LabelKey, LabelSlot, NameKeys,
-    OpenHeader, Sealer, Special, State, Via,
+    Binding, Check, Content, DirContent, FileContent, Header, Keepers, LabelKey, LabelSlot,
+    OpenHeader, Sealer, Signs, Special, State, Via,
 };
 pub use keys::{DirKeys, FileKeys};
 pub use layout::{Layout, LeafPlace, PageId};

@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use kms_crypto::aead::{Backend, ChunkCipher, Cipher, open_record, unwrap_key};
 use kms_crypto::format::file::{self, FileError};
 use kms_crypto::format::{
-    BodyError, Check, ConfigError, DirKeys, Header, HeaderError, Layout, OpenHeader, PageId,
+    BodyError, Check, ConfigError, DirKeys, Header, HeaderError, Layout, OpenHeader, PageId, Signs,
     StoreConfig, Via, XattrError,
 };
 use kms_crypto::id::{CipherId, DirId, LabelId};
@@ -97,7 +97,14 @@ impl Vector {
             "dir" => {
                 let store = StoreKey::from_bytes(&self.array("store-key"));
                 let epoch = self.number("dir-epoch").try_into().unwrap();
-                let keys = DirKeys::derived(&store, DirId(self.array("dir")), epoch);
+                let signs = match self.has("dir-signs").then(|| self.number("dir-signs")) {
+                    None | Some(0) => Signs::Nothing,
+                    Some(1) => Signs::WhatIsNew,
+                    Some(2) => Signs::Everything,
+                    Some(other) => panic!("dir-signs {other}"),
+                };
+                let dir = DirId(self.array("dir"));
+                let keys = DirKeys::derived(&store, dir, epoch).signing(signs);
                 header.open(
                     Via::Dir {
                         keys: &keys,

@@ -120,7 +120,7 @@ class Object:
         self.generation, self.mode, self.xattrs = 5, 0o644, None
         self.size, self.leaves, self.root = 0, [], bytes(32)
         self.device = None
-        self.name_key = bytes32(f"{name} name key")
+        self.name_key, self.signs = bytes32(f"{name} name key"), 0
         self.owner_mac, self.signer = OWNER_MAC, None
         self.version, self.extra, self.core_extra = 1, {}, []
         self.change = {}
@@ -161,7 +161,7 @@ class Object:
         if self.kind == 1:
             return [self.size, b"".join(self.leaves), self.root]
         ad = (b"kms/name-key/1", self.core_hash(), u32(self.epoch))
-        return [wrap(self.key, ad, self.name_key), None]
+        return [wrap(self.key, ad, self.name_key), None, self.signs]
 
     def fields(self):
         bindings = [self.binding(*n) for n in self.names]
@@ -241,6 +241,19 @@ def headers():
     case("file-for-a-reader", "3.7", "ok", good, size=100, mode=0o644, generation=5, **AS_READER)
     directory = Object("tree", kind=2)
     case("directory", "3", "ok", directory.header(), mode=0o644, generation=5, **{"name-key": directory.name_key.hex()})
+    signing = {**AS_READER, "dir-signs": 2}
+    case("unsigned-where-all-is-signed", "3.7", "unsigned", good, **signing)
+    case("unsigned-where-only-new-ones-are", "3.7", "ok", good, size=100, mode=0o644, generation=5, **AS_READER, **{"dir-signs": 1})
+    case("unsigned-for-the-owner", "3.7", "ok", good, size=100, mode=0o644, generation=5, **{"dir-signs": 2})
+    file.signer = OWNER
+    case("signed-where-all-is", "3.7", "ok", file.header(), size=100, mode=0o644, generation=5, **signing)
+    file.signer, directory.signs = None, 1
+    case("signing-directory-unsigned", "3.7", "unsigned", directory.header(), **AS_READER)
+    directory.signs, directory.signer = 2, OWNER
+    case("signing-directory", "3.6.2", "ok", directory.header(), mode=0o644, generation=5, **AS_READER, **{"name-key": directory.name_key.hex()})
+    directory.signs = 3
+    case("signs-3", "3.6.2", "malformed name key", directory.header())
+    directory.signs, directory.signer = 0, None
     case("other-name", "3.4", "not-bound", good, **{"name-tag": bytes(16).hex()})
     case("other-directory", "3.4", "not-bound", good, dir=bytes(16).hex())
     case("other-store", "3.4", "refused bindings", good, **{"store-key": bytes(32).hex(), "check": "key"})

@@ -83,7 +83,7 @@ pub enum Content {
     /// Of a file.
     File(FileContent),
     /// Of a directory.
-    Dir(NameKeys),
+    Dir(DirContent),
 }
 
 /// The size of a file and the top of its tag tree.
@@ -106,11 +106,40 @@ impl FileContent {
     };
 }
 
-/// The wrapped name keys of a directory: the current one, and the one before while names are being changed.
+/// The wrapped name keys of a directory, the current one and the one before while names are being changed; and
+/// whether what lies in it is signed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NameKeys {
+pub struct DirContent {
     pub(super) current: [u8; 48],
     pub(super) prev: Option<[u8; 48]>,
+    pub(super) signs: Signs,
+}
+
+/// Which of the objects in a directory its owner has signed (FORMAT §3.6.2).
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Signs {
+    /// None needs to be.
+    Nothing,
+    /// Whatever is sealed from now on; the others follow.
+    WhatIsNew,
+    /// All of them: a reader refuses one that is not.
+    Everything,
+}
+
+impl Signs {
+    const ALL: [Self; 3] = [Self::Nothing, Self::WhatIsNew, Self::Everything];
+
+    const fn number(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::WhatIsNew => 1,
+            Self::Everything => 2,
+        }
+    }
+
+    fn of_number(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.number() == number)
+    }
 }
 
 /// A header as it was read: well-formed, but anybody's word until [`Header::open`] has verified it.
@@ -156,6 +185,8 @@ pub struct OpenHeader {
     ring: KeyRing,
     bindings: Vec<Binding>,
     labels: Vec<LabelSlot>,
+    /// Whether it bears a signature, and so does every later state of it.
+    signed: bool,
     /// What may be changed freely.
     pub state: State,
 }
@@ -223,6 +254,37 @@ impl OpenHeader {
         self.ring.current.epoch
     }
 
+    /// Whether the owner's signature must stand on it when it is sealed: of what is shared, and of what has been
+    /// signed before.
+    #[must_use]
+    pub fn needs_signature(&self) -> bool {
+        self.signed || !self.labels.is_empty() || self.signs() != Signs::Nothing
+    }
+
+    /// Has it signed from the next sealing on.
+    pub const fn sign(&mut self) {
+        self.signed = true;
+    }
+
+    /// Which of the objects in this directory are signed; nothing is in a file.
+    #[must_use]
+    pub const fn signs(&self) -> Signs {
+        match &self.state.content {
+            Content::Dir(content) => content.signs,
+            Content::File(_) => Signs::Nothing,
+        }
+    }
+
+    /// Says which of the objects in this directory are signed. There is no way back: a reader who has been told to
+    /// expect signatures goes on expecting them.
+    pub fn set_signs(&mut self, signs: Signs) -> Result<(), HeaderError> {
+        let Content::Dir(content) = &mut self.state.content else {
+            return Err(HeaderError::OtherKind);
+        };
+        content.signs = content.signs.max(signs);
+        Ok(())
+    }
+
     pub(in crate::format) const fn ring(&self) -> &KeyRing {
         &self.ring
     }
@@ -238,7 +300,7 @@ impl OpenHeader {
     /// The keys of what lies in it.
     pub fn dir_keys(&self) -> Result<DirKeys, HeaderError> {
         match self.core.id {
-            super::ObjectId::Dir(id) => Ok(DirKeys::new(id, self.ring.copy())),
+            super::ObjectId::Dir(id) => Ok(DirKeys::new(id, self.ring.copy(), self.signs())),
             super::ObjectId::File(_) => Err(HeaderError::OtherKind),
         }
     }
@@ -281,7 +343,7 @@ impl OpenHeader {
             .map(|key| Some(NameCipher::new(&key, id)))
     }
 
-    fn name_keys(&self) -> Result<(DirId, &NameKeys), HeaderError> {
+    fn name_keys(&self) -> Result<(DirId, &DirContent), HeaderError> {
         match (&self.state.content, self.core.id) {
             (Content::Dir(names), super::ObjectId::Dir(id)) => Ok((id, names)),
             _ => Err(HeaderError::OtherKind),

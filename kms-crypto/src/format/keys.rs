@@ -3,6 +3,7 @@
 use core::fmt;
 use std::sync::OnceLock;
 
+use super::header::Signs;
 use crate::aead::{ChunkCipher, Cipher, Refused, unwrap_key, wrap_key};
 use crate::id::DirId;
 use crate::kdf::{derive32, mac};
@@ -157,14 +158,15 @@ impl ContentKey {
 pub struct DirKeys {
     id: DirId,
     ring: KeyRing,
+    signs: Signs,
 }
 
 impl DirKeys {
-    pub(super) const fn new(id: DirId, ring: KeyRing) -> Self {
-        Self { id, ring }
+    pub(super) const fn new(id: DirId, ring: KeyRing, signs: Signs) -> Self {
+        Self { id, ring, signs }
     }
 
-    /// The keys of a directory the owner made, without reading its header.
+    /// The keys of a directory the owner made, without reading its header: for names that are there already.
     #[must_use]
     pub fn derived(store: &StoreKey, id: DirId, epoch: u32) -> Self {
         let current = EpochKey::new(epoch, store.dir_key(&id, epoch).as_bytes());
@@ -174,7 +176,21 @@ impl DirKeys {
                 current,
                 prev: None,
             },
+            signs: Signs::Nothing,
         }
+    }
+
+    /// The same keys of a directory whose header is known to say this of what is in it.
+    #[must_use]
+    pub const fn signing(mut self, signs: Signs) -> Self {
+        self.signs = signs;
+        self
+    }
+
+    /// Which of the objects in the directory are signed.
+    #[must_use]
+    pub const fn signs(&self) -> Signs {
+        self.signs
     }
 
     /// The directory.

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::rekey::Jobs;
+use super::jobs::Jobs;
 use super::{Ino, Options, Part, Result, StoreInfo, Vfs, rng};
 use crate::backing::{Disk, OpenMode};
 use crate::inode::Inode;
@@ -112,7 +112,7 @@ impl Owner {
 
     /// Seals a header as the owner's; signed where it is shared.
     pub(super) fn seal(&self, header: &mut OpenHeader) -> Result<[u8; HEADER_LEN]> {
-        let signer = (!header.labels().is_empty()).then_some(&*self.signer);
+        let signer = header.needs_signature().then_some(&*self.signer);
         let sealer = Sealer {
             owner: Some(&self.mac),
             signer,

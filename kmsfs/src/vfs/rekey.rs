@@ -1,46 +1,23 @@
 //! Carrying a new key through: everything sealed under the old one is sealed anew, in the background (FORMAT §6).
 //!
 //! The header with the new key is in the store before anything here begins, so that nothing new is sealed under the
-//! old one. A job is known by the object it starts at; the list of jobs is kept outside the store and survives the
-//! process. Doing a part of it twice is harmless: what has the new key already is passed over.
+//! old one. [`super::jobs`] has the list of what is to be done.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use kms_crypto::format::XattrMap;
 use kms_crypto::name::NameTag;
-use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
 use super::dirs::Secrets;
 use super::error::header_error;
 use super::file::{DIRTY_MAX, FileCell};
 use super::header::Promise;
-use super::{Ino, Part, Result, Vfs, rng};
+use super::jobs::pass_over_damage;
+use super::{Part, Result, Vfs, rng};
 use crate::backing::{Kind, Replace};
 use crate::inode::{Inode, Place};
-
-const TICK: Duration = Duration::from_millis(500);
-const RETRY: Duration = Duration::from_secs(30);
-
-/// What there is to do, and who is told of it.
-#[derive(Default)]
-pub(super) struct Jobs {
-    state: Mutex<State>,
-    wake: Condvar,
-    /// Objects that are known to wait.
-    backlog: AtomicU64,
-    /// Where the list is kept.
-    list: PathBuf,
-}
-
-#[derive(Default)]
-struct State {
-    queue: Vec<Arc<Inode>>,
-    stopping: bool,
-}
 
 /// How far the chunks of a file have been gone through, for one key.
 #[derive(Default)]
@@ -49,194 +26,7 @@ struct Pass {
     chunk: u64,
 }
 
-impl Jobs {
-    /// No jobs yet; their list is kept in the file `list`.
-    pub(super) fn new(list: PathBuf) -> Self {
-        Self {
-            list,
-            ..Self::default()
-        }
-    }
-}
-
 impl Vfs {
-    /// How many objects still wait for new keys, as far as it is known.
-    #[must_use]
-    pub fn rekey_backlog(&self) -> u64 {
-        let Some(owner) = self.try_owner() else {
-            return 0;
-        };
-        let queued = owner.jobs.state.lock().queue.len() as u64;
-        queued.max(owner.jobs.backlog.load(Ordering::Relaxed))
-    }
-
-    /// Puts an object on the list of what needs its content sealed anew.
-    pub(super) fn enqueue_rekey(&self, inode: &Arc<Inode>) -> Result<()> {
-        let jobs = &self.owner()?.jobs;
-        let mut state = jobs.state.lock();
-        if !state.queue.iter().any(|queued| Arc::ptr_eq(queued, inode)) {
-            state.queue.push(Arc::clone(inode));
-        }
-        self.keep_list(&state)?;
-        jobs.wake.notify_all();
-        Ok(())
-    }
-
-    /// Writes the list of jobs: one line of stored names for each.
-    fn keep_list(&self, state: &State) -> Result<()> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let jobs = &self.owner()?.jobs;
-        let mut text = String::new();
-        for inode in &state.queue {
-            if let Some(path) = self.stored_place(inode) {
-                text.push_str(&path);
-                text.push('\n');
-            }
-        }
-        let new = jobs.list.with_extension("new");
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .and_then(|mut file| {
-                std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.sync_all())
-            })
-            .and_then(|()| std::fs::rename(&new, &jobs.list));
-        written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO).into())
-    }
-
-    fn stored_place(&self, inode: &Inode) -> Option<String> {
-        let mut names = Vec::new();
-        let mut next = inode.place();
-        while let Some(place) = next {
-            names.push(place.name.to_string());
-            next = place.dir.place();
-        }
-        names.reverse();
-        // The root has no names: an empty line.
-        (inode.ino == Ino::ROOT || !names.is_empty()).then(|| names.join("/"))
-    }
-
-    /// After a rename: jobs are found by where their objects stand.
-    pub(super) fn rekey_moved(&self) {
-        let Some(owner) = self.try_owner() else {
-            return;
-        };
-        let state = owner.jobs.state.lock();
-        if !state.queue.is_empty()
-            && let Err(error) = self.keep_list(&state)
-        {
-            tracing::warn!(%error, "the list of unfinished key changes could not be written");
-        }
-    }
-
-    /// Reads the list an earlier process has left.
-    pub(super) fn load_rekey_list(&self) -> Result<()> {
-        let jobs = &self.owner()?.jobs;
-        let Ok(text) = std::fs::read_to_string(&jobs.list) else {
-            return Ok(());
-        };
-        for line in text.lines() {
-            match self.resolve_stored(line) {
-                Ok(inode) => jobs.state.lock().queue.push(inode),
-                Err(error) => {
-                    tracing::warn!(%error, "something that was to get a new key is not where it was")
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn resolve_stored(&self, path: &str) -> Result<Arc<Inode>> {
-        let mut at = Arc::clone(self.table.root());
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            let secrets = self.secrets(&at)?;
-            let (_, tag) = self.decrypt_name(&at, &secrets, name)?;
-            let stat = self.disk.stat(self.dir_fd(&at)?, name)?;
-            let place = Place {
-                dir: Arc::clone(&at),
-                name: name.into(),
-                tag,
-            };
-            at = self.intern(&stat, place, 0)?;
-        }
-        Ok(at)
-    }
-
-    /// Carries the next key change through, if there is one, and says whether there was.
-    ///
-    /// # Errors
-    /// It could not be carried through now; it stays on the list.
-    pub fn rekey_step(&self) -> Result<bool> {
-        let job = self.owner()?.jobs.state.lock().queue.first().cloned();
-        let Some(inode) = job else { return Ok(false) };
-        match pass_over_damage(self.carry_through(&inode)) {
-            Ok(()) | Err(super::VfsError::Os(Errno::STALE | Errno::NOENT)) => {}
-            Err(error) => return Err(error),
-        }
-        self.dequeue(&inode);
-        self.table.sweep(inode);
-        Ok(true)
-    }
-
-    fn dequeue(&self, inode: &Arc<Inode>) {
-        let Some(owner) = self.try_owner() else {
-            return;
-        };
-        let mut state = owner.jobs.state.lock();
-        state.queue.retain(|queued| !Arc::ptr_eq(queued, inode));
-        owner.jobs.backlog.store(0, Ordering::Relaxed);
-        if let Err(error) = self.keep_list(&state) {
-            tracing::warn!(%error, "the list of unfinished key changes could not be written");
-        }
-    }
-
-    /// One turn of the background thread. Says whether to go on.
-    pub(super) fn rekey_once(&self) -> bool {
-        let Some(owner) = self.try_owner() else {
-            return false;
-        };
-        {
-            let mut state = owner.jobs.state.lock();
-            if state.queue.is_empty() && !state.stopping {
-                owner.jobs.wake.wait_for(&mut state, TICK);
-            }
-            if state.stopping {
-                return false;
-            }
-        }
-        match self.rekey_step() {
-            Ok(_) => true,
-            Err(super::VfsError::Os(Errno::CANCELED)) => false,
-            Err(error) => {
-                tracing::warn!(%error, "a key change could not be carried through; it is tried again later");
-                let mut state = owner.jobs.state.lock();
-                if !state.stopping {
-                    owner.jobs.wake.wait_for(&mut state, RETRY);
-                }
-                !state.stopping
-            }
-        }
-    }
-
-    pub(super) fn stop_rekeying(&self) {
-        if let Some(owner) = self.try_owner() {
-            owner.jobs.state.lock().stopping = true;
-            owner.jobs.wake.notify_all();
-        }
-    }
-
-    fn refuse_if_stopping(&self) -> Result<()> {
-        let stopping = self.owner()?.jobs.state.lock().stopping;
-        if stopping {
-            Err(Errno::CANCELED.into())
-        } else {
-            Ok(())
-        }
-    }
-
     /// Finishes a key change that is still under way on the object, as the next one needs it to be.
     pub(super) fn finish_rekey_now(&self, inode: &Arc<Inode>) -> Result<()> {
         if self.read_header(inode, |header| header.is_rekeying())? {
@@ -246,16 +36,8 @@ impl Vfs {
         }
     }
 
-    fn carry_through(&self, inode: &Arc<Inode>) -> Result<()> {
-        match inode.kind() {
-            Kind::Dir => self.rekey_dir(inode),
-            Kind::File => self.rekey_file(inode),
-            Kind::Symlink | Kind::Special(_) | Kind::Other => Ok(()),
-        }
-    }
-
     /// Seals a file's chunks and attributes under its current key and forgets the old one.
-    fn rekey_file(&self, inode: &Arc<Inode>) -> Result<()> {
+    pub(super) fn rekey_file(&self, inode: &Arc<Inode>) -> Result<()> {
         let file = inode.file().ok_or(Errno::INVAL)?;
         let mut pass = Pass::default();
         loop {
@@ -372,7 +154,7 @@ impl Vfs {
     }
 
     /// Gives everything in a directory new keys and new stored names, then forgets the directory's old ones.
-    fn rekey_dir(&self, inode: &Arc<Inode>) -> Result<()> {
+    pub(super) fn rekey_dir(&self, inode: &Arc<Inode>) -> Result<()> {
         let (is_rekeying, has_prev_names) = self.read_header(inode, |header| {
             (
                 header.is_rekeying(),
@@ -548,13 +330,4 @@ impl Vfs {
         let to = super::dirs::place(&place.dir, encrypted);
         self.remake_symlink(inode, place, &to, secrets, &target)
     }
-}
-
-/// What does not verify cannot be sealed anew; it stays as unreadable as it is, and keeps nothing else waiting.
-fn pass_over_damage(result: Result<()>) -> Result<()> {
-    if let Err(super::VfsError::Damaged(damage)) = &result {
-        tracing::warn!(%damage, "something that does not verify keeps its old key");
-        return Ok(());
-    }
-    result
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kms_crypto::format::Signs;
 use rustix::io::Errno;
 
 use super::dirs::{Secrets, place};
@@ -234,6 +235,12 @@ impl Vfs {
         it.inode.remove_place(&it.from.dir, &it.from.name);
         it.inode.add_place(it.to.clone());
         self.rekey_moved();
+        if it.kind == Kind::Dir && it.to_keys.keys.signs() != Signs::Nothing {
+            // What is in it has to be signed where it is now.
+            if let Err(error) = self.enqueue_signing(&it.inode) {
+                tracing::warn!(%error, "what was moved into a shared directory stays unsigned");
+            }
+        }
         if !it.from.is(&it.to.dir, &it.to.name) && it.kind != Kind::Symlink {
             self.drop_side_file(&it.from.dir, &it.from.name);
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use kms_crypto::format::{DirKeys, Keepers, LabelKey, LabelSlot, OpenHeader};
+use kms_crypto::format::{DirKeys, Keepers, LabelKey, LabelSlot, OpenHeader, Signs};
 use kms_crypto::id::{DirId, LabelId, SchemeId};
 use kms_crypto::key::{DelegatingKey, LabelSecret};
 use kms_crypto::scheme::Capsule;
@@ -103,11 +103,15 @@ impl Vfs {
     fn put_label(&self, inode: &Arc<Inode>, id: LabelId, generation: u32) -> Result<LabelInfo> {
         self.change_header(inode, Promise::Stored, |header| {
             let key = self.label_key(self.info.scheme, id, generation)?;
-            header
-                .renew_label(&key, &mut rng())
-                .map_err(header_error)
-                .map(drop)
+            header.renew_label(&key, &mut rng()).map_err(header_error)?;
+            match header.dir_id() {
+                Ok(_) => header.set_signs(Signs::WhatIsNew).map_err(header_error),
+                Err(_) => Ok(()),
+            }
         })?;
+        if inode.kind() == Kind::Dir {
+            self.enqueue_signing(inode)?;
+        }
         self.publish(inode)?;
         self.label_of_inode(inode)?
             .ok_or_else(|| Part::Label(id).into())

@@ -14,6 +14,7 @@ mod model;
 mod posix;
 mod rekey;
 mod shared;
+mod signed;
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 mod tamper;

@@ -69,7 +69,15 @@ pub(crate) struct Bob {
 
 impl Bob {
     pub(crate) fn new(world: &World) -> Self {
-        let (keys, shares) = (Arc::new(Keys::default()), Arc::new(List::default()));
+        Self::with(world, Arc::default(), Arc::default())
+    }
+
+    /// The same person with a mount that has seen nothing yet.
+    pub(crate) fn again(world: &World, bob: Self) -> Self {
+        Self::with(world, bob.keys, bob.shares)
+    }
+
+    fn with(world: &World, keys: Arc<Keys>, shares: Arc<List>) -> Self {
         let options = Options {
             background: false,
             ..Options::new(world.dir.path().join("bob"))

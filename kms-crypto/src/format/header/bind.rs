@@ -1,7 +1,7 @@
 //! Names: giving an object one more, taking one away, renewing one after its directory's key has changed
 //! (FORMAT §3.4).
 
-use super::{BINDING, Binding, OpenHeader};
+use super::{BINDING, Binding, Content, OpenHeader, Signs};
 use crate::format::MAX_LINKS;
 use crate::format::error::{HeaderError, Part};
 use crate::format::keys::DirKeys;
@@ -31,8 +31,18 @@ impl Binding {
 }
 
 impl OpenHeader {
-    /// Gives the object a name in a directory; one it has already is wrapped anew.
+    /// Gives the object a name in a directory; one it has already is wrapped anew. In a directory that says that what
+    /// is in it is signed, so is this; and if it is a directory itself, so is what comes into it.
     pub fn bind(&mut self, dir: &DirKeys, tag: NameTag) -> Result<(), HeaderError> {
+        self.put_binding(dir, tag)?;
+        if dir.signs() != Signs::Nothing {
+            self.sign();
+            self.sign_below();
+        }
+        Ok(())
+    }
+
+    fn put_binding(&mut self, dir: &DirKeys, tag: NameTag) -> Result<(), HeaderError> {
         let binding = self.wrapped_for(dir, tag);
         if let Some(place) = self
             .bindings
@@ -47,6 +57,19 @@ impl OpenHeader {
         }
         self.bindings.push(binding);
         Ok(())
+    }
+
+    fn sign_below(&mut self) {
+        let is_new = self.state.generation == 0;
+        if let Content::Dir(content) = &mut self.state.content {
+            // In a directory that has never been stored there is nothing that would have to be signed yet.
+            let signs = if is_new {
+                Signs::Everything
+            } else {
+                Signs::WhatIsNew
+            };
+            content.signs = content.signs.max(signs);
+        }
     }
 
     /// Takes a name away; says whether there was one.

@@ -2,7 +2,7 @@
 //! makes parsing strict.
 
 use super::{
-    Binding, Content, FileContent, KeyTable, LabelSlot, MAGIC, NameKeys, PREFIX_LEN, SEALS_AT,
+    Binding, Content, DirContent, FileContent, KeyTable, LabelSlot, MAGIC, PREFIX_LEN, SEALS_AT,
     State,
 };
 use crate::format::cbor::Writer;
@@ -138,13 +138,14 @@ fn file(out: &mut Writer, core: &Core, content: &FileContent) {
     out.bytes(&content.root);
 }
 
-fn dir(out: &mut Writer, names: &NameKeys) {
-    out.array(2);
+fn dir(out: &mut Writer, names: &DirContent) {
+    out.array(3);
     out.bytes(&names.current);
     match &names.prev {
         None => out.null(),
         Some(prev) => out.bytes(prev),
     }
+    out.uint(names.signs.number());
 }
 
 /// How many leaves stand in the header of a file of `size` bytes.

@@ -1,6 +1,6 @@
 //! Opening a header: finding its key, and checking every seal before anything is believed (FORMAT §3.7, steps 5 to 9).
 
-use super::{Content, Header, LABEL, OpenHeader, PREV};
+use super::{Content, Header, LABEL, OpenHeader, PREV, Signs};
 use crate::aead::unwrap_key;
 use crate::format::core::ObjectId;
 use crate::format::error::{HeaderError, Part};
@@ -83,7 +83,7 @@ impl Header {
             return Err(HeaderError::Refused(Part::KeySeal));
         }
         if let Check::Signed(owner) = check {
-            self.check_signature(owner)?;
+            self.check_signature(owner, via)?;
         }
         let prev = self.prev_key(&key, &core_hash)?;
         let ring = KeyRing { current: key, prev };
@@ -93,6 +93,7 @@ impl Header {
             bindings,
             labels,
             state,
+            seals,
             ..
         } = self;
         Ok(OpenHeader {
@@ -101,6 +102,7 @@ impl Header {
             ring,
             bindings,
             labels,
+            signed: seals.signature.is_some(),
             state,
         })
     }
@@ -177,13 +179,12 @@ impl Header {
         unwrap_key(secret.as_bytes(), &ad, &slot.wrapped).map_err(|_| HeaderError::WrongKey)
     }
 
-    fn check_signature(&self, owner: &PublicKey) -> Result<(), HeaderError> {
+    fn check_signature(&self, owner: &PublicKey, via: Via<'_>) -> Result<(), HeaderError> {
         let Some(bytes) = &self.seals.signature else {
-            // What is not labelled is reached through a directory, whose readers all hold the same keys.
-            return if self.labels.is_empty() {
-                Ok(())
-            } else {
+            return if self.must_be_signed(via) {
                 Err(HeaderError::Unsigned)
+            } else {
+                Ok(())
             };
         };
         let refused = HeaderError::Refused(Part::Signature);
@@ -191,6 +192,14 @@ impl Header {
         owner
             .verify(SIGNED, &self.digest, &signature)
             .map_err(|_| refused)
+    }
+
+    /// The directory's word counts, not only the object's own: a reader of the object could leave its labels out.
+    fn must_be_signed(&self, via: Via<'_>) -> bool {
+        let is_vouched_for =
+            matches!(via, Via::Dir { keys, .. } if keys.signs() == Signs::Everything);
+        let signs = matches!(&self.state.content, Content::Dir(dir) if dir.signs != Signs::Nothing);
+        is_vouched_for || signs || !self.labels.is_empty()
     }
 
     fn prev_key(

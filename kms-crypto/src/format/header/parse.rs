@@ -3,8 +3,8 @@
 use super::encode::{Fields, encode, inline_leaves};
 use super::special::{PERMISSIONS, Special};
 use super::{
-    Binding, Content, FileContent, Header, KeyTable, LabelSlot, MAGIC, NameKeys, PREFIX_LEN,
-    PrevKey, SEALS_AT, Seals, State,
+    Binding, Content, DirContent, FileContent, Header, KeyTable, LabelSlot, MAGIC, PREFIX_LEN,
+    PrevKey, SEALS_AT, Seals, Signs, State,
 };
 use crate::format::cbor::{Reader, Unexpected};
 use crate::format::core::{Core, Kind};
@@ -306,13 +306,18 @@ fn file(from: &mut Reader<'_>, core: &Core) -> Result<FileContent, Unexpected> {
     Ok(FileContent { size, leaves, root })
 }
 
-fn names(from: &mut Reader<'_>) -> Result<NameKeys, Unexpected> {
-    from.array(2)?;
+fn names(from: &mut Reader<'_>) -> Result<DirContent, Unexpected> {
+    from.array(3)?;
     let current = from.bytes()?;
     let prev = if from.null() {
         None
     } else {
         Some(from.bytes()?)
     };
-    Ok(NameKeys { current, prev })
+    let signs = Signs::of_number(from.uint()?).ok_or(Unexpected)?;
+    Ok(DirContent {
+        current,
+        prev,
+        signs,
+    })
 }

@@ -4,7 +4,7 @@
 
 use rand_core::CryptoRng;
 
-use super::{Content, NameKeys, OpenHeader};
+use super::{Content, DirContent, OpenHeader};
 use crate::format::core::{Kind, ObjectId};
 use crate::format::error::{HeaderError, Part};
 use crate::format::keys::{DirKeys, EpochKey};
@@ -44,6 +44,7 @@ impl OpenHeader {
         let Content::Dir(names) = &self.state.content else {
             return Err(HeaderError::OtherKind);
         };
+        let signs = names.signs;
         let current = self.open_name_key(&names.current)?;
         let prev = names
             .prev
@@ -53,7 +54,11 @@ impl OpenHeader {
         self.rekey(key.as_bytes(), keepers)?;
         let current = self.wrap_name_key(&current);
         let prev = prev.map(|prev| self.wrap_name_key(&prev));
-        self.state.content = Content::Dir(NameKeys { current, prev });
+        self.state.content = Content::Dir(DirContent {
+            current,
+            prev,
+            signs,
+        });
         Ok(())
     }
 
@@ -94,7 +99,7 @@ impl OpenHeader {
     pub fn begin_rename(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), HeaderError> {
         let fresh = self.wrap_name_key(&NameKey::generate(rng));
         match &mut self.state.content {
-            Content::Dir(NameKeys { prev: Some(_), .. }) => Err(HeaderError::Rekeying),
+            Content::Dir(DirContent { prev: Some(_), .. }) => Err(HeaderError::Rekeying),
             Content::Dir(names) => {
                 names.prev = Some(core::mem::replace(&mut names.current, fresh));
                 Ok(())

@@ -5,7 +5,9 @@ use rand_core::CryptoRng;
 use super::encode::{Fields, encode};
 use super::open::{SIGNED, key_seal, owner_seal, prev_epochs};
 use super::parse::digest;
-use super::{Content, FileContent, KeyTable, NameKeys, OpenHeader, PREV, PrevKey, SEALS_AT, State};
+use super::{
+    Content, DirContent, FileContent, KeyTable, OpenHeader, PREV, PrevKey, SEALS_AT, Signs, State,
+};
 use crate::aead::wrap_key;
 use crate::format::HEADER_LEN;
 use crate::format::core::{Core, Kind};
@@ -43,9 +45,10 @@ impl OpenHeader {
         mode: u32,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, HeaderError> {
-        let names = NameKeys {
+        let names = DirContent {
             current: [0; 48],
             prev: None,
+            signs: Signs::Nothing,
         };
         let mut header = Self::new(
             core,
@@ -56,9 +59,10 @@ impl OpenHeader {
             Content::Dir(names),
         )?;
         let current = header.wrap_name_key(&NameKey::generate(rng));
-        header.state.content = Content::Dir(NameKeys {
+        header.state.content = Content::Dir(DirContent {
             current,
             prev: None,
+            signs: Signs::Nothing,
         });
         Ok(header)
     }
@@ -92,6 +96,7 @@ impl OpenHeader {
             ring,
             bindings,
             labels,
+            signed: false,
             state,
         })
     }
@@ -104,9 +109,10 @@ impl OpenHeader {
         sealer: &Sealer<'_>,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<[u8; HEADER_LEN], HeaderError> {
-        if !self.labels.is_empty() && sealer.signer.is_none() {
+        if self.needs_signature() && sealer.signer.is_none() {
             return Err(HeaderError::Unsigned);
         }
+        self.signed = sealer.signer.is_some();
         let generation = self.state.generation.checked_add(1);
         self.state.generation = generation.ok_or(HeaderError::Full(Part::State))?;
         let keys = self.key_table();

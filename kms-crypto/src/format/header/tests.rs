@@ -9,6 +9,7 @@ use crate::key::{FileKey, IdentitySecret, LabelSecret, StoreKey};
 mod forgery;
 mod labels;
 mod rekey;
+mod signing;
 
 fn rng() -> impl CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
