@@ -15,29 +15,11 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 
+pub use self::gate::{At, Call, Gate};
 pub use self::stat::{Kind, Stat, Time, TimeChange};
 
+mod gate;
 mod stat;
-
-/// What a call is about to do, as a [`Gate`] sees it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Reads bytes, attributes or names.
-    Read,
-    /// Changes the bytes, the length or the attributes of a file.
-    Change,
-    /// Makes, moves or removes a name.
-    Namespace,
-    /// Makes earlier changes durable.
-    Sync,
-}
-
-/// Says whether a call may go ahead. Tests use it to make the n-th call fail, or every call from the n-th on.
-pub trait Gate: Send + Sync {
-    /// Is asked before each call; an error stands in for the call's own.
-    fn pass(&self, step: Step) -> Result<()>;
-}
 
 /// The system calls on a store. Cheap to clone.
 #[derive(Clone, Default)]
@@ -101,25 +83,34 @@ impl Disk {
         Self { gate: Some(gate) }
     }
 
-    fn pass(&self, step: Step) -> Result<()> {
-        self.gate.as_ref().map_or(Ok(()), |gate| gate.pass(step))
+    /// Does a call, unless the gate is against it.
+    fn call<T>(&self, call: Call<'_>, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(gate) = &self.gate else {
+            return run();
+        };
+        gate.pass(&call)?;
+        let result = run()?;
+        gate.done(&call);
+        Ok(result)
     }
 
     /// Opens the store's own directory; the one place where an ordinary path is followed.
     pub fn open_root(&self, path: &Path) -> Result<OwnedFd> {
-        self.pass(Step::Read)?;
-        rustix::fs::open(
-            path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
+        self.call(Call::Read, || {
+            rustix::fs::open(
+                path,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })
     }
 
     /// Opens a directory as a place to resolve names from.
     pub fn open_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
-        self.pass(Step::Read)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::openat2(dir, name, flags, Mode::empty(), BENEATH)
+        self.call(Call::Read, || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::openat2(dir, name, flags, Mode::empty(), BENEATH)
+        })
     }
 
     /// Opens a directory so that it can be listed and synced.
@@ -134,139 +125,167 @@ impl Disk {
 
     /// Opens a regular file. Anything else of that name is `ELOOP`, `EISDIR` or, for special files, `EINVAL`.
     pub fn open_file(&self, dir: BorrowedFd<'_>, name: &str, mode: OpenMode) -> Result<OwnedFd> {
-        self.pass(Step::Read)?;
-        let access = match mode {
-            OpenMode::Read => OFlags::RDONLY,
-            OpenMode::ReadWrite => OFlags::RDWR,
-        };
-        rustix::fs::openat2(dir, name, access | FILE, Mode::empty(), BENEATH)
+        self.call(Call::Read, || {
+            let access = match mode {
+                OpenMode::Read => OFlags::RDONLY,
+                OpenMode::ReadWrite => OFlags::RDWR,
+            };
+            rustix::fs::openat2(dir, name, access | FILE, Mode::empty(), BENEATH)
+        })
     }
 
     /// Makes a regular file that must not exist and opens it for reading and writing.
     pub fn create_file(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<OwnedFd> {
-        self.pass(Step::Namespace)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
-        rustix::fs::openat2(
-            dir,
-            name,
-            flags,
-            Mode::from_raw_mode(mode & 0o7777),
-            BENEATH,
-        )
+        self.call(Call::CreateFile((dir, name)), || {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
+            rustix::fs::openat2(
+                dir,
+                name,
+                flags,
+                Mode::from_raw_mode(mode & 0o7777),
+                BENEATH,
+            )
+        })
     }
 
     /// Attributes of a name, of the link itself where it is one.
     pub fn stat(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Stat> {
-        self.pass(Step::Read)?;
-        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|raw| Stat::from_raw(&raw))
+        self.call(Call::Read, || {
+            rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|raw| Stat::from_raw(&raw))
+        })
     }
 
     /// Attributes of an open object.
     pub fn fstat(&self, fd: impl AsFd) -> Result<Stat> {
-        self.pass(Step::Read)?;
-        // AT_EMPTY_PATH also serves the O_PATH descriptors directories are kept by.
-        rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH).map(|raw| Stat::from_raw(&raw))
+        self.call(Call::Read, || {
+            // AT_EMPTY_PATH also serves the O_PATH descriptors directories are kept by.
+            rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH).map(|raw| Stat::from_raw(&raw))
+        })
     }
 
     /// Fills `buf` from `offset`; fewer bytes only at the end of the file.
     pub fn read_at(&self, fd: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.pass(Step::Read)?;
-        let mut done = 0;
-        while done < buf.len() {
-            let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
-            match rustix::io::pread(&fd, &mut buf[done..], at) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(Errno::INTR) => {}
-                Err(err) => return Err(err),
+        self.call(Call::Read, || {
+            let mut done = 0;
+            while done < buf.len() {
+                let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
+                match rustix::io::pread(&fd, &mut buf[done..], at) {
+                    Ok(0) => break,
+                    Ok(read) => done += read,
+                    Err(Errno::INTR) => {}
+                    Err(err) => return Err(err),
+                }
             }
-        }
-        Ok(done)
+            Ok(done)
+        })
     }
 
     /// Writes all of `bytes` at `offset`.
     pub fn write_at(&self, fd: impl AsFd, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.pass(Step::Change)?;
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = offset.checked_add(done as u64).ok_or(Errno::FBIG)?;
-            match rustix::io::pwrite(&fd, &bytes[done..], at) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(written) => done += written,
-                Err(Errno::INTR) => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(())
+        self.call(
+            Call::Write {
+                file: fd.as_fd(),
+                offset,
+                bytes,
+            },
+            || {
+                let mut done = 0;
+                while done < bytes.len() {
+                    let at = offset.checked_add(done as u64).ok_or(Errno::FBIG)?;
+                    match rustix::io::pwrite(&fd, &bytes[done..], at) {
+                        Ok(0) => return Err(Errno::IO),
+                        Ok(written) => done += written,
+                        Err(Errno::INTR) => {}
+                        Err(err) => return Err(err),
+                    }
+                }
+                Ok(())
+            },
+        )
     }
 
     /// Cuts or extends a file.
     pub fn set_len(&self, fd: impl AsFd, len: u64) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::ftruncate(fd, len)
+        self.call(
+            Call::SetLen {
+                file: fd.as_fd(),
+                len,
+            },
+            || rustix::fs::ftruncate(&fd, len),
+        )
     }
 
     /// Reserves room, leaving the length alone.
     pub fn reserve(&self, fd: impl AsFd, offset: u64, len: u64) -> Result<()> {
-        self.pass(Step::Change)?;
-        match rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, len) {
-            // Not every filesystem can; the write itself will then tell.
-            Err(Errno::OPNOTSUPP) => Ok(()),
-            result => result,
-        }
+        self.call(Call::Change, || {
+            match rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, len) {
+                // Not every filesystem can; the write itself will then tell.
+                Err(Errno::OPNOTSUPP) => Ok(()),
+                result => result,
+            }
+        })
     }
 
     /// Gives room back; the range reads as zeros and the length stays.
     pub fn punch(&self, fd: impl AsFd, offset: u64, len: u64) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::fallocate(
-            fd,
-            FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
-            offset,
-            len,
+        self.call(
+            Call::Punch {
+                file: fd.as_fd(),
+                offset,
+                len,
+            },
+            || {
+                rustix::fs::fallocate(
+                    &fd,
+                    FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
+                    offset,
+                    len,
+                )
+            },
         )
     }
 
     /// Makes the bytes of a file durable.
     pub fn sync_data(&self, fd: impl AsFd) -> Result<()> {
-        self.pass(Step::Sync)?;
-        rustix::fs::fdatasync(fd)
+        self.call(Call::SyncData(fd.as_fd()), || rustix::fs::fdatasync(&fd))
     }
 
     /// Makes a file, its attributes included, durable.
     pub fn sync_all(&self, fd: impl AsFd) -> Result<()> {
-        self.pass(Step::Sync)?;
-        rustix::fs::fsync(fd)
+        self.call(Call::SyncAll(fd.as_fd()), || rustix::fs::fsync(&fd))
     }
 
     /// Makes the names in a directory durable.
     pub fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<()> {
-        self.pass(Step::Sync)?;
-        rustix::fs::fsync(Self::reopen_dir(dir)?)
+        self.call(Call::SyncDir(dir), || {
+            rustix::fs::fsync(Self::reopen_dir(dir)?)
+        })
     }
 
     /// Makes everything on the filesystem that holds the store durable.
     pub fn sync_fs(&self, dir: BorrowedFd<'_>) -> Result<()> {
-        self.pass(Step::Sync)?;
-        rustix::fs::syncfs(Self::reopen_dir(dir)?)
+        self.call(Call::SyncFs, || rustix::fs::syncfs(Self::reopen_dir(dir)?))
     }
 
     /// Makes a directory.
     pub fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode & 0o7777))
+        self.call(Call::MakeDir((dir, name)), || {
+            rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode & 0o7777))
+        })
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+        self.call(Call::Remove((dir, name)), || {
+            rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+        })
     }
 
     /// Removes a name that is not a directory's.
     pub fn unlink(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        rustix::fs::unlinkat(dir, name, AtFlags::empty())
+        self.call(Call::Remove((dir, name)), || {
+            rustix::fs::unlinkat(dir, name, AtFlags::empty())
+        })
     }
 
     /// Moves a name.
@@ -276,13 +295,15 @@ impl Disk {
         (to_dir, to): (BorrowedFd<'_>, &str),
         replace: Replace,
     ) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        let flags = match replace {
-            Replace::Yes => RenameFlags::empty(),
-            Replace::No => RenameFlags::NOREPLACE,
-            Replace::Exchange => RenameFlags::EXCHANGE,
+        let (from, to) = ((from_dir, from), (to_dir, to));
+        let (call, flags) = match replace {
+            Replace::Yes => (Call::Rename(from, to), RenameFlags::empty()),
+            Replace::No => (Call::Rename(from, to), RenameFlags::NOREPLACE),
+            Replace::Exchange => (Call::Exchange(from, to), RenameFlags::EXCHANGE),
         };
-        rustix::fs::renameat_with(from_dir, from, to_dir, to, flags)
+        self.call(call, || {
+            rustix::fs::renameat_with(from.0, from.1, to.0, to.1, flags)
+        })
     }
 
     /// Gives an object a second name.
@@ -291,37 +312,42 @@ impl Disk {
         (from_dir, from): (BorrowedFd<'_>, &str),
         (to_dir, to): (BorrowedFd<'_>, &str),
     ) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        rustix::fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())
+        self.call(Call::Link((from_dir, from), (to_dir, to)), || {
+            rustix::fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())
+        })
     }
 
     /// Makes a symbolic link.
     pub fn symlink(&self, target: &str, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-        self.pass(Step::Namespace)?;
-        rustix::fs::symlinkat(target, dir, name)
+        self.call(Call::Symlink(target, (dir, name)), || {
+            rustix::fs::symlinkat(target, dir, name)
+        })
     }
 
     /// Reads where a symbolic link points.
     pub fn read_link(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
-        self.pass(Step::Read)?;
-        rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes)
+        self.call(Call::Read, || {
+            rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes)
+        })
     }
 
     /// Sets the permission bits of an open file.
     pub fn set_mode(&self, fd: impl AsFd, mode: u32) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))
+        self.call(Call::Change, || {
+            rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))
+        })
     }
 
     /// Sets the permission bits of a directory held by an `O_PATH` descriptor.
     pub fn set_dir_mode(&self, dir: BorrowedFd<'_>, mode: u32) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::chmodat(
-            dir,
-            ".",
-            Mode::from_raw_mode(mode & 0o7777),
-            AtFlags::empty(),
-        )
+        self.call(Call::Change, || {
+            rustix::fs::chmodat(
+                dir,
+                ".",
+                Mode::from_raw_mode(mode & 0o7777),
+                AtFlags::empty(),
+            )
+        })
     }
 
     /// Sets the owner of a name, of the link itself where it is one.
@@ -332,16 +358,18 @@ impl Disk {
         uid: Option<u32>,
         gid: Option<u32>,
     ) -> Result<()> {
-        self.pass(Step::Change)?;
-        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        self.call(Call::Change, || {
+            let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+            rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        })
     }
 
     /// Sets the owner of an open object.
     pub fn set_owner_of(&self, fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        self.pass(Step::Change)?;
-        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
+        self.call(Call::Change, || {
+            let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+            rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
+        })
     }
 
     /// Sets access and modification time of a name, of the link itself where it is one.
@@ -352,46 +380,48 @@ impl Disk {
         atime: TimeChange,
         mtime: TimeChange,
     ) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::utimensat(dir, name, &times(atime, mtime), AtFlags::SYMLINK_NOFOLLOW)
+        self.call(Call::Change, || {
+            rustix::fs::utimensat(dir, name, &times(atime, mtime), AtFlags::SYMLINK_NOFOLLOW)
+        })
     }
 
     /// Sets access and modification time of an open file (not of an `O_PATH` descriptor).
     pub fn set_times_of(&self, fd: impl AsFd, atime: TimeChange, mtime: TimeChange) -> Result<()> {
-        self.pass(Step::Change)?;
-        rustix::fs::futimens(fd, &times(atime, mtime))
+        self.call(Call::Change, || {
+            rustix::fs::futimens(fd, &times(atime, mtime))
+        })
     }
 
     /// All names in a directory but `.` and `..`.
     pub fn list(&self, dir: BorrowedFd<'_>) -> Result<Vec<RawEntry>> {
-        self.pass(Step::Read)?;
-        let fd = Self::reopen_dir(dir)?;
-        let mut buf = [MaybeUninit::uninit(); 32 * 1024];
-        let mut raw = RawDir::new(fd, &mut buf);
-        let mut entries = Vec::new();
-        while let Some(entry) = raw.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
+        self.call(Call::Read, || {
+            let fd = Self::reopen_dir(dir)?;
+            let mut buf = [MaybeUninit::uninit(); 32 * 1024];
+            let mut raw = RawDir::new(fd, &mut buf);
+            let mut entries = Vec::new();
+            while let Some(entry) = raw.next() {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if name == b"." || name == b".." {
+                    continue;
+                }
+                let kind = match entry.file_type() {
+                    FileType::Unknown => None,
+                    known => Some(Kind::from_file_type(known)),
+                };
+                entries.push(RawEntry {
+                    name: name.to_vec(),
+                    ino: entry.ino(),
+                    kind,
+                });
             }
-            let kind = match entry.file_type() {
-                FileType::Unknown => None,
-                known => Some(Kind::from_file_type(known)),
-            };
-            entries.push(RawEntry {
-                name: name.to_vec(),
-                ino: entry.ino(),
-                kind,
-            });
-        }
-        Ok(entries)
+            Ok(entries)
+        })
     }
 
     /// Figures of the filesystem that holds the store.
     pub fn statfs(&self, fd: impl AsFd) -> Result<StatVfs> {
-        self.pass(Step::Read)?;
-        rustix::fs::fstatvfs(fd)
+        self.call(Call::Read, || rustix::fs::fstatvfs(fd))
     }
 
     /// Takes the exclusive lock of an open file without waiting; it goes with the descriptor.

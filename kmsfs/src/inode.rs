@@ -195,18 +195,9 @@ impl Inode {
         self.set_mode(state.mode);
     }
 
-    /// Whether this is `dir` or lies below it.
+    /// Whether this is `dir` or lies below it, with any of its names.
     pub(crate) fn is_within(self: &Arc<Self>, dir: &Arc<Self>) -> bool {
-        let mut at = Arc::clone(self);
-        loop {
-            if Arc::ptr_eq(&at, dir) {
-                return true;
-            }
-            let Some(place) = at.place() else {
-                return false;
-            };
-            at = place.dir;
-        }
+        Arc::ptr_eq(self, dir) || self.places().iter().any(|place| place.dir.is_within(dir))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the store; then they change places. The journal knows bytes and order, nothing of what they mean: [`crate::vfs`]
 //! writes records, applies them and replays them.
 
-use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use kms_crypto::id::StoreId;
@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::io::{Errno, Result};
 use zeroize::Zeroizing;
 
-use crate::backing::Disk;
+use crate::backing::{Disk, OpenMode};
 
 pub use self::record::{Action, Direct, NoRecord, Piece, Record};
 
@@ -39,7 +39,7 @@ pub struct Half(usize);
 /// The journal of one store. Shared by every thread of the mount.
 #[derive(Debug)]
 pub struct Journal {
-    files: [File; 2],
+    files: [OwnedFd; 2],
     disk: Disk,
     key: Zeroizing<[u8; 32]>,
     store: StoreId,
@@ -87,8 +87,12 @@ impl Journal {
         records_key: &[u8; 32],
         soft_limit: u64,
     ) -> Result<(Self, Vec<Record>)> {
-        std::fs::create_dir_all(dir).map_err(|err| errno(&err))?;
-        let files = [open_half(dir, "journal.0")?, open_half(dir, "journal.1")?];
+        let home = open_home(&disk, dir)?;
+        let files = [
+            open_half(&disk, home.as_fd(), "journal.0")?,
+            open_half(&disk, home.as_fd(), "journal.1")?,
+        ];
+        disk.sync_dir(home.as_fd())?;
         disk.lock(&files[0]).map_err(|err| {
             if err == Errno::WOULDBLOCK {
                 Errno::BUSY
@@ -297,16 +301,25 @@ impl Journal {
     }
 }
 
-fn open_half(dir: &Path, name: &str) -> Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600);
-    options.open(dir.join(name)).map_err(|err| errno(&err))
+/// Opens the journal's directory. One that is made now is there for good: what the journal acknowledges would be lost
+/// with it.
+fn open_home(disk: &Disk, dir: &Path) -> Result<OwnedFd> {
+    match disk.open_root(dir) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    std::fs::create_dir_all(dir).map_err(|err| errno(&err))?;
+    if let Some(parent) = dir.parent() {
+        disk.sync_dir(disk.open_root(parent)?.as_fd())?;
+    }
+    disk.open_root(dir)
+}
+
+fn open_half(disk: &Disk, home: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    match disk.open_file(home, name, OpenMode::ReadWrite) {
+        Err(Errno::NOENT) => disk.create_file(home, name, 0o600),
+        opened => opened,
+    }
 }
 
 fn errno(err: &std::io::Error) -> Errno {
@@ -314,7 +327,7 @@ fn errno(err: &std::io::Error) -> Errno {
 }
 
 /// The run of a half and its records up to the first one that is not whole.
-fn scan(disk: &Disk, file: &File, key: &[u8; 32], store: StoreId) -> Result<(u64, Vec<Record>)> {
+fn scan(disk: &Disk, file: &OwnedFd, key: &[u8; 32], store: StoreId) -> Result<(u64, Vec<Record>)> {
     let len = usize::try_from(disk.fstat(file)?.size).map_err(|_| Errno::FBIG)?;
     let mut bytes = vec![0; len];
     let len = disk.read_at(file, 0, &mut bytes)?;

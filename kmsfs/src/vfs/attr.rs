@@ -191,7 +191,7 @@ impl Vfs {
 
     pub(super) fn change_mode(&self, inode: &Arc<Inode>, mode: u32) -> Result<()> {
         let mode = mode & 0o7777;
-        self.change_header(inode, Promise::Later, |header| {
+        self.change_header(inode, Promise::Committed, |header| {
             header.state.mode = mode;
             Ok(())
         })?;

@@ -157,7 +157,8 @@ impl Vfs {
     /// The same for a file whose lock is held: afterwards the stored file is its last committed state.
     pub(super) fn apply_file(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<bool> {
         let fresh = cell.fresh.is();
-        let Some(file) = cell.loaded.as_deref_mut() else {
+        let Some(file) = cell.loaded.as_deref_mut().filter(|file| !file.orphan) else {
+            // Of a file without a name nothing is committed: what its overlay holds is read from there.
             return Ok(false);
         };
         if file.overlay.has_unlogged() {
@@ -292,12 +293,11 @@ impl Vfs {
         let is_busy = match inode.file() {
             Some(file) => {
                 let mut cell = file.cell.write();
-                let is_busy = cell
-                    .loaded
-                    .as_deref()
-                    .is_some_and(super::file::Loaded::is_busy);
+                let loaded = cell.loaded.as_deref();
+                let is_orphan = loaded.is_some_and(|loaded| loaded.orphan);
+                let is_busy = !is_orphan && loaded.is_some_and(super::file::Loaded::is_busy);
                 if !is_busy {
-                    if cell.opens == 0 {
+                    if cell.opens == 0 && !is_orphan {
                         cell.loaded = None;
                     }
                     owner.keeper.lock().busy.remove(&inode.ino);

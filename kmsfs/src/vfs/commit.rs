@@ -66,7 +66,7 @@ impl Vfs {
             file.overlay.put(0, header.to_vec());
             file.header_dirty = false;
         }
-        if fresh && file.overlay.is_header_only() {
+        if fresh && file.overlay.is_new_header() {
             self.commit_directly(inode, cell)
         } else {
             self.commit_logged(inode, file)
@@ -248,7 +248,7 @@ impl Vfs {
     ) -> Result<()> {
         self.disk.write_at(&file.fd, offset, bytes)?;
         file.unsynced = true;
-        file.overlay.remove(offset);
+        file.overlay.remove(offset..offset + bytes.len() as u64);
         if !fresh && !file.orphan {
             file.appended.add(offset, bytes);
         }

@@ -143,7 +143,7 @@ impl Vfs {
         }
         let mut bytes = [0; HEADER_LEN];
         let len = self.disk.read_at(&fd, 0, &mut bytes)?;
-        if len == 0 {
+        if bytes[..len].iter().all(|byte| *byte == 0) {
             // Made by mkdir when the power was cut.
             return Err(Errno::NOENT.into());
         }

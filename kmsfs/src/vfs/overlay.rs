@@ -13,6 +13,8 @@ pub(crate) struct Overlay {
     pieces: BTreeMap<u64, Vec<u8>>,
     /// The pieces that are not in the journal yet.
     unlogged: BTreeSet<u64>,
+    /// The journal holds a state, its length at least, that was not brought over.
+    is_logged: bool,
 }
 
 impl Overlay {
@@ -33,10 +35,13 @@ impl Overlay {
         self.unlogged.split_off(&len);
     }
 
-    /// Forgets the piece at `offset`: something else was written there directly.
-    pub(crate) fn remove(&mut self, offset: u64) {
-        self.pieces.remove(&offset);
-        self.unlogged.remove(&offset);
+    /// Forgets the pieces in a stretch: something else was written there directly.
+    pub(crate) fn remove(&mut self, stretch: std::ops::Range<u64>) {
+        let gone: Vec<u64> = self.pieces.range(stretch).map(|(at, _)| *at).collect();
+        for offset in gone {
+            self.pieces.remove(&offset);
+            self.unlogged.remove(&offset);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -63,10 +68,9 @@ impl Overlay {
             .sum()
     }
 
-    /// Whether the header is all that is not logged.
-    pub(crate) fn is_header_only(&self) -> bool {
-        self.unlogged.iter().all(|offset| *offset == 0)
-            && self.pieces.keys().all(|offset| *offset == 0)
+    /// Whether there is nothing but a header, and no state before it that the stored file does not have yet.
+    pub(crate) fn is_new_header(&self) -> bool {
+        !self.is_logged && self.pieces.keys().all(|offset| *offset == 0)
     }
 
     /// The pieces the next record has to hold.
@@ -86,6 +90,7 @@ impl Overlay {
     /// They are in the journal now.
     pub(crate) fn mark_logged(&mut self) {
         self.unlogged.clear();
+        self.is_logged = true;
     }
 
     /// Everything, in order of offset but the header last: it vouches for the rest.
@@ -99,6 +104,7 @@ impl Overlay {
     pub(crate) fn clear(&mut self) {
         self.pieces.clear();
         self.unlogged.clear();
+        self.is_logged = false;
     }
 }
 
@@ -247,10 +253,10 @@ mod tests {
     fn the_header_comes_last() {
         let mut overlay = Overlay::default();
         overlay.put(0, vec![0]);
-        assert!(overlay.is_header_only());
+        assert!(overlay.is_new_header());
         overlay.put(4096, vec![1]);
         overlay.put(8192, vec![2]);
-        assert!(!overlay.is_header_only());
+        assert!(!overlay.is_new_header());
         let order: Vec<u64> = overlay.header_last().map(|(offset, _)| offset).collect();
         assert_eq!(order, [4096, 8192, 0]);
         overlay.mark_logged();

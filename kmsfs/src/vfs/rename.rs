@@ -69,6 +69,9 @@ impl Vfs {
             return Ok(());
         };
         self.put_new_side_file(&to_dir, new_name)?;
+        if let Some(victim) = &it.victim {
+            self.before_replacing(victim)?;
+        }
         if it.kind == Kind::Symlink {
             self.move_symlink(&it)?;
         } else {
@@ -136,6 +139,18 @@ impl Vfs {
         })
     }
 
+    fn before_replacing(&self, victim: &Victim) -> Result<()> {
+        let Some(known) = &victim.known else {
+            return Ok(());
+        };
+        self.before_losing_name(known, &victim.stat)?;
+        if victim.stat.nlink == 1 {
+            // One that cannot be opened gives way like any other.
+            let _ = self.keep_openable(known, &victim.place);
+        }
+        Ok(())
+    }
+
     fn put_new_side_file(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<()> {
         let secrets = self.secrets(dir)?;
         self.put_side_file(dir, &secrets.encrypt(name)?)
@@ -146,15 +161,6 @@ impl Vfs {
         let (from_fd, to_fd) = (self.dir_fd(&it.from.dir)?, self.dir_fd(&it.to.dir)?);
         if it.kind == Kind::Dir {
             self.bring_over_below(&it.inode)?;
-        }
-        if let Some(victim) = &it.victim
-            && let Some(known) = &victim.known
-        {
-            self.before_losing_name(known, &victim.place, &victim.stat)?;
-            if victim.stat.nlink == 1 {
-                // One that cannot be opened gives way like any other.
-                let _ = self.keep_openable(known, &victim.place);
-            }
         }
         it.inode.set_next_place(Some(it.to.clone()));
         let bound = self.change_header(&it.inode, Promise::Stored, |header| {

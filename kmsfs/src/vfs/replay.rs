@@ -32,6 +32,20 @@ struct Story<'a> {
     is_new: bool,
 }
 
+impl<'a> Story<'a> {
+    /// The states that count for a stored file of this generation: the last ones that follow each other, where they
+    /// fit. Between two that do not, the file was changed directly, over what the earlier one wrote.
+    fn chain_for(&self, found: Option<u64>) -> Option<&[State<'a>]> {
+        let follows = |one: &State<'_>, next: &State<'_>| one.generation == next.base;
+        self.states.chunk_by(follows).rev().find(|chain| {
+            let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
+                return false;
+            };
+            found.is_none_or(|found| first.base <= found && found <= last.generation)
+        })
+    }
+}
+
 impl Vfs {
     /// Replays the journal. What cannot be replayed is reported and left as it is.
     pub(super) fn replay(&self, records: Vec<Record>) -> Result<()> {
@@ -73,7 +87,7 @@ impl Vfs {
             match self.replay_story(&id, story) {
                 Ok(true) => replayed += 1,
                 Ok(false) => {}
-                Err(super::VfsError::Os(Errno::NOENT | Errno::NOTDIR)) => {
+                Err(super::VfsError::Os(errno)) if is_gone(errno) => {
                     tracing::debug!("a file the journal speaks of is gone");
                 }
                 // The store itself cannot be written: the journal must not be thrown away.
@@ -98,22 +112,11 @@ impl Vfs {
             Found::Unmade => return Ok(true),
         };
         let stored = self.disk.fstat(&fd)?;
-        let applies = match (
-            story.states.first(),
-            story.states.last(),
-            on_disk.generation,
-        ) {
-            (Some(first), Some(last), Some(found)) => {
-                first.base <= found && found <= last.generation
-            }
-            (Some(_), Some(_), None) => true,
-            _ => false,
-        };
         let mut len = on_disk.len;
         let mut changed = false;
-        if applies {
-            if let Some(state) = self.best_state(&fd, story)? {
-                let (pieces, state_len) = merged(&story.states[..=state]);
+        if let Some(chain) = story.chain_for(on_disk.generation) {
+            if let Some(state) = self.best_state(&fd, chain)? {
+                let (pieces, state_len) = merged(&chain[..=state]);
                 let header = pieces.iter().filter(|(offset, _)| **offset == 0);
                 for (offset, bytes) in pieces.range(1..).chain(header) {
                     self.disk.write_at(&fd, *offset, bytes)?;
@@ -172,12 +175,14 @@ impl Vfs {
         if stat.kind != Kind::File {
             return Ok(None);
         }
-        if story.is_new && stat.size < HEADER_LEN as u64 {
+        let mut header = [0; HEADER_LEN];
+        let len = self.disk.read_at(&fd, 0, &mut header)?;
+        if story.is_new && (len < HEADER_LEN || header.iter().all(|byte| *byte == 0)) {
             // Killed while it was being made: nobody was told that it is there.
             self.disk.unlink(self.below(held.as_ref())?, name)?;
             return Ok(Some(Found::Unmade));
         }
-        let on_disk = self.look_at_header(&fd, id)?;
+        let on_disk = self.look_at_header(&header[..len], id);
         Ok(on_disk.map(|on_disk| Found::File(fd, on_disk)))
     }
 
@@ -186,20 +191,22 @@ impl Vfs {
     }
 
     /// What the stored header says, if it is that of the object with this id.
-    fn look_at_header(&self, fd: &OwnedFd, id: &[u8; 16]) -> Result<Option<OnDisk>> {
-        let mut bytes = [0; HEADER_LEN];
-        let len = self.disk.read_at(fd, 0, &mut bytes)?;
-        match Header::parse(&bytes[..len])
+    fn look_at_header(&self, bytes: &[u8], id: &[u8; 16]) -> Option<OnDisk> {
+        match Header::parse(bytes)
             .ok()
             .and_then(|header| self.open_own_header(header))
         {
-            Some(header) if header.core().id.as_bytes() != id => Ok(None),
-            Some(header) => Ok(Some(OnDisk::of(&header))),
-            // Torn when the power was cut: the record has it whole. The name alone has to tell.
-            None => Ok(Some(OnDisk {
-                generation: None,
-                len: None,
-            })),
+            Some(header) => (header.core().id.as_bytes() == id).then(|| OnDisk::of(&header)),
+            // Torn when the power was cut: the record has it whole. The id stands in its first sector and never
+            // changes, so that it is not another file's, made since in the same place.
+            None => bytes
+                .get(..SECTOR)?
+                .windows(id.len())
+                .any(|window| window == id)
+                .then_some(OnDisk {
+                    generation: None,
+                    len: None,
+                }),
         }
     }
 
@@ -231,9 +238,9 @@ impl Vfs {
     }
 
     /// The last state all of whose directly appended bytes are there.
-    fn best_state(&self, fd: &OwnedFd, story: &Story<'_>) -> Result<Option<usize>> {
-        for state in (0..story.states.len()).rev() {
-            if self.is_whole(fd, &story.states[..=state])? {
+    fn best_state(&self, fd: &OwnedFd, chain: &[State<'_>]) -> Result<Option<usize>> {
+        for state in (0..chain.len()).rev() {
+            if self.is_whole(fd, &chain[..=state])? {
                 return Ok(Some(state));
             }
         }
@@ -251,6 +258,17 @@ impl Vfs {
         Ok(true)
     }
 }
+
+/// Whether this says that there is no such file: that its place is empty, or taken by something else.
+const fn is_gone(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::XDEV
+    )
+}
+
+/// What a disk writes in one go, at least (JOURNAL A3).
+const SECTOR: usize = 512;
 
 /// What stands where a record says.
 enum Found {

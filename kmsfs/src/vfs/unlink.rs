@@ -27,7 +27,7 @@ impl Vfs {
         }
         let known = self.table.find(stat.ino, stat.kind);
         if let Some(inode) = &known {
-            self.before_losing_name(inode, &place, &stat)?;
+            self.before_losing_name(inode, &stat)?;
         }
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
@@ -42,22 +42,13 @@ impl Vfs {
         Ok(())
     }
 
-    /// Records in the journal name a file by a path: before that path goes while the file stays, they are brought
+    /// Records in the journal name a file by a path it had: before a path goes while the file stays, they are brought
     /// over.
-    pub(super) fn before_losing_name(
-        &self,
-        inode: &Arc<Inode>,
-        place: &Place,
-        stat: &Stat,
-    ) -> Result<()> {
+    pub(super) fn before_losing_name(&self, inode: &Arc<Inode>, stat: &Stat) -> Result<()> {
         let Some(file) = inode.file() else {
             return Ok(());
         };
-        if stat.nlink < 2
-            || !inode
-                .place()
-                .is_some_and(|known| known.is(&place.dir, &place.name))
-        {
+        if stat.nlink < 2 {
             return Ok(());
         }
         let is_pending = file

@@ -8,7 +8,7 @@ use kms_crypto::aead::Cipher;
 use kms_crypto::format::Layout;
 use kms_crypto::id::{SchemeId, StoreId};
 use kms_crypto::key::{IdentitySecret, StoreKey};
-use kmsfs::backing::{Disk, Gate, Replace, Step};
+use kmsfs::backing::{Call, Disk, Gate, Replace};
 use kmsfs::vfs::{
     Access, Attr, AttrChange, Caller, Handle, Ino, Options, Result, StoreInfo, Vfs, VfsError,
     XattrMode,
@@ -162,8 +162,8 @@ impl Faults {
 }
 
 impl Gate for Faults {
-    fn pass(&self, step: Step) -> rustix::io::Result<()> {
-        if step == Step::Read {
+    fn pass(&self, call: &Call<'_>) -> rustix::io::Result<()> {
+        if call.is_read() {
             return Ok(());
         }
         match self
@@ -247,6 +247,15 @@ pub(crate) fn truncate(vfs: &Vfs, path: &str, size: usize) -> Result<()> {
     let ino = vfs.resolve(Path::new(path))?;
     let change = AttrChange {
         size: Some(size as u64),
+        ..AttrChange::NONE
+    };
+    vfs.setattr(me(), ino, None, change).map(drop)
+}
+
+pub(crate) fn chmod(vfs: &Vfs, path: &str, mode: u32) -> Result<()> {
+    let ino = vfs.resolve(Path::new(path))?;
+    let change = AttrChange {
+        mode: Some(mode),
         ..AttrChange::NONE
     };
     vfs.setattr(me(), ino, None, change).map(drop)
