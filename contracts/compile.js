@@ -1,6 +1,6 @@
 // Compiles KmsLedger.sol and writes KmsLedger.json: interface, code, and what made them.
 //   node contracts/compile.js TOOLS [--check]
-// TOOLS is a directory in which `npm ci` has run. With --check nothing is written: the file must be what comes out.
+// TOOLS is a directory in which scripts/setup has installed its tools. With --check nothing is written: the file must be what comes out.
 const fs = require("fs");
 const path = require("path");
 

@@ -1,6 +1,6 @@
 // The contract on a real chain: what it takes, every refusal, and what each call costs.
 //   node contracts/test.js TOOLS [--table]
-// TOOLS is a directory in which `npm ci` has run. With --table the gas is printed as docs/BENCHMARKS.md has it.
+// TOOLS is a directory in which scripts/setup has installed its tools. With --table the gas is printed as docs/BENCHMARKS.md has it.
 const assert = require("assert");
 const crypto = require("crypto");
 const { Chain, ORDER, author, be, call, cat, hex, policy } = require("./support.js");
