@@ -3,7 +3,7 @@ const crypto = require("crypto");
 const path = require("path");
 const { spawn } = require("child_process");
 
-const tools = path.join(process.argv[2], "node_modules");
+const tools = path.resolve(process.argv[2], "node_modules");
 const { keccak256 } = require(path.join(tools, "js-sha3"));
 const artefact = require("./KmsLedger.json");
 
