@@ -72,8 +72,18 @@ impl Owner<'_> {
     }
 }
 
-/// Encrypts a value under a new label.
+/// Encrypts a value under a new label, with AES-256-GCM.
 pub fn encrypt(plaintext: &[u8], owner: &Owner<'_>) -> Result<Sealed, SealedError> {
+    encrypt_with(plaintext, owner, Cipher::default())
+}
+
+/// Encrypts a value under a new label with a cipher of one's choice; the value says which one, so that
+/// [`decrypt`] and [`decrypt_own`] need not be told.
+pub fn encrypt_with(
+    plaintext: &[u8],
+    owner: &Owner<'_>,
+    cipher: Cipher,
+) -> Result<Sealed, SealedError> {
     let label = LabelId::random(&mut rng());
     let key = LabelKey {
         id: label,
@@ -82,7 +92,7 @@ pub fn encrypt(plaintext: &[u8], owner: &Owner<'_>) -> Result<Sealed, SealedErro
     };
     let new = NewFile {
         store: owner.store,
-        cipher: Cipher::default(),
+        cipher,
         label: Some(&key),
         signer: Some(owner.identity),
     };

@@ -732,7 +732,8 @@ def singles():
 def main():
     OUT.mkdir(exist_ok=True)
     for old in OUT.glob("*.txt"):
-        old.unlink()
+        if not old.name.startswith("afgh-"):  # those are schemes_afgh.py's
+            old.unlink()
     for part in (
         texts, identities, store_keys, signatures, boxes, capsules, key_frags, capsule_frags, opening,
         singles,

@@ -1,7 +1,11 @@
 //! A value that is encrypted, shared and opened without any filesystem.
 
-use kms_client::sealed::{Owner, SealedError, decrypt, decrypt_own, encrypt, generate_key};
+use kms_client::sealed::{
+    Owner, SealedError, decrypt, decrypt_own, encrypt, encrypt_with, generate_key,
+};
 use kms_client::{ClientError, GrantRequest, Kind, Ticket};
+use kms_crypto::aead::Cipher;
+use kms_crypto::format::file;
 use kms_crypto::id::StoreId;
 use kms_crypto::key::StoreKey;
 
@@ -99,4 +103,21 @@ fn operations_can_run_on_any_thread_of_a_runtime() {
 
 fn scene_policy() -> kms_crypto::id::PolicyId {
     kms_crypto::id::PolicyId([0; 32])
+}
+
+#[test]
+fn a_value_is_sealed_with_the_cipher_asked_for_and_says_which() {
+    let (alice, key) = (generate_key(), StoreKey::generate(&mut rng()));
+    let owner = Owner {
+        store: StoreId::random(&mut rng()),
+        key: &key,
+        identity: &alice,
+    };
+    for cipher in Cipher::ALL {
+        let sealed = encrypt_with(b"launch friday", &owner, cipher).unwrap();
+        let header = file::inspect(&sealed.bytes).unwrap();
+        assert_eq!(header.core().cipher, cipher);
+        let opened = decrypt_own(&sealed.bytes, &owner).unwrap();
+        assert_eq!(*opened, b"launch friday");
+    }
 }
