@@ -111,10 +111,15 @@ pub struct Options {
     pub gid: u32,
     /// The system calls; tests put a gate before them.
     pub disk: Disk,
+    /// After so many states (FORMAT §3.6) a file gets a new key.
+    pub key_life: u64,
     /// Whether threads empty the journal and carry key changes through; without them, [`Vfs::checkpoint`] and
     /// [`Vfs::rekey_step`] do.
     pub background: bool,
 }
+
+/// Half of what FORMAT §5.1 allows: should one new key be lost in a crash, the next comes in time.
+const KEY_LIFE: u64 = 1 << 20;
 
 impl Options {
     /// The usual options with this directory for the journal, for the calling process's user.
@@ -127,6 +132,7 @@ impl Options {
             uid,
             gid,
             disk: Disk::default(),
+            key_life: KEY_LIFE,
             background: true,
         }
     }

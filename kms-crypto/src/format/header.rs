@@ -266,6 +266,15 @@ impl OpenHeader {
         self.signed = true;
     }
 
+    /// Counts chunks that were sealed since the header was, so that the generation tells when a key has been used
+    /// enough (FORMAT §5.1).
+    pub const fn count_sealed(&mut self, chunks: u64) {
+        self.state.generation = self
+            .state
+            .generation
+            .saturating_add(chunks / CHUNKS_A_STATE);
+    }
+
     /// Which of the objects in this directory are signed; nothing is in a file.
     #[must_use]
     pub const fn signs(&self) -> Signs {
@@ -379,6 +388,9 @@ const NAME_KEY: &[u8] = b"kms/name-key/1";
 const BINDING: &[u8] = b"kms/binding/1";
 const LABEL: &[u8] = b"kms/label/1";
 const PREV: &[u8] = b"kms/prev/1";
+
+/// For so many chunks the generation grows as for one header.
+const CHUNKS_A_STATE: u64 = 1024;
 
 /// Where the seals begin.
 const SEALS_AT: usize = super::HEADER_LEN - 128;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use kms_crypto::format::Leaf;
+use kms_crypto::format::{Leaf, OpenHeader};
 
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
@@ -62,15 +62,28 @@ impl Vfs {
             return Ok(());
         }
         if file.header_dirty {
+            let before = file.header.state.generation;
+            file.header.count_sealed(file.sealed);
             let header = self.seal_header(&mut file.header)?;
+            file.sealed = 0;
             file.overlay.put(0, header.to_vec());
             file.header_dirty = false;
+            self.end_key_life(inode, &file.header, before)?;
         }
         if fresh && file.overlay.is_new_header() {
             self.commit_directly(inode, cell)
         } else {
             self.commit_logged(inode, file)
         }
+    }
+
+    /// Has the file get a new key once enough has been sealed under this one.
+    fn end_key_life(&self, inode: &Arc<Inode>, header: &OpenHeader, before: u64) -> Result<()> {
+        let life = self.owner()?.key_life;
+        if header.state.generation / life == before / life || header.is_rekeying() {
+            return Ok(());
+        }
+        self.enqueue_new_key(inode)
     }
 
     /// A new file that was never synced: one write of one page makes the new state the current one.
@@ -222,6 +235,7 @@ impl Vfs {
         let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
         file.keys
             .seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        file.sealed += leaves.len() as u64;
         let mut at = 0;
         while at < leaves.len() {
             // Up to the next tag page, which stands between two chunks.
@@ -260,6 +274,7 @@ impl Vfs {
         let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
         file.keys
             .seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
+        file.sealed += leaves.len() as u64;
         for (at, sealed) in bytes.chunks(file.chunk_len()).enumerate() {
             file.overlay
                 .put(file.layout.chunk_offset(first + at as u64), sealed.to_vec());

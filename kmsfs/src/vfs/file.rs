@@ -123,6 +123,8 @@ pub(crate) struct Loaded {
     pub(super) committed_generation: u64,
     /// The header differs from the last sealed one.
     pub(super) header_dirty: bool,
+    /// How many chunks were sealed since the header was.
+    pub(super) sealed: u64,
     /// The file has no name left: nothing of it has to survive.
     pub(super) orphan: bool,
     /// The last record about this file.
@@ -161,6 +163,7 @@ impl Loaded {
             protected_len: committed_len,
             committed_generation,
             header_dirty: false,
+            sealed: 0,
             orphan: false,
             seq: Seq::default(),
             mtime: None,

@@ -38,8 +38,18 @@ struct State {
 
 struct Job {
     inode: Arc<Inode>,
-    /// Whether it waits for new keys, and not only for signatures.
-    has_new_key: bool,
+    work: Work,
+}
+
+/// What a job is about; the later kinds take the earlier ones along.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Work {
+    /// What lies in a directory is to be signed.
+    Signatures,
+    /// Its new key is to be carried through.
+    NewKey,
+    /// The same, once it has been given one.
+    AgedKey,
 }
 
 impl Job {
@@ -66,29 +76,38 @@ impl Vfs {
             return 0;
         };
         let state = owner.jobs.state.lock();
-        let queued = state.queue.iter().filter(|job| job.has_new_key).count() as u64;
+        let queued = state
+            .queue
+            .iter()
+            .filter(|job| job.work > Work::Signatures)
+            .count() as u64;
         queued.max(owner.jobs.backlog.load(Ordering::Relaxed))
     }
 
     /// Puts an object on the list of what needs its content sealed anew.
     pub(super) fn enqueue_rekey(&self, inode: &Arc<Inode>) -> Result<()> {
-        self.enqueue(inode, true)
+        self.enqueue(inode, Work::NewKey)
     }
 
     /// Puts a directory on the list of what needs its content signed.
     pub(super) fn enqueue_signing(&self, inode: &Arc<Inode>) -> Result<()> {
-        self.enqueue(inode, false)
+        self.enqueue(inode, Work::Signatures)
     }
 
-    fn enqueue(&self, inode: &Arc<Inode>, has_new_key: bool) -> Result<()> {
+    /// Puts a file on the list of what needs a new key because of its age. A crash may forget it: the next comes in time.
+    pub(super) fn enqueue_new_key(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.enqueue(inode, Work::AgedKey)
+    }
+
+    fn enqueue(&self, inode: &Arc<Inode>, work: Work) -> Result<()> {
         let jobs = &self.owner()?.jobs;
         let mut state = jobs.state.lock();
         let queued = state.queue.iter_mut().find(|job| job.is_for(inode));
         match queued {
-            Some(job) => job.has_new_key |= has_new_key,
+            Some(job) => job.work = job.work.max(work),
             None => state.queue.push(Job {
                 inode: Arc::clone(inode),
-                has_new_key,
+                work,
             }),
         }
         self.keep_list(&state)?;
@@ -156,7 +175,7 @@ impl Vfs {
             match self.resolve_stored(line) {
                 Ok(inode) => jobs.state.lock().queue.push(Job {
                     inode,
-                    has_new_key: true,
+                    work: Work::NewKey,
                 }),
                 Err(error) => {
                     tracing::warn!(%error, "something that was to get a new key is not where it was")
@@ -189,16 +208,28 @@ impl Vfs {
     pub fn rekey_step(&self) -> Result<bool> {
         let next = {
             let state = self.owner()?.jobs.state.lock();
-            state.queue.first().map(|job| Arc::clone(&job.inode))
+            let job = state.queue.first();
+            job.map(|job| (Arc::clone(&job.inode), job.work))
         };
-        let Some(inode) = next else { return Ok(false) };
-        match pass_over_damage(self.carry_through(&inode)) {
+        let Some((inode, work)) = next else {
+            return Ok(false);
+        };
+        let begun = match work {
+            Work::AgedKey => self.begin_new_key(&inode),
+            Work::NewKey | Work::Signatures => Ok(()),
+        };
+        match pass_over_damage(begun.and_then(|()| self.carry_through(&inode))) {
             Ok(()) | Err(super::VfsError::Os(Errno::STALE | Errno::NOENT)) => {}
             Err(error) => return Err(error),
         }
         self.dequeue(&inode);
         self.table.sweep(inode);
         Ok(true)
+    }
+
+    fn begin_new_key(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.finish_rekey_now(inode)?;
+        self.rekey_header(inode, |_| Ok(None))
     }
 
     fn dequeue(&self, inode: &Arc<Inode>) {

@@ -190,3 +190,40 @@ fn nothing_new_is_sealed_under_a_key_that_was_withdrawn() {
     };
     assert_eq!(content.leaves.leaf(0).epoch, header.key_epoch());
 }
+
+/// Nonces are random: after some billions of chunks under one key one of them would come twice.
+#[test]
+fn a_file_that_has_been_written_often_gets_a_new_key_by_itself() {
+    let world = World::new();
+    let options = kmsfs::vfs::Options {
+        key_life: 8,
+        ..world.options()
+    };
+    let vfs = world.try_open_with(options).unwrap();
+    let epoch = |path: &str| {
+        vfs.checkpoint().unwrap();
+        let bytes = std::fs::read(stored(&world, &vfs, path)).unwrap();
+        let header = kms_crypto::format::Header::parse(&bytes[..4096]).unwrap();
+        header.key_epoch()
+    };
+    put(&vfs, "often", &pattern(100_000, 1)).unwrap();
+    put(&vfs, "seldom", b"once").unwrap();
+    for n in 0..20_u8 {
+        patch(&vfs, "often", usize::from(n) * 4096, &[n; 50]).unwrap();
+        carry_through(&vfs);
+    }
+    assert!(epoch("often") >= 3, "epoch {}", epoch("often"));
+    assert_eq!(epoch("seldom"), 1);
+    let mut content = pattern(100_000, 1);
+    for n in 0..20_u8 {
+        content[usize::from(n) * 4096..][..50].fill(n);
+    }
+    assert_eq!(get(&vfs, "often").unwrap(), content);
+    assert_eq!(fsck(&vfs), [""; 0]);
+
+    // Much written at once counts as well as much written often.
+    put(&vfs, "large", &pattern(40 << 20, 2)).unwrap();
+    carry_through(&vfs);
+    assert!(epoch("large") >= 2, "epoch {}", epoch("large"));
+    assert_eq!(get(&vfs, "large").unwrap(), pattern(40 << 20, 2));
+}

@@ -111,10 +111,21 @@ impl World {
     }
 
     fn open_as(&self, info: StoreInfo, disk: Disk) -> Result<Arc<Vfs>> {
-        let options = Options {
-            disk,
-            ..self.options()
-        };
+        self.open_with(
+            info,
+            Options {
+                disk,
+                ..self.options()
+            },
+        )
+    }
+
+    /// With other options than the usual ones.
+    pub(crate) fn try_open_with(&self, options: Options) -> Result<Arc<Vfs>> {
+        self.open_with(self.info(), options)
+    }
+
+    fn open_with(&self, info: StoreInfo, options: Options) -> Result<Arc<Vfs>> {
         let owner = Arc::clone(&self.owner);
         Vfs::open_owner(&self.store(), info, Self::key(), owner, options)
     }
