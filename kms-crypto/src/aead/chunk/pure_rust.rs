@@ -6,6 +6,7 @@ use aes_gcm_siv::Aes256GcmSiv;
 
 use super::{NONCE_LEN, TAG_LEN};
 use crate::aead::{Cipher, Refused};
+use crate::wipe::without_trace;
 
 /// An expanded key. In a box, because the round keys are ten times the size of the other backends' keys.
 pub(super) enum Keyed {
@@ -24,10 +25,11 @@ impl Keyed {
 
     pub(super) fn seal(&self, nonce: &[u8; NONCE_LEN], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
         let (nonce, buf) = (nonce.into(), buf.into());
-        let tag: Result<_, aead::Error> = match self {
+        // The round keys go over the stack.
+        let tag: Result<_, aead::Error> = without_trace(|| match self {
             Self::Gcm(keyed) => keyed.encrypt_inout_detached(nonce, ad, buf),
             Self::GcmSiv(keyed) => keyed.encrypt_inout_detached(nonce, ad, buf),
-        };
+        });
         tag.expect("a buffer in memory is below the cipher's limit of 64 GiB")
             .into()
     }
@@ -40,10 +42,10 @@ impl Keyed {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Refused> {
         let (nonce, buf, tag) = (nonce.into(), buf.into(), tag.into());
-        match self {
+        without_trace(|| match self {
             Self::Gcm(keyed) => keyed.decrypt_inout_detached(nonce, ad, buf, tag),
             Self::GcmSiv(keyed) => keyed.decrypt_inout_detached(nonce, ad, buf, tag),
-        }
+        })
         .map_err(|_| Refused)
     }
 }
