@@ -154,18 +154,18 @@ impl CipherId {
 impl SchemeId {
     /// Split-key ECIES, m of n.
     pub const SPLIT_ECIES: Self = Self(1);
-    /// BBS98 (reserved).
+    /// BBS98, 1 of n: for debugging.
     pub const BBS98: Self = Self(2);
-    /// ECIES re-encryption, 1 of n (reserved).
+    /// ECIES re-encryption, 1 of n: for debugging.
     pub const ECIES: Self = Self(3);
-    /// AFGH, n of n (reserved).
+    /// AFGH, n of n: for debugging.
     pub const AFGH: Self = Self(4);
 }
 
 impl CurveId {
     /// secp256k1.
     pub const SECP256K1: Self = Self(1);
-    /// BLS12-381 (reserved).
+    /// BLS12-381, of AFGH.
     pub const BLS12_381: Self = Self(2);
 }
 

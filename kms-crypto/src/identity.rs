@@ -6,7 +6,7 @@
 //! S01TSQAB…                                   base64 of  "KMSI" ‖ version u16be ‖ strict CBOR
 //! ```
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -250,10 +250,21 @@ impl Head {
     /// so the key seals once and the nonce is zero.
     fn cipher(&self, passphrase: &[u8]) -> Result<ChunkCipher, IdentityError> {
         let params = self.params.checked()?;
+        // Lent, so that it can be wiped: what is in it at the end leads to the key.
+        let mut memory = Zeroizing::new(Vec::new());
+        memory
+            .try_reserve_exact(params.block_count())
+            .map_err(|_| IdentityError::Memory)?;
+        memory.resize(params.block_count(), Block::new());
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut stretched = Zeroizing::new([0; 32]);
         argon2
-            .hash_password_into(passphrase, self.salt.as_ref(), stretched.as_mut())
+            .hash_password_into_with_memory(
+                passphrase,
+                self.salt.as_ref(),
+                stretched.as_mut(),
+                memory.as_mut_slice(),
+            )
             .map_err(|_| IdentityError::Memory)?;
         let key = kdf::derive32(&stretched, "kms/identity/1", &[]);
         Ok(ChunkCipher::new(Cipher::Aes256Gcm, &key))
