@@ -2,6 +2,7 @@
 //!
 //! It reads pages through a function it is given and hands out sealed pages to be written; it does no I/O itself.
 
+mod holes;
 mod resize;
 
 use std::collections::HashMap;

@@ -129,6 +129,10 @@ impl Vfs {
         attr.ctime = cell.shown_ctime(stat);
         if let Some(loaded) = cell.loaded.as_deref().filter(|_| self.is_owner()) {
             attr.size = loaded.size();
+            // What is to be given back shortly counts as given back.
+            let punched: u64 = loaded.punched.iter().map(|(_, count)| count).sum();
+            let blocks = punched.saturating_mul(loaded.layout.chunk_len() / 512);
+            attr.blocks = attr.blocks.saturating_sub(blocks);
             if let Some(mtime) = loaded.mtime {
                 attr.mtime = mtime;
                 attr.ctime = attr.ctime.max(mtime);

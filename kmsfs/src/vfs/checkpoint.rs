@@ -293,9 +293,14 @@ impl Vfs {
         let is_busy = match inode.file() {
             Some(file) => {
                 let mut cell = file.cell.write();
+                let gave_back = self.give_back(&mut cell).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the room of a hole is not given back");
+                    true
+                });
                 let loaded = cell.loaded.as_deref();
                 let is_orphan = loaded.is_some_and(|loaded| loaded.orphan);
-                let is_busy = !is_orphan && loaded.is_some_and(super::file::Loaded::is_busy);
+                let is_busy =
+                    !is_orphan && (!gave_back || loaded.is_some_and(super::file::Loaded::is_busy));
                 if !is_busy {
                     if cell.opens == 0 && !is_orphan {
                         cell.loaded = None;

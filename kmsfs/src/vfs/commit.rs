@@ -161,7 +161,9 @@ impl Vfs {
             action,
         };
         self.mark_busy(inode);
-        file.seq = self.owner()?.journal.append(&record)?.seq;
+        let logged = self.owner()?.journal.append(&record)?;
+        file.seq = logged.seq;
+        file.logged_run = Some(logged.run);
         file.overlay.mark_logged();
         file.appended.clear();
         file.append_run = None;

@@ -131,8 +131,14 @@ pub(crate) struct Loaded {
     pub(super) seq: Seq,
     /// When a program last wrote, while the stored file does not show it.
     pub(super) mtime: Option<Time>,
+    /// Chunks that were made holes, by first and count, whose room in the stored file is to be given back.
+    pub(super) punched: Vec<(u64, u64)>,
+    /// The run of the journal that holds the last record about this file.
+    pub(super) logged_run: Option<u64>,
 }
 
+/// How many pages of a file that are as stored stay in memory (4 KiB each).
+const MAX_PAGES: usize = 2048;
 /// How many bytes of dirty chunks a file gathers before they are sealed.
 pub(super) const DIRTY_MAX: usize = 4 << 20;
 
@@ -167,6 +173,8 @@ impl Loaded {
             orphan: false,
             seq: Seq::default(),
             mtime: None,
+            punched: Vec::new(),
+            logged_run: None,
         })
     }
 
@@ -240,6 +248,7 @@ impl Loaded {
     /// The leaf of a chunk.
     pub(super) fn leaf(&self, disk: &Disk, chunk: u64) -> Result<Leaf> {
         let mut tree = self.tree.lock();
+        trim(&mut tree);
         let mut read = reader(disk, &self.fd, &self.overlay);
         let mut source = Source {
             layout: self.layout,
@@ -253,6 +262,7 @@ impl Loaded {
     /// The leaves of a run of chunks.
     pub(super) fn leaves(&self, disk: &Disk, chunks: std::ops::Range<u64>) -> Result<Vec<Leaf>> {
         let mut tree = self.tree.lock();
+        trim(&mut tree);
         let mut read = reader(disk, &self.fd, &self.overlay);
         let mut source = Source {
             layout: self.layout,
@@ -265,6 +275,57 @@ impl Loaded {
                     .map_err(|err| self.tree_error(err))
             })
             .collect()
+    }
+
+    /// The first chunk from `chunk` on that holds data.
+    pub(super) fn next_data(&self, disk: &Disk, chunk: u64) -> Result<Option<u64>> {
+        let count = self.layout.chunk_count(self.size());
+        let mut tree = self.tree.lock();
+        let mut read = reader(disk, &self.fd, &self.overlay);
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
+        let mut at = chunk;
+        while at < count {
+            trim(&mut tree);
+            let holes = tree
+                .holes_from(self.content(), at, &mut source)
+                .map_err(|err| self.tree_error(err))?;
+            let next = at.saturating_add(holes.max(1));
+            if let Some((dirty, _)) = self.dirty.range(at..next).next() {
+                return Ok(Some(*dirty));
+            }
+            if holes == 0 {
+                return Ok(Some(at));
+            }
+            at = next;
+        }
+        Ok(None)
+    }
+
+    /// The first chunk from `chunk` on that is a hole.
+    pub(super) fn next_hole(&self, disk: &Disk, chunk: u64) -> Result<Option<u64>> {
+        let count = self.layout.chunk_count(self.size());
+        let mut tree = self.tree.lock();
+        let mut read = reader(disk, &self.fd, &self.overlay);
+        let mut source = Source {
+            layout: self.layout,
+            keys: &self.keys,
+            read: &mut read,
+        };
+        for at in chunk..count {
+            if self.dirty.contains_key(&at) {
+                continue;
+            }
+            trim(&mut tree);
+            let leaf = tree.leaf(self.content(), at, &mut source);
+            if leaf.map_err(|err| self.tree_error(err))?.is_hole() {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// Replaces the leaf of a chunk.
@@ -349,6 +410,13 @@ impl Loaded {
             .dirty
             .get_mut(&chunk)
             .expect("it was there or has just been put there"))
+    }
+}
+
+/// Lets go of pages when many are in memory; not while some of them are yet to be sealed, which a commit soon does.
+fn trim(tree: &mut Tree) {
+    if tree.len() > MAX_PAGES && !tree.is_dirty() {
+        tree.trim(MAX_PAGES);
     }
 }
 

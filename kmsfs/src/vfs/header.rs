@@ -109,7 +109,8 @@ impl Vfs {
     /// Lets go of a file's keys once nobody has it open and nothing of it is on its way.
     pub(super) fn unload(&self, inode: &Arc<Inode>, cell: &mut FileCell) {
         // What has no name any more goes when the kernel forgets it.
-        let stays = |file: &super::file::Loaded| file.is_busy() || file.orphan;
+        let stays =
+            |file: &super::file::Loaded| file.is_busy() || file.orphan || !file.punched.is_empty();
         if cell.opens > 0 || cell.loaded.as_deref().is_none_or(stays) {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kms_crypto::format::{Leaf, MAX_SIZE};
 use rustix::io::Errno;
 
-use super::file::Loaded;
+use super::file::{FileCell, Loaded};
 use super::{Allocate, Caller, Handle, Result, Seek, Vfs};
 use crate::backing::Time;
 use crate::inode::Inode;
@@ -129,19 +129,15 @@ impl Vfs {
         if offset >= size {
             return Err(Errno::NXIO.into());
         }
-        let mut chunk = file.layout.chunk_at(offset);
-        let count = file.layout.chunk_count(size);
-        while chunk < count {
-            let is_data =
-                file.dirty.contains_key(&chunk) || !file.leaf(&self.disk, chunk)?.is_hole();
-            if is_data == (seek == Seek::Data) {
-                return Ok(offset.max(chunk * file.layout.chunk_len()));
-            }
-            chunk += 1;
-        }
-        match seek {
-            Seek::Data => Err(Errno::NXIO.into()),
-            Seek::Hole => Ok(size),
+        let chunk = file.layout.chunk_at(offset);
+        let found = match seek {
+            Seek::Data => file.next_data(&self.disk, chunk)?,
+            Seek::Hole => file.next_hole(&self.disk, chunk)?,
+        };
+        match (found, seek) {
+            (Some(chunk), _) => Ok(offset.max(chunk * file.layout.chunk_len())),
+            (None, Seek::Data) => Err(Errno::NXIO.into()),
+            (None, Seek::Hole) => Ok(size),
         }
     }
 }
@@ -151,20 +147,83 @@ impl Loaded {
     fn zero(&mut self, disk: &crate::backing::Disk, offset: u64, end: u64) -> Result<()> {
         let chunk_len = self.layout.chunk_len();
         let mut at = offset;
-        while at < end {
-            let chunk = self.layout.chunk_at(at);
+        // Holes are zeros already.
+        while let Some(chunk) = self.next_data(disk, self.layout.chunk_at(at))? {
             let start = chunk * chunk_len;
+            at = at.max(start);
+            if at >= end {
+                break;
+            }
             let stop = end.min(start + chunk_len);
             let whole =
                 at == start && stop - start >= self.layout.chunk_size(self.size(), chunk) as u64;
             if whole {
                 self.dirty.remove(&chunk);
                 self.set_leaf(disk, chunk, Leaf::HOLE)?;
-            } else if self.dirty.contains_key(&chunk) || !self.leaf(disk, chunk)?.is_hole() {
+                self.note_punched(chunk);
+            } else {
                 let (from, to) = (in_chunk(at - start), in_chunk(stop - start));
                 self.dirty_chunk(disk, chunk)?[from..to].fill(0);
             }
             at = stop;
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn note_punched(&mut self, chunk: u64) {
+        match self.punched.last_mut() {
+            Some((first, count)) if *first + *count == chunk => *count += 1,
+            _ => self.punched.push((chunk, 1)),
+        }
+    }
+}
+
+impl Vfs {
+    /// Gives the room of what became holes back to the store, once no state that may come back needs it: nothing of
+    /// the file is on its way, and the journal speaks of it no more. Says whether nothing is left to be given back.
+    pub(super) fn give_back(&self, cell: &mut FileCell) -> Result<bool> {
+        let run = self.owner()?.journal.run();
+        let Some(file) = cell.loaded.as_deref_mut() else {
+            return Ok(true);
+        };
+        if file.punched.is_empty() {
+            return Ok(true);
+        }
+        if file.is_busy() || file.logged_run.max(file.announced_run) >= Some(run) {
+            return Ok(false);
+        }
+        let before = self.disk.fstat(&file.fd)?;
+        for (first, count) in std::mem::take(&mut file.punched) {
+            self.give_back_run(file, first, count)?;
+        }
+        self.keep_times(cell, &before, None)?;
+        Ok(true)
+    }
+
+    /// The same for a run of chunks, those that have been written to since left out.
+    fn give_back_run(&self, file: &Loaded, first: u64, count: u64) -> Result<()> {
+        let len = file.layout.chunk_len();
+        let mut range: Option<(u64, u64)> = None;
+        for chunk in first..first + count {
+            if chunk >= file.layout.chunk_count(file.size())
+                || !file.leaf(&self.disk, chunk)?.is_hole()
+            {
+                continue;
+            }
+            let at = file.layout.chunk_offset(chunk);
+            range = match range {
+                Some((start, end)) if end == at => Some((start, end + len)),
+                Some((start, end)) => {
+                    self.disk.punch(&file.fd, start, end - start)?;
+                    Some((at, at + len))
+                }
+                None => Some((at, at + len)),
+            };
+        }
+        if let Some((start, end)) = range {
+            self.disk.punch(&file.fd, start, end - start)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kms_crypto::format::Special;
 use kmsfs::backing::{Disk, Gate, Kind, Replace};
-use kmsfs::vfs::{Access, AttrChange, Result, Vfs};
+use kmsfs::vfs::{Access, Allocate, AttrChange, Result, Seek, Vfs};
 use rustix::io::Errno;
 
 use crate::support::*;
@@ -284,4 +284,68 @@ fn a_changed_side_file_of_a_link_is_refused_and_not_followed() {
     std::fs::remove_file(&side).unwrap();
     assert_eq!(readlink(&vfs, "l").unwrap_err().errno(), Errno::IO);
     unlink(&vfs, "l").unwrap();
+}
+
+const TIB: u64 = 1 << 40;
+
+#[test]
+fn a_sparse_file_of_16_tib_is_made_searched_punched_and_cut_at_once() {
+    let world = World::new();
+    let vfs = world.open();
+    let handle = create(&vfs, "f").unwrap();
+    vfs.write(handle, 16 * TIB - 3, b"end", false).unwrap();
+    vfs.write(handle, 5 * TIB, b"middle", false).unwrap();
+    let seek = |from, what| vfs.lseek(handle, from, what).unwrap();
+    let check = || {
+        assert_eq!(seek(0, Seek::Data), 5 * TIB);
+        assert_eq!(seek(5 * TIB, Seek::Hole), 5 * TIB + CHUNK as u64);
+        assert_eq!(seek(5 * TIB + 5000, Seek::Data), 16 * TIB - CHUNK as u64);
+        assert_eq!(seek(16 * TIB - 2, Seek::Hole), 16 * TIB);
+    };
+    check();
+    vfs.fsync(handle).unwrap();
+    vfs.checkpoint().unwrap();
+    check();
+    vfs.fallocate(handle, 1 << 40, 14 * TIB, Allocate::PunchHole)
+        .unwrap();
+    assert_eq!(seek(0, Seek::Data), 16 * TIB - CHUNK as u64);
+    close(&vfs, handle).unwrap();
+    truncate(&vfs, "f", 3 << 40).unwrap();
+    assert_eq!(attr(&vfs, "f").unwrap().size, 3 * TIB);
+    truncate(&vfs, "f", 10).unwrap();
+    assert_eq!(get(&vfs, "f").unwrap(), [0; 10]);
+    assert_eq!(fsck(&vfs), [""; 0]);
+}
+
+#[test]
+fn punched_holes_give_their_room_back_and_keep_the_times_told() {
+    let world = World::new();
+    let vfs = world.open();
+    let content = pattern(4 << 20, 1);
+    put(&vfs, "f", &content).unwrap();
+    fsync(&vfs, "f").unwrap();
+    let blocks = || {
+        std::fs::metadata(stored(&world, &vfs, "f"))
+            .unwrap()
+            .blocks()
+    };
+    let full = blocks();
+    let handle = open(&vfs, "f", Access::Write).unwrap();
+    vfs.fallocate(handle, 8192, 3 << 20, Allocate::PunchHole)
+        .unwrap();
+    // One chunk of the hole is used again before the room is given back.
+    vfs.write(handle, 1 << 20, b"again", false).unwrap();
+    close(&vfs, handle).unwrap();
+    let told = attr(&vfs, "f").unwrap();
+    vfs.checkpoint().unwrap();
+    assert!(blocks() <= full / 3, "{} of {full}", blocks());
+    let now = attr(&vfs, "f").unwrap();
+    assert_eq!((now.mtime, now.ctime), (told.mtime, told.ctime));
+    drop(vfs);
+    let vfs = world.open();
+    let mut expected = content;
+    expected[8192..8192 + (3 << 20)].fill(0);
+    expected[1 << 20..][..5].copy_from_slice(b"again");
+    assert!(get(&vfs, "f").unwrap() == expected);
+    assert_eq!(fsck(&vfs), [""; 0]);
 }

@@ -180,9 +180,36 @@ proptest! {
             for at in [0, 15, 16, 142, size.saturating_sub(1), size] {
                 let mark = table.get(&at).copied().unwrap_or(0);
                 prop_assert_eq!(world.get(at), Ok(leaf(mark)), "chunk {}", at);
+                if at >= size {
+                    continue;
+                }
+                let holes = world.with(|tree, file, source| tree.holes_from(file, at, source));
+                let end = at + holes.unwrap();
+                prop_assert_eq!(end == at, mark != 0, "chunk {}", at);
+                let skipped = table.range(at..end).find(|(_, mark)| **mark != 0);
+                prop_assert_eq!(skipped, None, "holes from {} to {}", at, end);
             }
         }
     }
+}
+
+#[test]
+fn a_huge_hole_is_passed_in_few_steps() {
+    let mut world = World::new();
+    world.resize(1 << 32);
+    world.set(0, 1);
+    world.set((1 << 32) - 1, 1);
+    world.commit();
+    world.reopen();
+    let (mut at, mut steps) = (1, 0);
+    while world.get(at).unwrap().is_hole() {
+        at += world
+            .with(|tree, file, source| tree.holes_from(file, at, source))
+            .unwrap();
+        steps += 1;
+    }
+    assert_eq!(at, (1 << 32) - 1);
+    assert!(steps < 1000, "{steps}");
 }
 
 #[test]
