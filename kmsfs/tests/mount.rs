@@ -8,6 +8,8 @@
 
 #[path = "mount/posix.rs"]
 mod posix;
+#[path = "mount/suites.rs"]
+mod suites;
 #[path = "vfs/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;

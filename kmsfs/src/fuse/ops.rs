@@ -87,7 +87,8 @@ impl Filesystem for Bridge {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            // Not FUSE_ATOMIC_O_TRUNC: the kernel asks us to cut a file before it has looked whether it may be written,
+            // and with O_RDONLY that empties a program while it runs.
             InitFlags::FUSE_ASYNC_DIO,
             if self.vfs.is_owner() {
                 InitFlags::FUSE_EXPLICIT_INVAL_DATA

@@ -16,11 +16,11 @@ use super::Mounted;
 const NOBODY: u32 = 65534;
 
 /// Only root shares a mount with other users and becomes them.
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn shared() -> Mounted {
+pub(super) fn shared() -> Mounted {
     let mounted = Mounted::with(MountOptions {
         allow_other: true,
         ..MountOptions::default()
@@ -196,4 +196,27 @@ fn a_directory_that_was_removed_while_open_is_empty_and_can_be_synced() {
     );
     let made = rustix::fs::mkdirat(&open, "x", Mode::from_raw_mode(0o700));
     assert_eq!(made, Err(rustix::io::Errno::NOENT));
+}
+
+/// pjdfstest failed now and then: a program that had just been started died of a bad address. With O_RDONLY | O_TRUNC the
+/// kernel had its pages thrown away before it found that the file was being executed.
+#[test]
+fn a_running_program_is_not_emptied() {
+    let mounted = Mounted::new();
+    let path = mounted.at("sleep");
+    fs::copy("/bin/sleep", &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let mut running = Command::new(&path).arg("60").spawn().unwrap();
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::TRUNC;
+    for _ in 0..20 {
+        let opened = rustix::fs::open(&path, flags, Mode::empty());
+        assert_eq!(opened.unwrap_err(), rustix::io::Errno::TXTBSY);
+    }
+    assert!(fs::read(&path).unwrap() == before);
+    assert_eq!(running.try_wait().unwrap(), None, "it is still running");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
 }
