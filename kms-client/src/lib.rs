@@ -37,6 +37,7 @@ pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum, 
 pub use grammar::{GrantSpec, RevokeSpec, Who};
 pub use grant::{Grant, GrantRequest};
 pub use kms_crypto::policy::Threshold;
+pub use kms_proto::message::NodeStatus;
 pub use place::{Kind, NodeAddress, Step};
 pub use record::{OwnerRecord, Records};
 pub use revoke::{Revocation, RevokeOutcome, RevokeRequest};

@@ -16,12 +16,15 @@ use kms_crypto::{aead::Cipher, scheme::SchemeKind};
 
 use crate::failure::{Exit, Failure};
 
+mod config;
 mod contact;
+mod doctor;
 mod fsck;
 mod identity;
 mod init;
 mod man;
 mod mount;
+mod nodes;
 mod output;
 mod sharing;
 mod status;
@@ -93,6 +96,13 @@ pub enum Command {
     Why(WhyArgs),
     /// Running mounts and the nodes they use
     Status,
+    /// The nodes of the ledger, and how each of them is
+    Nodes,
+    /// Look at what usually stands in the way
+    Doctor,
+    /// What is configured
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Verify everything in a store without changing it
     Fsck(FsckArgs),
     /// Print a completion script
@@ -313,6 +323,21 @@ pub struct WhyArgs {
     pub path: PathBuf,
 }
 
+/// `kmsfs config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every entry as it counts
+    Show(ConfigShowArgs),
+}
+
+/// `kmsfs config show`
+#[derive(Args, Debug)]
+pub struct ConfigShowArgs {
+    /// Say where each entry comes from: a variable, the file, or nobody
+    #[arg(long)]
+    pub origin: bool,
+}
+
 /// `kmsfs fsck`
 #[derive(Args, Debug)]
 pub struct FsckArgs {
@@ -448,6 +473,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Shares(args) => sharing::shares(&args, &common),
         Command::Why(args) => sharing::why(&args, &common),
         Command::Status => status::run(&common),
+        Command::Nodes => nodes::run(&common),
+        Command::Doctor => doctor::run(&common),
+        Command::Config(ConfigCommand::Show(args)) => config::show(&args, &common),
         Command::Fsck(args) => fsck::run(&args, &common),
         Command::Completions(args) => {
             man::completions(args.shell);

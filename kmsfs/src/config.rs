@@ -105,6 +105,18 @@ impl RawConfig {
         }
     }
 
+    /// What is said here, as text: ledger, bootstrap, threshold, network, net_timeout.
+    pub fn texts(self) -> [Option<String>; 5] {
+        let bootstrap = self.bootstrap.map(|list| list.join(","));
+        [
+            self.ledger,
+            bootstrap,
+            self.threshold,
+            self.network,
+            self.net_timeout,
+        ]
+    }
+
     /// Checks and completes.
     pub fn resolve(self) -> Result<Config, Failure> {
         let invalid = |what: String, why: String| {

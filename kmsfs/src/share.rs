@@ -8,6 +8,7 @@ mod follow;
 mod grant;
 mod info;
 mod network;
+pub mod nodes;
 mod owner;
 mod people;
 mod recipient;
@@ -17,7 +18,7 @@ mod settle;
 
 pub use self::{
     grant::Granted,
-    network::Network,
+    network::{Network, Unreachable},
     owner::{Owner, Parts as OwnerParts, path_of},
     people::People,
     recipient::{Parts as RecipientParts, Recipient},

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kms_client::{NodeAddress, OwnerRecord, record::Status};
+use kms_client::{OwnerRecord, record::Status};
 use kms_crypto::{key::PublicKey, scheme::SchemeKind};
 use serde_json::{Value, json};
 
@@ -16,7 +16,10 @@ use crate::{
     contact::Book,
     control::{Answer, Request},
     failure::{Exit, Failure},
-    share::{self, Network, Owner, Recipient},
+    share::{
+        self, Network, Owner, Recipient,
+        nodes::{NodeHealth, ask_all},
+    },
     time,
     vfs::{Ino, Vfs, VfsError},
     why,
@@ -280,44 +283,10 @@ impl Answers {
         let Ok(client) = self.network.client() else {
             return Vec::new();
         };
-        let Ok(records) = client.nodes() else {
-            return Vec::new();
-        };
-        std::thread::scope(|scope| {
-            let asked: Vec<_> = records
-                .iter()
-                .take(MAX_NODES)
-                .map(|record| {
-                    let node = NodeAddress {
-                        key: record.key,
-                        addrs: record.addrs.clone(),
-                    };
-                    let client = &client;
-                    (record, scope.spawn(move || client.node_status(&node)))
-                })
-                .collect();
-            asked
-                .into_iter()
-                .map(|(record, thread)| {
-                    let (answers, said) = match thread.join() {
-                        Ok(Ok(_)) => (true, "ok".to_owned()),
-                        Ok(Err(answer)) => (false, answer.to_string()),
-                        Err(_) => (false, "was not asked".to_owned()),
-                    };
-                    json!({
-                        "node": record.key.to_string(),
-                        "available_until": record.available_until,
-                        "answers": answers,
-                        "answer": said,
-                    })
-                })
-                .collect()
-        })
+        let nodes = ask_all(&client).unwrap_or_default();
+        nodes.iter().map(NodeHealth::document).collect()
     }
 }
-
-/// More are not asked for a status.
-const MAX_NODES: usize = 32;
 
 fn record_row(record: &OwnerRecord, book: &Book, now: u64) -> Value {
     let state = match &record.status {

@@ -8,6 +8,7 @@
 
 mod contacts;
 mod identity;
+mod looking;
 mod manual;
 mod mounts;
 mod usage;
