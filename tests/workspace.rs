@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may depend on whom among our own crates.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("kms-crypto", &[]),
     ("kms-proto", &["kms-crypto"]),
     ("kms-net", &["kms-crypto", "kms-proto"]),
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         &["kms-crypto", "kms-proto", "kms-net", "kms-ledger"],
     ),
     ("kmsfs", &["kms-crypto", "kms-client"]),
+    ("sim", &[]),
     ("tests", &[]),
 ];
 

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
-use kms_ledger::{Clock, system_clock};
+use kms_ledger::{Clock, machine, system_clock};
 use kms_proto::DEFAULT_NETWORK;
 use kms_proto::ledger::{Ledger, LedgerError, NodeRecord, PolicyState};
 use kms_proto::message::{Command, NodeStatus, Query, Response};
 use kms_proto::signed::{Address, MAX_DEADLINE_SECONDS, Signer};
 use kms_proto::transport::{Transport, TransportError};
 use parking_lot::Mutex;
-use rand_core::UnwrapErr;
 use tokio::time::Instant;
 
 use crate::error::{Answer, ClientError};
@@ -161,6 +160,9 @@ impl Client {
         read: impl FnOnce(&dyn Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, ClientError> {
         let ledger = Arc::clone(&self.shared.config.ledger);
+        if machine::is_simulated() {
+            return Ok(read(&*ledger)?);
+        }
         let task = tokio::task::spawn_blocking(move || read(&*ledger));
         match tokio::time::timeout(self.shared.config.timeout, task).await {
             Ok(Ok(result)) => Ok(result?),
@@ -280,9 +282,6 @@ impl Client {
     }
 }
 
-/// The operating system's random numbers.
-pub(crate) fn rng() -> UnwrapErr<getrandom::SysRng> {
-    UnwrapErr(getrandom::SysRng)
-}
+pub(crate) use machine::rng;
 
 const MAX_STATES: usize = 16_384;

@@ -80,6 +80,8 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
         }
         let wake = started + machine.wake_at().unwrap_or(give_up_at);
         tokio::select! {
+            // In this order, so that the same happens each time the same comes in.
+            biased;
             Some((index, result)) = running.next() => {
                 let result = result.and_then(|good| accept(&good).map(|()| good).map_err(Fault::Node));
                 match result {
@@ -177,6 +179,7 @@ pub(crate) async fn place(
         }
         let wake = started + machine.wake_at().unwrap_or(options.give_up_at);
         let (step, node, result) = tokio::select! {
+            biased;
             Some((node, result)) = asking.next() => (Step::Asked, node, result),
             Some((node, result)) = storing.next() => (Step::Stored, node, result),
             () = sleep_until(wake) => continue,

@@ -12,7 +12,7 @@ use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{KeyFrag, SchemeKind};
 use kms_proto::arrange::ArrangeOptions;
-use kms_proto::ledger::{self, Entry, NodeRecord};
+use kms_proto::ledger::{self, Entry, EntryRefusal, LedgerError, NodeRecord, PolicyState};
 use kms_proto::message::{Arrange, Command, RemoveRekey, Response, StoreRekey};
 use kms_proto::secret::SecretBytes;
 use parking_lot::Mutex;
@@ -69,8 +69,9 @@ impl GrantRequest<'_> {
 }
 
 impl Client {
-    /// Makes a grant. When it fails, what had been stored has been taken back as far as nodes confirmed it, and the
-    /// ledger knows of nothing.
+    /// Makes a grant. When it fails, what had been stored has been taken back as far as nodes confirmed it, unless the
+    /// ledger may yet show the grant. To be sure, revoke it; or repeat the very same request: a grant that is there is
+    /// returned.
     pub async fn grant(&self, request: &GrantRequest<'_>) -> Result<Grant, ClientError> {
         if request.expiry <= self.now() {
             return Err(RequestError::AlreadyOver { at: request.expiry }.into());
@@ -81,6 +82,9 @@ impl Client {
             .map_err(|_| SplitError::Scheme(params.scheme()))
             .and_then(|kind| kind.check(request.threshold))
             .map_err(RequestError::Split)?;
+        if let Some(grant) = self.made_before(request, &params).await? {
+            return Ok(grant);
+        }
         let nodes = self.candidates(&params.id(), request).await?;
         let fragments = request
             .delegating_key
@@ -121,11 +125,48 @@ impl Client {
                 height,
             }),
             Err(error) => {
-                placing.withdraw_all(&holders);
-                placing.withdrawn().await;
+                if excludes_grant(&error) {
+                    placing.withdraw_all(&holders);
+                    placing.withdrawn().await;
+                }
                 Err(error)
             }
         }
+    }
+
+    /// The grant that this very request has made already: its author may have been struck down before she heard of it.
+    /// Its fragments must not be replaced by others, which would not go together.
+    async fn made_before(
+        &self,
+        request: &GrantRequest<'_>,
+        params: &PolicyParams,
+    ) -> Result<Option<Grant>, ClientError> {
+        let grant = match self.fresh_policy_state(&params.id()).await? {
+            PolicyState::Unknown => return Ok(None),
+            PolicyState::Live(grant) => grant,
+            PolicyState::Revoked { at, .. } => return Err(ClientError::Revoked { at }),
+            PolicyState::Expired { at, .. } => return Err(ClientError::Expired { at }),
+        };
+        let threshold = request.threshold;
+        let same = grant.expiry == request.expiry
+            && (usize::from(grant.m), grant.nodes.len())
+                == (
+                    usize::from(threshold.needed()),
+                    usize::from(threshold.total()),
+                );
+        if !same {
+            let refusal = EntryRefusal::Outnumbered {
+                latest: grant.seq.into(),
+            };
+            return Err(LedgerError::Refused(refusal).into());
+        }
+        Ok(Some(Grant {
+            params: *params,
+            threshold,
+            expiry: grant.expiry,
+            nodes: self.locate(&grant.nodes, &[]).await,
+            height: self.read_ledger(|ledger| Ok(ledger.head()?.height)).await?,
+        }))
     }
 
     async fn record_grant(
@@ -183,6 +224,17 @@ impl Client {
             store_within: timeout / 4,
             give_up_at: left.saturating_sub(timeout * 3 / 8),
         }
+    }
+}
+
+/// Whether there is no grant and will be none after submitting it has failed so. Otherwise the entry may be on its way, and
+/// the fragments must be there when it arrives; if it does not, nodes erase them by themselves.
+fn excludes_grant(error: &ClientError) -> bool {
+    use EntryRefusal::Outnumbered;
+    match error {
+        ClientError::Ledger(LedgerError::Refused(Outnumbered { .. })) => false,
+        ClientError::Ledger(LedgerError::Refused(_)) | ClientError::BadRequest(_) => true,
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ mod clock;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod file;
+pub mod machine;
 mod memory;
 mod url;
 

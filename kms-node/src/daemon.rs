@@ -3,7 +3,7 @@
 //! Nothing has to be cleaned up after a crash: the lock is the kernel's, and store and ledger mend themselves when they
 //! are opened.
 
-mod upkeep;
+pub mod upkeep;
 
 use std::fs::{self, File, Permissions};
 use std::future::Future;

@@ -22,7 +22,4 @@ pub mod time;
 pub mod view;
 pub mod work;
 
-/// The operating system's random number generator; a machine without one cannot do anything here.
-pub(crate) fn rng() -> rand_core::UnwrapErr<getrandom::SysRng> {
-    rand_core::UnwrapErr(getrandom::SysRng)
-}
+pub(crate) use kms_ledger::machine::rng;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
@@ -13,6 +13,7 @@ use kms_ledger::Clock;
 use kms_proto::ledger::{Entry, Grant, Head, Ledger, LedgerError, PolicyState, Record};
 use kms_proto::message::Refusal;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How old a node's view of the ledger may be.
 pub const LEASE: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kms_ledger::machine;
 use tokio::sync::Semaphore;
 
 /// A place for work that blocks or calculates.
@@ -44,13 +45,24 @@ impl Workshop {
             .await
             .map_err(|_| WorkError::Full)?;
         // The permits go with the job: it keeps its place even when its caller has gone.
-        let done = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let result = job();
             drop((queued, bench));
             result
-        });
-        done.await.map_err(|_| WorkError::Failed)
+        })
+        .await
     }
+}
+
+/// Does a job that may block where that keeps nobody waiting.
+pub async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorkError> {
+    if machine::is_simulated() {
+        return Ok(job());
+    }
+    let done = tokio::task::spawn_blocking(job);
+    done.await.map_err(|_| WorkError::Failed)
 }
 
 #[cfg(test)]

@@ -148,7 +148,21 @@ async fn the_same_policy_granted_twice_with_the_same_terms_is_one_grant() {
     let scene = Scene::new(5);
     let first = scene.grant().await.unwrap();
     scene.opens(&first).await;
-    // Another attempt after a lost answer: new fragments, an entry that the ledger has outnumbered.
+    // Other terms are another grant, and need a policy of their own.
     let second = scene.grant_for(first.threshold, 2 * WEEK).await;
     assert!(matches!(second, Err(ClientError::Ledger(_))), "{second:?}");
+    scene.opens(&first).await;
+}
+
+#[tokio::test]
+async fn a_grant_that_is_asked_for_again_after_its_answer_was_lost_is_kept() {
+    // An owner was struck down after her grant had come into the ledger. Her second try placed fragments of a new split
+    // over the first ones, was told that the entry is there, and took all fragments back: the ledger named nodes that had
+    // nothing, for good.
+    let scene = Scene::new(5);
+    let first = scene.grant().await.unwrap();
+    let second = scene.grant().await.unwrap();
+    assert_eq!((&second.nodes, second.expiry), (&first.nodes, first.expiry));
+    assert_eq!(scene.network.fragments(), 5);
+    scene.opens(&second).await;
 }

@@ -11,6 +11,7 @@ use kms_proto::signed::Signed;
 use crate::node::Node;
 use crate::rng;
 use crate::store::{Memory, Note, Row};
+use crate::work::blocking;
 
 /// How often the ledger is followed: a revocation erases within this time.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,13 +23,13 @@ const UNGRANTED_SECONDS: u64 = 60 * 60;
 const EXPIRED_SECONDS: u64 = 24 * 60 * 60;
 
 /// Registers the node until at least half of its lifetime from now, and tells it what it has promised.
-pub(super) async fn register(
+pub async fn register(
     node: &Arc<Node>,
     addresses: &[String],
     lifetime: Duration,
 ) -> Result<(), LedgerError> {
     let (node, addresses) = (Arc::clone(node), addresses.to_vec());
-    let registered = tokio::task::spawn_blocking(move || {
+    let registered = blocking(move || {
         let until = register_now(&node, &addresses, lifetime)?;
         node.promise(until);
         Ok(())
@@ -74,7 +75,7 @@ fn register_now(node: &Node, addresses: &[String], lifetime: Duration) -> Result
 }
 
 /// Looks after a node until it is dropped.
-pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
+pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
     let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut height = None;
@@ -95,7 +96,7 @@ pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Durat
 /// Takes note of what was appended since `after`; the first time, of the head alone: the sweep has seen the rest.
 async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
     let at = Arc::clone(node);
-    let followed = tokio::task::spawn_blocking(move || {
+    let followed = blocking(move || {
         let after = match after {
             Some(after) => after,
             None => at.view().ledger().head()?.height,
@@ -131,7 +132,7 @@ async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
 /// Erases every fragment that is of no use any more.
 async fn sweep(node: &Arc<Node>) {
     let at = Arc::clone(node);
-    let useless = tokio::task::spawn_blocking(move || {
+    let useless = blocking(move || {
         let rows = at.vault().rows().unwrap_or_default();
         rows.into_iter()
             .filter_map(|(policy, row)| Some((policy, uselessness(&at, &policy, &row)?)))

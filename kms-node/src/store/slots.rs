@@ -5,6 +5,7 @@
 //! the drive's to keep: on copy-on-write file systems and on flash, an overwritten block may survive out of reach.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -18,11 +19,29 @@ const EMPTY: [u8; SLOT_BYTES] = [0; SLOT_BYTES];
 /// A record key, wrapped under the storage key.
 pub type WrappedKey = [u8; WRAPPED_LEN];
 
+/// What keeps slots: a file, or what stands in for one.
+pub trait SlotFile: Debug + Send + Sync {
+    /// Overwrites bytes in place, or appends them.
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Waits until what was written is durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl SlotFile for File {
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 /// The slots, all of them in memory as well.
 #[derive(Debug)]
 pub struct Slots {
     /// None for slots in memory alone.
-    file: Option<File>,
+    file: Option<Box<dyn SlotFile>>,
     slots: Vec<[u8; SLOT_BYTES]>,
     free: BTreeSet<usize>,
     /// Erased, but perhaps still named by a row on the disk.
@@ -60,6 +79,11 @@ impl Slots {
         // A torn last slot was never acknowledged.
         let mut bytes = vec![0; length - length % SLOT_BYTES];
         file.read_exact_at(&mut bytes, 0)?;
+        Ok(Self::over(Box::new(file), &bytes))
+    }
+
+    /// The slots that are kept in `file`, which holds `bytes`.
+    pub fn over(file: Box<dyn SlotFile>, bytes: &[u8]) -> Self {
         let slots: Vec<[u8; SLOT_BYTES]> = bytes.as_chunks().0.to_vec();
         let free = slots
             .iter()
@@ -67,13 +91,13 @@ impl Slots {
             .filter(|(_, slot)| **slot == EMPTY)
             .map(|(index, _)| index)
             .collect();
-        Ok(Self {
+        Self {
             file: Some(file),
             slots,
             free,
             erased: Vec::new(),
             dirty: false,
-        })
+        }
     }
 
     /// Whether there has never been a slot. An erased one stays.
@@ -135,7 +159,7 @@ impl Slots {
     pub fn sync(&mut self) -> io::Result<()> {
         if self.dirty {
             if let Some(file) = &self.file {
-                file.sync_data()?;
+                file.sync()?;
             }
             self.dirty = false;
         }
@@ -148,7 +172,7 @@ impl Slots {
             let offset = index
                 .checked_mul(SLOT_BYTES)
                 .and_then(|offset| u64::try_from(offset).ok());
-            file.write_all_at(&slot, offset.ok_or(io::ErrorKind::FileTooLarge)?)?;
+            file.write(&slot, offset.ok_or(io::ErrorKind::FileTooLarge)?)?;
         }
         if index >= self.slots.len() {
             self.slots.resize(index + 1, EMPTY);

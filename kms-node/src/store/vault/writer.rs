@@ -107,7 +107,7 @@ impl Shared {
         }
     }
 
-    fn commit(&self, orders: Vec<Order>) {
+    pub(super) fn commit(&self, orders: Vec<Order>) {
         let mut batch = Batch::default();
         for order in orders {
             self.plan(&mut batch, order);
