@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_ledger::{FileLedger, FileOptions, LedgerUrl, parse_url};
+use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions};
 use kms_net::NetClient;
 use kms_proto::DEFAULT_NETWORK;
 use kms_proto::ledger::Ledger;
@@ -16,7 +17,7 @@ use crate::error::ConnectError;
 pub struct NetworkConfig {
     /// The network's name.
     pub network: String,
-    /// The ledger: `file:/path`.
+    /// The ledger: `file:/path`, or `evm:chain/contract?rpc=…`.
     pub ledger: String,
     /// Nodes to begin with, as multiaddresses that end in `/p2p/…`. The ledger names all others.
     pub bootstrap: Vec<String>,
@@ -65,6 +66,17 @@ fn open_ledger(config: &NetworkConfig) -> Result<Arc<dyn Ledger>, ConnectError> 
     match parse_url(url).map_err(|error| unusable(error.to_string()))? {
         LedgerUrl::File(path) => {
             let ledger = FileLedger::open_reader(&path, FileOptions::new(&config.network));
+            let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
+                url: url.to_owned(),
+                source,
+            })?;
+            Ok(Arc::new(ledger))
+        }
+        LedgerUrl::Evm(place) => {
+            let mut name = EvmName::parse(&place).map_err(|error| unusable(error.to_string()))?;
+            // People write through nodes: nothing on the chain shows whose grant it is.
+            name.key = None;
+            let ledger = EvmLedger::open(name, EvmOptions::new(&config.network));
             let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
                 url: url.to_owned(),
                 source,

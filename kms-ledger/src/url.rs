@@ -1,4 +1,4 @@
-//! How a ledger is named in configurations: `file:/path` (LEDGER §6).
+//! How a ledger is named in configurations: `file:/path`, `evm:chain/contract?…` (LEDGER §6).
 
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum LedgerUrl {
     /// In a file of this machine.
     File(PathBuf),
+    /// On an EVM chain: what stands after `evm:`.
+    Evm(String),
 }
 
 /// Why a text does not name a ledger.
@@ -18,7 +20,7 @@ pub enum UrlError {
     #[error("a ledger is named as kind:place, for example file:/var/lib/kms/ledger")]
     NoKind,
     /// A kind not known here.
-    #[error("ledgers of kind {0:?} are not known here; known: file")]
+    #[error("ledgers of kind {0:?} are not known here; known: file, evm")]
     UnknownKind(String),
     /// Nothing, or a relative path, after `file:`.
     #[error("file: needs an absolute path, for example file:/var/lib/kms/ledger")]
@@ -37,6 +39,7 @@ pub fn parse_url(text: &str) -> Result<LedgerUrl, UrlError> {
                 Err(UrlError::NotAbsolute)
             }
         }
+        "evm" => Ok(LedgerUrl::Evm(place.to_owned())),
         other => Err(UrlError::UnknownKind(other.to_owned())),
     }
 }
@@ -52,9 +55,10 @@ mod tests {
         }
         assert_eq!(parse_url("file:a/b"), Err(UrlError::NotAbsolute));
         assert_eq!(parse_url("file:"), Err(UrlError::NotAbsolute));
+        assert_eq!(parse_url("evm:1/0x00"), Ok(LedgerUrl::Evm("1/0x00".into())));
         assert_eq!(
-            parse_url("evm:http://x"),
-            Err(UrlError::UnknownKind("evm".into()))
+            parse_url("gold:x"),
+            Err(UrlError::UnknownKind("gold".into()))
         );
         assert_eq!(parse_url("/a/b"), Err(UrlError::NoKind));
     }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kms_ledger::{FileLedger, FileOptions, LedgerUrl, UrlError, parse_url, system_clock};
+use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions, NameError};
 use kms_net::{NetError, NetServer, ServerConfig};
 use kms_proto::codec;
 use kms_proto::ledger::{Head, Ledger, LedgerError};
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The ledger's name is not one.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// The name of a ledger on a chain is not one.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// This kind of ledger cannot be used by a node.
     #[error("a node cannot use the ledger {0}")]
     LedgerKind(String),
@@ -219,6 +223,13 @@ fn open_ledger(
                 ..FileOptions::new(network)
             };
             Ok(Arc::new(FileLedger::open_writer(&path, options)?))
+        }
+        LedgerUrl::Evm(place) => {
+            let options = EvmOptions {
+                seen,
+                ..EvmOptions::new(network)
+            };
+            Ok(Arc::new(EvmLedger::open(EvmName::parse(&place)?, options)?))
         }
         _ => Err(StartError::LedgerKind(url.to_owned())),
     }

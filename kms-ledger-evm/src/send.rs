@@ -1,0 +1,349 @@
+//! Writing: an entry becomes a transaction, which is sent until the chain shows it (LEDGER §5.4.3).
+//!
+//! Whether it was written is never taken from a receipt but read from the chain, as everybody else reads it. So sending
+//! twice, by this node or by another, is harmless: the contract takes an entry once.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use kms_proto::ledger::{Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry};
+use serde_json::{Value, json};
+
+use crate::{
+    Account, EvmLedger,
+    account::Transaction,
+    contract,
+    entry::{self, Promise},
+    follow::{FollowError, Source},
+    hex,
+    rpc::{Fault, Provider},
+};
+
+/// How long an entry may take until it is in the chain and counts.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After which time a transaction is sent again, for a higher fee.
+const SEND_AGAIN: Duration = Duration::from_secs(15);
+/// How often to look whether it is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often lost revocations are written again.
+const MEND_AGAIN: Duration = Duration::from_secs(2);
+const MAX_GAS: u64 = 15_000_000;
+const GWEI: u64 = 1_000_000_000;
+
+/// An entry did not get into the chain in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the chain has not taken and confirmed the entry in time; repeating it is safe")]
+struct NotInTime;
+
+/// A transaction on its way.
+struct Sent {
+    nonce: u64,
+    hash: [u8; 32],
+    /// How many times its fee was raised.
+    raised: u32,
+    at: Instant,
+}
+
+enum Standing {
+    Absent,
+    Unconfirmed,
+    There(u64),
+}
+
+impl EvmLedger {
+    pub(crate) fn send_entry(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
+        let account = self.account.as_ref().ok_or(LedgerError::ReadOnly)?;
+        let entry = entry.admit(&self.network)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut sent: Option<Sent> = None;
+        let mut was_there = false;
+        while Instant::now() < deadline {
+            let standing = match self.standing(&entry) {
+                // It is on its way: whether it arrived is known when somebody answers again.
+                Err(LedgerError::Unavailable(_)) if sent.is_some() => Standing::Unconfirmed,
+                standing => standing?,
+            };
+            match standing {
+                Standing::There(height) => return Ok(Receipt { height }),
+                Standing::Unconfirmed => was_there = true,
+                Standing::Absent
+                    if !was_there && sent.as_ref().is_some_and(|it| !self.is_over(it)) => {}
+                Standing::Absent => match self.send(account, &entry, sent.take()) {
+                    Ok(it) => (sent, was_there) = (Some(it), false),
+                    // Somebody else may have carried the very same entry meanwhile.
+                    Err(LedgerError::Refused(refusal)) => {
+                        return match self.standing(&entry)? {
+                            Standing::Absent => Err(refusal.into()),
+                            Standing::Unconfirmed => continue,
+                            Standing::There(height) => Ok(Receipt { height }),
+                        };
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        Err(LedgerError::Unavailable(Box::new(NotInTime)))
+    }
+
+    /// Where the chain has the entry. A revocation is there as soon as it is seen.
+    fn standing(&self, entry: &VerifiedEntry) -> Result<Standing, LedgerError> {
+        self.with_new_view(|view| {
+            let now = (self.clock)();
+            let at_once = matches!(entry.entry, Entry::Revoke(_));
+            match view.latest().prepare(entry.clone(), now)? {
+                Prepared::New(_) => Ok(Standing::Absent),
+                Prepared::Known { height } => {
+                    let confirmed = height <= view.confirmed().head().height;
+                    Ok(if at_once || confirmed {
+                        Standing::There(height)
+                    } else {
+                        Standing::Unconfirmed
+                    })
+                }
+            }
+        })
+    }
+
+    /// Whether waiting for a transaction is of no more use: it failed, or takes too long.
+    fn is_over(&self, sent: &Sent) -> bool {
+        let failed = self.ask(|source| {
+            let receipt = source.receipt(&sent.hash)?;
+            Ok(receipt.get("status").and_then(Value::as_str) == Some("0x0"))
+        });
+        failed.unwrap_or(false) || sent.at.elapsed() >= SEND_AGAIN
+    }
+
+    fn send(
+        &self,
+        account: &Account,
+        entry: &VerifiedEntry,
+        before: Option<Sent>,
+    ) -> Result<Sent, LedgerError> {
+        let promise = self.promise(entry)?;
+        let data = entry::call(entry.signed(), promise)?;
+        let _turn = self.turn.lock();
+        self.ask(|source| {
+            let outlay = Outlay {
+                chain_id: self.name.chain_id,
+                max_fee_gwei: self.name.max_fee_gwei,
+                to: &self.name.contract,
+                data: &data,
+            };
+            outlay.send(source, account, before.as_ref())
+        })
+    }
+
+    fn promise(&self, entry: &VerifiedEntry) -> Result<Promise, LedgerError> {
+        let Entry::RegisterNode(it) = &entry.entry else {
+            return Ok(Promise::Kept);
+        };
+        self.with_new_view(|view| {
+            let nodes = view.latest().nodes();
+            let known = nodes.iter().find(|node| node.key == it.key);
+            Ok(match known {
+                Some(known) if it.available_until < known.available_until => Promise::Shortened,
+                _ => Promise::Kept,
+            })
+        })
+    }
+
+    /// Writes revocations again whose block is gone, and does not wait for them.
+    pub(crate) fn mend(&self, lost: Vec<SignedEntry>) {
+        let Some(account) = self.account.as_ref().filter(|_| !lost.is_empty()) else {
+            return;
+        };
+        let Some(mut mended) = self.mended.try_lock() else {
+            return;
+        };
+        if mended.is_some_and(|at| at.elapsed() < MEND_AGAIN) {
+            return;
+        }
+        for entry in lost {
+            let Ok(entry) = entry.admit(&self.network) else {
+                continue;
+            };
+            match self.send(account, &entry, None) {
+                Ok(_) => {
+                    tracing::info!("a revocation that a reorganisation took away is written again")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a lost revocation could not be written again")
+                }
+            }
+        }
+        *mended = Some(Instant::now());
+    }
+}
+
+/// What is sent, and what it may cost.
+struct Outlay<'a> {
+    chain_id: u64,
+    max_fee_gwei: u64,
+    to: &'a [u8],
+    data: &'a [u8],
+}
+
+impl Outlay<'_> {
+    fn send(
+        &self,
+        source: &Source<'_>,
+        account: &Account,
+        before: Option<&Sent>,
+    ) -> Result<Sent, FollowError> {
+        let address = hex::bytes(account.address());
+        let count = |block: &str| {
+            let count = source
+                .provider
+                .ask("eth_getTransactionCount", &json!([&address, block]))?;
+            hex::read_number(&count)
+        };
+        // What was sent before and is not in the chain is replaced, unless its number has been used otherwise.
+        let replaced = match before {
+            Some(before) if count("latest")? <= before.nonce => Some(before),
+            _ => None,
+        };
+        let nonce = match replaced {
+            Some(before) => before.nonce,
+            None => count("pending")?,
+        };
+        let raised = replaced.map_or(0, |before| before.raised.saturating_add(1));
+        let (priority_fee, max_fee) = self.fees(source, raised)?;
+        let transaction = Transaction {
+            chain_id: self.chain_id,
+            nonce,
+            priority_fee,
+            max_fee,
+            gas: self.gas(source, &address)?,
+            to: self.to,
+            data: self.data,
+        };
+        let (bytes, hash) = account.sign(&transaction);
+        match source
+            .provider
+            .ask("eth_sendRawTransaction", &json!([hex::bytes(&bytes)]))
+        {
+            Ok(_) => {}
+            // Not taken, but there is one on its way, or its number was taken meanwhile: to be looked at again.
+            Err(Fault::Refused { message, .. }) if is_passing(&message) => {
+                tracing::debug!(message, "a transaction was not taken");
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        Ok(Sent {
+            nonce,
+            hash,
+            raised,
+            at: Instant::now(),
+        })
+    }
+
+    /// The most gas it may take. What the contract refuses is known here already, and costs nothing.
+    fn gas(&self, source: &Source<'_>, from: &str) -> Result<u64, FollowError> {
+        let mut call = json!({ "from": from, "data": hex::bytes(self.data) });
+        if !self.to.is_empty() {
+            call["to"] = json!(hex::bytes(self.to));
+        }
+        match source.provider.ask("eth_estimateGas", &json!([call])) {
+            Ok(gas) => {
+                let gas = hex::read_number(&gas)?;
+                Ok(gas.saturating_add(gas / 4).min(MAX_GAS))
+            }
+            Err(Fault::Refused { message, data }) => match contract::refusal(&data) {
+                Some(refusal) => Err(LedgerError::from(refusal).into()),
+                None => Err(Fault::Refused { message, data }.into()),
+            },
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    fn fees(&self, source: &Source<'_>, raised: u32) -> Result<(u128, u128), Fault> {
+        let base = source.head()?.base_fee;
+        let limit = u128::from(self.max_fee_gwei) * u128::from(GWEI);
+        if u128::from(base) > limit {
+            return Err(Fault::TooDear { gwei: base / GWEI });
+        }
+        let tip = match source.provider.ask("eth_maxPriorityFeePerGas", &json!([])) {
+            Ok(tip) => hex::read_number(&tip)?,
+            Err(Fault::Refused { .. }) => GWEI,
+            Err(fault) => return Err(fault),
+        };
+        // A replacement is taken only for clearly more.
+        let scale = |fee: u128| (0..raised.min(8)).fold(fee, |fee, _| fee + fee / 4 + 1);
+        let tip = scale(u128::from(tip)).min(limit);
+        let max_fee = scale(u128::from(base) * 2 + tip).min(limit).max(tip);
+        Ok((tip, max_fee))
+    }
+}
+
+/// Whether a provider's refusal of a transaction passes by itself.
+fn is_passing(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "already known",
+        "already imported",
+        "nonce too low",
+        "underpriced",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+impl Source<'_> {
+    /// A transaction's receipt, or null.
+    fn receipt(&self, hash: &[u8; 32]) -> Result<Value, Fault> {
+        let hash = json!([hex::bytes(hash)]);
+        self.provider.ask("eth_getTransactionReceipt", &hash)
+    }
+}
+
+/// Why a contract was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// The contract has room for 1 to 23 bytes.
+    #[error("the network's name has 1 to 23 bytes on a chain")]
+    Network,
+    /// The provider is of no use.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The chain does not take it.
+    #[error("the chain did not make the contract in time")]
+    NotMade,
+}
+
+/// Makes a network's contract, and returns its address.
+pub fn deploy(
+    provider: &Provider,
+    account: &Account,
+    network: &str,
+) -> Result<[u8; 20], DeployError> {
+    let data = contract::deployment(network).ok_or(DeployError::Network)?;
+    let source = Source {
+        provider,
+        contract: &[0; 20],
+    };
+    let outlay = Outlay {
+        chain_id: hex::read_number(&provider.ask("eth_chainId", &json!([]))?)?,
+        max_fee_gwei: u64::MAX / GWEI,
+        to: &[],
+        data: &data,
+    };
+    let sent = match outlay.send(&source, account, None) {
+        Ok(sent) => sent,
+        Err(FollowError::Fault(fault)) => return Err(fault.into()),
+        Err(FollowError::Ledger(_)) => return Err(DeployError::NotMade),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let receipt = source.receipt(&sent.hash)?;
+        if !receipt.is_null() {
+            let address = receipt.get("contractAddress").ok_or(Fault::Nonsense)?;
+            return Ok(hex::read_array(address)?);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Err(DeployError::NotMade)
+}
