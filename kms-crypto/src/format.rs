@@ -48,8 +48,10 @@ pub const PAGE_LEN: usize = 4096;
 pub const PAGE_ENTRIES: usize = 126;
 /// How many chunks have their leaves in the header.
 pub const HEADER_LEAVES: usize = 16;
-/// How many names one file may have.
+/// How many names stand in a header.
 pub const MAX_LINKS: usize = 12;
+/// How many names one file may have.
+pub const MAX_NAMES: usize = 4096;
 /// How many labels one object may have.
 pub const MAX_LABELS: usize = 2;
 /// The largest plaintext of a file.

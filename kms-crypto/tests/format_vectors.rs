@@ -197,6 +197,11 @@ fn header(vector: &Vector) -> Outcome {
             .unwrap();
         assert_eq!(secret.as_bytes(), &vector.array("secret"));
     }
+    let header = if vector.has("names") {
+        header.with_names(vector.hex("names"))
+    } else {
+        header
+    };
     let mut open = vector.open(header).map_err(|err| reason(&err))?;
     assert_eq!(u64::from(open.state.full_mode()), vector.number("mode"));
     if vector.has("device") {

@@ -342,6 +342,27 @@ def headers():
     case("twelve-names", "3.4", "ok", file.header(), size=100, mode=0o644, generation=5, **{"name-tag": "0b" * 16})
     file.names = names
     case("thirteen-names", "3.4", "malformed bindings", file.header(), **{"name-tag": "0b" * 16})
+    many = [(DIR, 1, bytes([i]) * 16) for i in range(20)]
+    beside = b"".join(d + u32(e) + t + w for d, e, t, w in (file.binding(*n) for n in many[11:]))
+
+    def beyond(name, expect, tag, side=beside, digested=None, inline=11, **more):
+        file.names = many[:inline]
+        own = [file.binding(*n) for n in file.names]
+        mark = [5, digest("kms/names-side/1", side if digested is None else digested)]
+        body = cbor({**file.fields(), 3: own + [mark]})
+        given = {"names": side.hex()} if side is not None else {}
+        case(name, "3.4.1", expect, file.header(body=body), **given, **{"name-tag": (bytes([tag]) * 16).hex()}, **more)
+
+    ok = {"size": 100, "mode": 0o644, "generation": 5}
+    beyond("twenty-names", "ok", 19, **ok)
+    beyond("twenty-names-by-the-first", "ok", 0, **ok)
+    beyond("names-without-side-file", "ok", 10, side=None, digested=beside, **ok)
+    beyond("name-in-a-missing-side-file", "not-bound", 11, side=None, digested=beside)
+    beyond("names-changed", "refused bindings", 0, side=flip(beside, 30), digested=beside)
+    beyond("names-cut-off", "refused bindings", 0, side=beside[:-1])
+    beyond("names-of-one", "refused bindings", 0, side=beside[:84])
+    beyond("names-twice", "refused bindings", 0, side=beside + beside[:84])
+    beyond("names-with-ten-in-the-header", "malformed bindings", 0, inline=10)
     file.names = [(DIR, 1, TAG)] * 2
     case("name-twice", "3.4", "malformed bindings", file.header())
     file.names = [(DIR, 2, TAG)]

@@ -5,6 +5,7 @@
 mod bind;
 mod encode;
 mod label;
+mod names;
 mod open;
 mod parse;
 mod rekey;
@@ -148,6 +149,9 @@ pub struct Header {
     core: Core,
     keys: KeyTable,
     bindings: Vec<Binding>,
+    more: Option<names::MoreNames>,
+    /// The content of the side file with further names, not verified yet.
+    side: Option<Vec<u8>>,
     labels: Vec<LabelSlot>,
     state: State,
     /// Of all that is sealed, so that checking each seal is cheap.
@@ -184,6 +188,9 @@ pub struct OpenHeader {
     core_hash: [u8; 32],
     ring: KeyRing,
     bindings: Vec<Binding>,
+    more: Option<names::MoreNames>,
+    /// Whether all its names are in `bindings`.
+    has_all_names: bool,
     labels: Vec<LabelSlot>,
     /// Whether it bears a signature, and so does every later state of it.
     signed: bool,

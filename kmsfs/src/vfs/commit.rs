@@ -64,7 +64,10 @@ impl Vfs {
         if file.header_dirty {
             let before = file.header.state.generation;
             file.header.count_sealed(file.sealed);
+            let names = file.header.names_path();
             let header = self.seal_header(&mut file.header)?;
+            let outdated = names.filter(|path| file.header.names_path().as_ref() != Some(path));
+            file.outdated.extend(outdated);
             file.sealed = 0;
             file.overlay.put(0, header.to_vec());
             file.header_dirty = false;

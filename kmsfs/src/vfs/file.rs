@@ -133,6 +133,8 @@ pub(crate) struct Loaded {
     pub(super) mtime: Option<Time>,
     /// Chunks that were made holes, by first and count, whose room in the stored file is to be given back.
     pub(super) punched: Vec<(u64, u64)>,
+    /// Side files of names that older headers speak of.
+    pub(super) outdated: Vec<String>,
     /// The run of the journal that holds the last record about this file.
     pub(super) logged_run: Option<u64>,
 }
@@ -174,6 +176,7 @@ impl Loaded {
             seq: Seq::default(),
             mtime: None,
             punched: Vec::new(),
+            outdated: Vec::new(),
             logged_run: None,
         })
     }

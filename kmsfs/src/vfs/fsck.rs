@@ -16,7 +16,7 @@ use crate::inode::{Inode, Place};
 /// How much content is verified at a time.
 const STEP: usize = 1 << 20;
 /// What stands in a store's root beside encrypted names.
-const IN_ROOT: [&str; 3] = ["kmsfs.toml", "shares", "xattr"];
+const IN_ROOT: [&str; 4] = ["kmsfs.toml", "shares", "xattr", "names"];
 /// What an interrupted rename of a symbolic link leaves behind.
 const TEMPORARY: &str = "kmsfs.new.";
 

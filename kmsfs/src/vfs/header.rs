@@ -110,7 +110,7 @@ impl Vfs {
     pub(super) fn unload(&self, inode: &Arc<Inode>, cell: &mut FileCell) {
         // What has no name any more goes when the kernel forgets it.
         let stays =
-            |file: &super::file::Loaded| file.is_busy() || file.orphan || !file.punched.is_empty();
+            |file: &super::file::Loaded| file.is_busy() || file.orphan || file.has_leftovers();
         if cell.opens > 0 || cell.loaded.as_deref().is_none_or(stays) {
             return;
         }

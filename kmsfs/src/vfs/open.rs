@@ -148,6 +148,7 @@ impl Vfs {
         let mut bytes = [0; HEADER_LEN];
         let len = self.disk.read_at(&fd, 0, &mut bytes)?;
         let header = Header::parse(&bytes[..len]).map_err(header_error)?;
+        let header = self.with_names(header)?;
         let secrets = self.secrets(&place.dir)?;
         let id = header.core().id;
         let via = Via::Dir {

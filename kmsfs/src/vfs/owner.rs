@@ -166,6 +166,17 @@ impl Vfs {
     }
 
     pub(super) fn seal_header(&self, header: &mut OpenHeader) -> Result<[u8; HEADER_LEN]> {
-        self.owner()?.seal(header)
+        let before = header.names_path();
+        let bytes = self.owner()?.seal(header)?;
+        // Names it has no room for are stored before it is.
+        if let Some(path) = header
+            .names_path()
+            .filter(|path| before.as_ref() != Some(path))
+            && let Err(error) = self.write_side(&path, &header.names_side())
+        {
+            header.lose_names_side();
+            return Err(error);
+        }
+        Ok(bytes)
     }
 }

@@ -251,6 +251,7 @@ impl Vfs {
             let mut bytes = [0; HEADER_LEN];
             let len = self.disk.read_at(&fd, 0, &mut bytes)?;
             let header = Header::parse(&bytes[..len]).map_err(header_error)?;
+            let header = self.with_names(header)?;
             let generation = header.state().generation;
             let opened = self.open_as_reader(inode, &place, header)?;
             cell.identity = Some(Identity::of(&stat));

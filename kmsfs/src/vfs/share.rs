@@ -226,7 +226,10 @@ impl Vfs {
             .bindings()
             .iter()
             .filter(|binding| !is_known(&binding.dir))
-            .map(|binding| DirKeys::derived(&owner.key, binding.dir, binding.dir_epoch))
+            .map(|binding| (binding.dir.0, binding.dir_epoch))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .map(|(dir, epoch)| DirKeys::derived(&owner.key, DirId(dir), epoch))
             .collect();
         let dirs: Vec<_> = dirs.iter().copied().chain(&unknown).collect();
         let keepers = Keepers {

@@ -172,6 +172,11 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Whether room or side files are to be given back.
+    pub(super) fn has_leftovers(&self) -> bool {
+        !self.punched.is_empty() || !self.outdated.is_empty()
+    }
+
     fn note_punched(&mut self, chunk: u64) {
         match self.punched.last_mut() {
             Some((first, count)) if *first + *count == chunk => *count += 1,
@@ -188,11 +193,17 @@ impl Vfs {
         let Some(file) = cell.loaded.as_deref_mut() else {
             return Ok(true);
         };
-        if file.punched.is_empty() {
+        if !file.has_leftovers() {
             return Ok(true);
         }
         if file.is_busy() || file.logged_run.max(file.announced_run) >= Some(run) {
             return Ok(false);
+        }
+        for path in std::mem::take(&mut file.outdated) {
+            self.remove_side(&path);
+        }
+        if file.punched.is_empty() {
+            return Ok(true);
         }
         let before = self.disk.fstat(&file.fd)?;
         for (first, count) in std::mem::take(&mut file.punched) {

@@ -89,6 +89,10 @@ impl Vfs {
             let mut cell = file.cell.write();
             if let Some(loaded) = cell.loaded.as_deref_mut() {
                 loaded.orphan = true;
+                let names = loaded.header.names_path();
+                for path in names.into_iter().chain(loaded.outdated.drain(..)) {
+                    self.remove_side(&path);
+                }
             }
             if cell.opens == 0 && !cell.replaced {
                 cell.loaded = None;

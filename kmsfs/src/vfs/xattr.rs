@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kms_crypto::format::{OpenHeader, XattrError, XattrMap};
+use kms_crypto::format::{Header, OpenHeader, XattrError, XattrMap};
 use rustix::io::Errno;
 
 use super::header::Promise;
@@ -184,6 +184,29 @@ impl Vfs {
         Ok(bytes)
     }
 
+    /// Gives a header the names that are kept beside it. One that lost them can be read under the others.
+    pub(super) fn with_names(&self, header: Header) -> Result<Header> {
+        let Some(path) = header.names_path() else {
+            return Ok(header);
+        };
+        match self.read_side(&path) {
+            Ok(side) => Ok(header.with_names(side)),
+            Err(VfsError::Os(Errno::NOENT)) => Ok(header),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a side file that nothing speaks of any more.
+    pub(super) fn remove_side(&self, path: &str) {
+        use std::os::fd::AsFd;
+        let gone = self
+            .side_dir(path, false)
+            .and_then(|(dir, name)| Ok(self.disk.unlink(dir.as_fd(), name)?));
+        if let Err(error) = gone {
+            tracing::debug!(%error, "an outdated side file stays behind");
+        }
+    }
+
     /// Durable before the header that speaks of it is.
     pub(super) fn write_side(&self, path: &str, bytes: &[u8]) -> Result<()> {
         use std::os::fd::AsFd;
@@ -236,8 +259,8 @@ impl Vfs {
     }
 }
 
-/// More than sealed attributes ever take.
-const SIDE_MAX: u64 = 256 << 10;
+/// More than sealed attributes, or names, ever take.
+const SIDE_MAX: u64 = 512 << 10;
 
 fn make_dir(
     disk: &crate::backing::Disk,

@@ -349,3 +349,58 @@ fn punched_holes_give_their_room_back_and_keep_the_times_told() {
     assert!(get(&vfs, "f").unwrap() == expected);
     assert_eq!(fsck(&vfs), [""; 0]);
 }
+
+#[test]
+fn a_file_has_far_more_names_than_its_header_has_room_for() {
+    let world = World::new();
+    let vfs = world.open();
+    put(&vfs, "f", b"content").unwrap();
+    for dir in ["a", "b"] {
+        mkdir(&vfs, dir).unwrap();
+        for number in 0..100 {
+            link(&vfs, "f", &format!("{dir}/{number}")).unwrap();
+        }
+    }
+    vfs.checkpoint().unwrap();
+    vfs.checkpoint().unwrap();
+    assert_eq!(sides(&world), 1, "older ones have gone");
+    vfs.close().unwrap();
+    drop(vfs);
+
+    let vfs = world.open();
+    assert_eq!(attr(&vfs, "b/99").unwrap().nlink, 201);
+    assert_eq!(get(&vfs, "b/99").unwrap(), b"content");
+    patch(&vfs, "b/50", 0, b"changed").unwrap();
+    rename(&vfs, "b/51", "a/new").unwrap();
+    unlink(&vfs, "f").unwrap();
+    for number in 0..90 {
+        unlink(&vfs, &format!("b/{number}")).unwrap_or_else(|error| {
+            assert!(number == 51, "{number}: {error}");
+        });
+    }
+    vfs.close().unwrap();
+    drop(vfs);
+
+    let vfs = world.open();
+    assert_eq!(get(&vfs, "a/new").unwrap(), b"changed");
+    assert_eq!(get(&vfs, "a/0").unwrap(), b"changed");
+    assert_eq!(get(&vfs, "b/95").unwrap(), b"changed");
+    assert_eq!(fsck(&vfs), [""; 0]);
+    for (dir, names) in [
+        ("a", list(&vfs, "a").unwrap()),
+        ("b", list(&vfs, "b").unwrap()),
+    ] {
+        for name in names {
+            unlink(&vfs, &format!("{dir}/{name}")).unwrap();
+        }
+    }
+    vfs.checkpoint().unwrap();
+    assert_eq!(sides(&world), 0);
+}
+
+/// How many side files of names there are.
+fn sides(world: &World) -> usize {
+    let shelves = std::fs::read_dir(world.store().join("names")).unwrap();
+    let files = shelves.map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().count());
+    files.sum()
+}

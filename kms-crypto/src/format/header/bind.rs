@@ -2,7 +2,7 @@
 //! (FORMAT §3.4).
 
 use super::{BINDING, Binding, Content, OpenHeader, Signs};
-use crate::format::MAX_LINKS;
+use crate::format::MAX_NAMES;
 use crate::format::error::{HeaderError, Part};
 use crate::format::keys::DirKeys;
 use crate::id::DirId;
@@ -52,7 +52,7 @@ impl OpenHeader {
             *place = binding;
             return Ok(());
         }
-        if self.bindings.len() >= MAX_LINKS {
+        if self.bindings.len() >= MAX_NAMES {
             return Err(HeaderError::Full(Part::Bindings));
         }
         self.bindings.push(binding);

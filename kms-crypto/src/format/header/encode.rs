@@ -1,6 +1,7 @@
 //! Writing the fields of a header (FORMAT §3.1 to §3.6). Parsing encodes again and compares, so this is also what
 //! makes parsing strict.
 
+use super::names::MoreNames;
 use super::{
     Binding, Content, DirContent, FileContent, KeyTable, LabelSlot, MAGIC, PREFIX_LEN, SEALS_AT,
     State,
@@ -18,6 +19,7 @@ pub(super) struct Fields<'a> {
     pub(super) core: &'a Core,
     pub(super) keys: &'a KeyTable,
     pub(super) bindings: &'a [Binding],
+    pub(super) more: Option<&'a MoreNames>,
     pub(super) labels: &'a [LabelSlot],
     pub(super) state: &'a State,
 }
@@ -35,8 +37,13 @@ pub(super) fn encode(fields: &Fields<'_>) -> Result<Vec<u8>, HeaderError> {
     out.uint(2);
     keys(&mut out, fields.keys);
     out.uint(3);
-    out.array(fields.bindings.len());
+    out.array(fields.bindings.len() + usize::from(fields.more.is_some()));
     fields.bindings.iter().for_each(|it| binding(&mut out, it));
+    if let Some(more) = fields.more {
+        out.array(2);
+        out.uint(more.generation);
+        out.bytes(&more.digest);
+    }
     out.uint(4);
     out.array(fields.labels.len());
     fields.labels.iter().for_each(|it| label(&mut out, it));

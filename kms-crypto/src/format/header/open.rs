@@ -58,7 +58,7 @@ impl Header {
     ///
     /// Costs a few short authentication codes and one unwrapping; a signature is verified only for
     /// [`Check::Signed`], and only if there is one or must be one.
-    pub fn open(self, via: Via<'_>, check: Check<'_>) -> Result<OpenHeader, HeaderError> {
+    pub fn open(mut self, via: Via<'_>, check: Check<'_>) -> Result<OpenHeader, HeaderError> {
         if let Check::Owner(key) = check {
             // First of all: nothing else in the header is looked at before its owner knows it as his own.
             let seal = owner_seal(key, &self.digest, &self.signature_bytes());
@@ -66,6 +66,7 @@ impl Header {
                 return Err(HeaderError::Refused(Part::OwnerSeal));
             }
         }
+        let has_all_names = self.take_names()?;
         let core_hash = self.core.hash();
         let key = self.key_by(via, &core_hash)?;
         let key = EpochKey::new(self.keys.epoch, &key);
@@ -91,6 +92,7 @@ impl Header {
         let Self {
             core,
             bindings,
+            more,
             labels,
             state,
             seals,
@@ -101,6 +103,8 @@ impl Header {
             core_hash,
             ring,
             bindings,
+            more,
+            has_all_names,
             labels,
             signed: seals.signature.is_some(),
             state,

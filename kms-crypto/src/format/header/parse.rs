@@ -1,6 +1,7 @@
 //! Reading a header: its form, not its truth (FORMAT §3.7, steps 1 to 4).
 
 use super::encode::{Fields, encode, inline_leaves};
+use super::names::{INLINE, MoreNames};
 use super::special::{PERMISSIONS, Special};
 use super::{
     Binding, Content, DirContent, FileContent, Header, KeyTable, LabelSlot, MAGIC, PREFIX_LEN,
@@ -75,6 +76,7 @@ impl Header {
             core: &self.core,
             keys: &self.keys,
             bindings: &self.bindings,
+            more: self.more.as_ref(),
             labels: &self.labels,
             state: &self.state,
         }
@@ -107,7 +109,7 @@ fn fields(cbor: &[u8], digest: [u8; 32], seals: Seals) -> Result<Header, HeaderE
     field(from, 2)?;
     let keys = keys(from).map_err(|_| HeaderError::Malformed(Part::Keys))?;
     field(from, 3)?;
-    let bindings = bindings(from).map_err(|_| HeaderError::Malformed(Part::Bindings))?;
+    let (bindings, more) = bindings(from).map_err(|_| HeaderError::Malformed(Part::Bindings))?;
     field(from, 4)?;
     let labels = labels(from).map_err(|_| HeaderError::Malformed(Part::Labels))?;
     field(from, 5)?;
@@ -120,6 +122,8 @@ fn fields(cbor: &[u8], digest: [u8; 32], seals: Seals) -> Result<Header, HeaderE
         core,
         keys,
         bindings,
+        more,
+        side: None,
         labels,
         state,
         digest,
@@ -173,7 +177,9 @@ fn epoch(from: &mut Reader<'_>) -> Result<u32, Unexpected> {
     })
 }
 
-fn bindings(from: &mut Reader<'_>) -> Result<Vec<Binding>, Unexpected> {
+type Names = (Vec<Binding>, Option<MoreNames>);
+
+fn bindings(from: &mut Reader<'_>) -> Result<Names, Unexpected> {
     let count = from
         .array_len()
         .ok()
@@ -181,7 +187,17 @@ fn bindings(from: &mut Reader<'_>) -> Result<Vec<Binding>, Unexpected> {
         .ok_or(Unexpected)?;
     let mut bindings = Vec::<Binding>::with_capacity(count);
     for _ in 0..count {
-        from.array(4)?;
+        match from.array_len()? {
+            4 => {}
+            2 if bindings.len() == INLINE => {
+                let more = MoreNames {
+                    generation: from.uint()?,
+                    digest: from.bytes()?,
+                };
+                return Ok((bindings, Some(more)));
+            }
+            _ => return Err(Unexpected),
+        }
         let binding = Binding {
             dir: DirId(from.bytes()?),
             dir_epoch: epoch(from)?,
@@ -196,7 +212,7 @@ fn bindings(from: &mut Reader<'_>) -> Result<Vec<Binding>, Unexpected> {
         }
         bindings.push(binding);
     }
-    Ok(bindings)
+    Ok((bindings, None))
 }
 
 fn labels(from: &mut Reader<'_>) -> Result<Vec<LabelSlot>, Unexpected> {

@@ -95,6 +95,8 @@ impl OpenHeader {
             core_hash: core.hash(),
             ring,
             bindings,
+            more: None,
+            has_all_names: true,
             labels,
             signed: false,
             state,
@@ -112,14 +114,20 @@ impl OpenHeader {
         if self.needs_signature() && sealer.signer.is_none() {
             return Err(HeaderError::Unsigned);
         }
+        if !self.has_all_names {
+            // They would be lost.
+            return Err(HeaderError::Refused(Part::Bindings));
+        }
         self.signed = sealer.signer.is_some();
         let generation = self.state.generation.checked_add(1);
         self.state.generation = generation.ok_or(HeaderError::Full(Part::State))?;
+        self.spill_names();
         let keys = self.key_table();
         let sealed = encode(&Fields {
             core: &self.core,
             keys: &keys,
-            bindings: &self.bindings,
+            bindings: self.inline_names(),
+            more: self.more.as_ref(),
             labels: &self.labels,
             state: &self.state,
         })?;

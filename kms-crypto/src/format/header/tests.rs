@@ -115,8 +115,6 @@ fn the_fullest_header_fits() {
     }
     file.bind(&world.dir, NameTag([1; 16])).unwrap();
     assert_eq!(file.bindings().len(), crate::format::MAX_LINKS);
-    let one_more = file.bind(&world.dir, NameTag([2; 16]));
-    assert_eq!(one_more, Err(HeaderError::Full(Part::Bindings)));
 
     let labels: Vec<_> = (0..100)
         .take(crate::format::MAX_LABELS)
@@ -288,4 +286,79 @@ fn files_and_directories_are_not_taken_for_each_other() {
     let core = Core::dir(STORE, DirId([3; 16]), Cipher::Aes256Gcm);
     let refused = OpenHeader::new_file(core, &FileKey::generate(&mut rng()), 0);
     assert_eq!(refused.err(), Some(HeaderError::OtherKind));
+}
+
+#[test]
+fn names_the_header_has_no_room_for_are_kept_beside_it_and_verified() {
+    let world = World::new();
+    let mut file = world.file();
+    let tag = |number: u32| {
+        let mut tag = [9; 16];
+        tag[..4].copy_from_slice(&number.to_be_bytes());
+        NameTag(tag)
+    };
+    let before = file.bindings().len();
+    for number in 0..20 {
+        file.bind(&world.dir, tag(number)).unwrap();
+    }
+    let bytes = world.seal(&mut file);
+    let (path, side) = (file.names_path().unwrap(), file.names_side());
+    assert!(path.starts_with("names/") && path.ends_with(".1"), "{path}");
+    let open = |side: Option<Vec<u8>>, tag| {
+        let header = Header::parse(&bytes).unwrap();
+        let header = match side {
+            Some(side) => header.with_names(side),
+            None => header,
+        };
+        header.open(
+            Via::Dir {
+                keys: &world.dir,
+                tag,
+            },
+            Check::Key,
+        )
+    };
+    for number in 0..20 {
+        let read = open(Some(side.clone()), tag(number)).unwrap();
+        assert_eq!(read.bindings(), file.bindings());
+    }
+    let mut read = open(None, tag(0)).unwrap();
+    let sealer = Sealer {
+        owner: None,
+        signer: None,
+    };
+    let lost = read.seal(&sealer, &mut rng()).unwrap_err();
+    assert_eq!(lost, HeaderError::Refused(Part::Bindings));
+    assert!(matches!(
+        open(None, tag(19)),
+        Err(HeaderError::NotBound { .. })
+    ));
+    for at in [0, 20, 40, side.len() - 1] {
+        let mut changed = side.clone();
+        changed[at] ^= 1;
+        assert!(open(Some(changed), tag(0)).is_err());
+    }
+    assert!(open(Some(side[84..].to_vec()), tag(0)).is_err());
+
+    // The same names need no new file; others do; twelve need none.
+    world.seal(&mut file);
+    assert_eq!(file.names_path().unwrap(), path);
+    file.unbind(&world.dir.id(), tag(19));
+    world.seal(&mut file);
+    assert!(file.names_path().unwrap().ends_with(".3"));
+    for number in 0..10 {
+        file.unbind(&world.dir.id(), tag(number));
+    }
+    world.seal(&mut file);
+    assert_eq!(file.names_path(), None);
+
+    for number in 0.. {
+        if file.bindings().len() == crate::format::MAX_NAMES {
+            let more = file.bind(&world.dir, tag(1 << 20));
+            assert_eq!(more, Err(HeaderError::Full(Part::Bindings)));
+            break;
+        }
+        file.bind(&world.dir, tag(number)).unwrap();
+    }
+    assert!(before <= 2);
 }
