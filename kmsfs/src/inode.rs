@@ -28,6 +28,8 @@ pub(crate) struct Inode {
     places: Mutex<Vec<Place>>,
     /// The name it is about to get by a rename.
     next_place: Mutex<Option<Place>>,
+    /// Names that went a moment ago, while that is not durable.
+    gone: Mutex<Vec<Place>>,
     pub(crate) node: Node,
     /// How a recipient reaches it.
     reach: Mutex<Reach>,
@@ -90,6 +92,7 @@ impl Inode {
             backing: AtomicU64::new(backing),
             places: Mutex::default(),
             next_place: Mutex::default(),
+            gone: Mutex::default(),
             reach: Mutex::default(),
             node,
             mode: AtomicU32::new(UNKNOWN_MODE),
@@ -171,6 +174,32 @@ impl Inode {
                 places.clear();
             }
             places.push(place);
+        }
+    }
+
+    /// Names it has, or is about to have, or had and may have again after a power cut.
+    pub(crate) fn possible_places(&self) -> Vec<Place> {
+        let mut places = self.places();
+        places.extend(self.next_place());
+        places.extend(self.gone.lock().iter().cloned());
+        places
+    }
+
+    /// A name has gone, not durably so far.
+    pub(crate) fn add_gone(&self, place: Place) {
+        self.gone.lock().push(place);
+    }
+
+    /// Whether it had other names a moment ago.
+    pub(crate) fn has_gone(&self) -> bool {
+        !self.gone.lock().is_empty()
+    }
+
+    /// It is durable that a name has gone.
+    pub(crate) fn remove_gone(&self, gone: &Place) {
+        let mut all = self.gone.lock();
+        if let Some(at) = all.iter().position(|it| it.is(&gone.dir, &gone.name)) {
+            all.remove(at);
         }
     }
 

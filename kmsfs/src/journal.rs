@@ -140,6 +140,13 @@ impl Journal {
         Ok((journal, records))
     }
 
+    /// Makes durable what [`Self::open`] returned.
+    pub fn sync_found(&self) -> Result<()> {
+        self.files
+            .iter()
+            .try_for_each(|file| self.disk.sync_data(file))
+    }
+
     /// Empties both halves, durably, and gets ready to take records. What [`Self::open`] returned has been dealt with.
     pub fn forget_all(&self) -> Result<()> {
         let mut state = self.state.lock();

@@ -33,6 +33,7 @@ use crate::backing::Disk;
 use crate::inode::{Inode, Table};
 
 mod attr;
+mod bind;
 mod checkpoint;
 mod commit;
 mod create;

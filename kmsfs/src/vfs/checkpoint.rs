@@ -83,7 +83,8 @@ impl Vfs {
             return false;
         }
         let settled = keeper.take_settled_dirs();
-        let is_idle = keeper.last_change.elapsed() >= IDLE && !keeper.busy.is_empty();
+        let has_work = !keeper.busy.is_empty() || !keeper.unbinds.is_empty();
+        let is_idle = keeper.last_change.elapsed() >= IDLE && has_work;
         if keeper.wanted || is_idle {
             keeper.wanted = false;
             drop(keeper);
@@ -110,6 +111,7 @@ impl Vfs {
     pub fn checkpoint(&self) -> Result<()> {
         let owner = self.owner()?;
         let _turn = owner.checkpointing.lock();
+        self.let_go_of_names(None)?;
         let busy: Vec<_> = owner.keeper.lock().busy.values().cloned().collect();
         let mut uncommitted = Ok(());
         for inode in &busy {
@@ -132,11 +134,23 @@ impl Vfs {
         }
         first_error?;
         self.sync_touched(&touched)?;
+        self.sync_losses()?;
         owner.journal.release(half)?;
         for inode in busy {
             self.settle(inode);
         }
         uncommitted
+    }
+
+    /// Makes it durable that names of what the journal holds have gone.
+    fn sync_losses(&self) -> Result<()> {
+        let keeper = &self.owner()?.keeper;
+        let lost_in = std::mem::take(&mut keeper.lock().lost_in);
+        let synced = self.sync_dirs(lost_in.iter().collect());
+        if synced.is_err() {
+            keeper.lock().lost_in.extend(lost_in);
+        }
+        synced
     }
 
     fn commit_any(&self, inode: &Arc<Inode>) -> Result<()> {
@@ -169,7 +183,7 @@ impl Vfs {
         };
         if file.append_run.take().is_some() {
             // Appended and not committed: the announcement has to be in the half that stays.
-            self.announce_append(inode, file)?;
+            self.announce_append(inode, file, fresh)?;
         }
         if file.overlay.is_empty() {
             return Ok(file.applied);
@@ -180,6 +194,7 @@ impl Vfs {
                 // The header must not get there before what it speaks of.
                 self.disk.sync_data(&file.fd)?;
                 file.unsynced = false;
+                file.relied = None;
             }
         }
         let stored = self.disk.fstat(&file.fd)?;

@@ -5,6 +5,7 @@
 //! the record is durable and [`super::checkpoint`] brings it over. Either way the file is in its old state or in its
 //! new one, wherever the process is killed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kms_crypto::format::{Leaf, OpenHeader};
@@ -12,7 +13,7 @@ use kms_crypto::format::{Leaf, OpenHeader};
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
 use crate::inode::Inode;
-use crate::journal::{Action, Record};
+use crate::journal::{Action, Piece, Record};
 
 /// Up to this many appended bytes go through the journal with the rest of a record: one sync instead of two.
 const SMALL_APPEND: usize = 64 << 10;
@@ -95,9 +96,17 @@ impl Vfs {
             return Ok(());
         };
         let len = file.layout.backing_len(file.size());
-        if file.committed_len != len || file.append_run.is_some() {
+        let stored_len = if file.committed_len != len || file.append_run.is_some() {
+            self.disk.fstat(&file.fd)?.size
+        } else {
+            len
+        };
+        if stored_len != len {
+            self.announce_append(inode, file, true)?;
+        }
+        if stored_len < len {
             // A tail of holes has no bytes of its own to make the stored file as long as it must be.
-            self.fit_length(inode, file, len)?;
+            self.disk.set_len(&file.fd, len)?;
         }
         // Another name or attribute is no change of the content: the times told stay as they are.
         let before = if file.mtime.is_none() {
@@ -107,6 +116,10 @@ impl Vfs {
         };
         if let Some(header) = file.overlay.get(0) {
             self.disk.write_at(&file.fd, 0, header)?;
+        }
+        if stored_len > len {
+            // Not before: the old header speaks of all of it.
+            self.disk.set_len(&file.fd, len)?;
         }
         file.overlay.clear();
         file.appended.clear();
@@ -120,14 +133,6 @@ impl Vfs {
                 Ok(())
             }
         }
-    }
-
-    fn fit_length(&self, inode: &Arc<Inode>, file: &mut Loaded, len: u64) -> Result<()> {
-        if self.disk.fstat(&file.fd)?.size != len {
-            self.announce_append(inode, file)?;
-            self.disk.set_len(&file.fd, len)?;
-        }
-        Ok(())
     }
 
     /// Everything else: a record in the journal makes the new state the current one.
@@ -148,9 +153,17 @@ impl Vfs {
             self.disk
                 .reserve(&file.fd, first.offset, end - first.offset)?;
         }
+        if file.touches_relied(&pieces, len) {
+            // A checksum tells of a stretch as a whole only: what is to be cut or overwritten must be there for good.
+            self.disk.sync_data(&file.fd)?;
+            file.unsynced = false;
+            file.relied = None;
+        }
         let direct = file
             .appended
             .to_direct(|offset, len| self.checksum(&file.fd, offset, len))?;
+        let relied = direct.iter().map(|it| it.offset..it.offset + it.len);
+        let relied = relied.reduce(|all, it| all.start.min(it.start)..all.end.max(it.end));
         let action = Action::Commit {
             base: file.committed_generation,
             generation: file.header.state.generation,
@@ -167,6 +180,7 @@ impl Vfs {
         let logged = self.owner()?.journal.append(&record)?;
         file.seq = logged.seq;
         file.logged_run = Some(logged.run);
+        file.rely_on(relied);
         file.overlay.mark_logged();
         file.appended.clear();
         file.append_run = None;
@@ -236,7 +250,7 @@ impl Vfs {
         mut bytes: Vec<u8>,
         fresh: bool,
     ) -> Result<()> {
-        self.announce_append(inode, file)?;
+        self.announce_append(inode, file, fresh)?;
         let mut leaves = Vec::with_capacity(bytes.len().div_ceil(file.chunk_len()));
         file.keys
             .seal_chunks(file.layout, first, &mut bytes, &mut leaves, &mut rng());
@@ -265,6 +279,11 @@ impl Vfs {
         bytes: &[u8],
         fresh: bool,
     ) -> Result<()> {
+        if let Some(dir) = &file.lost_in {
+            // Until it is durable that the name has gone, the file may come back, and then as it was.
+            self.disk.sync_dir(self.dir_fd(dir)?)?;
+            file.lost_in = None;
+        }
         self.disk.write_at(&file.fd, offset, bytes)?;
         file.unsynced = true;
         file.overlay.remove(offset..offset + bytes.len() as u64);
@@ -317,7 +336,7 @@ impl Vfs {
             file.overlay.put(page.offset, page.bytes.to_vec());
         }
         for offset in direct {
-            self.announce_append(inode, file)?;
+            self.announce_append(inode, file, fresh)?;
             let Some(bytes) = file.overlay.get(offset).map(<[u8]>::to_vec) else {
                 continue;
             };
@@ -327,21 +346,32 @@ impl Vfs {
     }
 
     /// Tells the journal that something is about to be appended that no header speaks of yet.
-    pub(super) fn announce_append(&self, inode: &Arc<Inode>, file: &mut Loaded) -> Result<()> {
+    pub(super) fn announce_append(
+        &self,
+        inode: &Arc<Inode>,
+        file: &mut Loaded,
+        fresh: bool,
+    ) -> Result<()> {
         if file.orphan {
             return Ok(());
         }
         self.mark_busy(inode);
         let journal = &self.owner()?.journal;
-        if file.announced_run != Some(journal.run()) {
-            let record = Record {
+        let run = journal.run();
+        let announced = match file.announced.filter(|known| known.run == run) {
+            Some(known) => known,
+            None => journal.append(&Record {
                 id: file.id(),
                 paths: self.stored_paths(inode)?,
                 action: Action::Append,
-            };
-            file.announced_run = Some(journal.append(&record)?.run);
+            })?,
+        };
+        file.announced = Some(announced);
+        file.append_run = Some(announced.run);
+        if !fresh {
+            // Or a power cut could leave the file longer than it is, and nobody would know.
+            journal.sync_to(announced.seq)?;
         }
-        file.append_run = file.announced_run;
         Ok(())
     }
 }
@@ -351,6 +381,21 @@ impl Loaded {
         self.committed_len = len;
         self.protected_len = self.protected_len.max(len);
         self.committed_generation = self.header.state.generation;
+    }
+
+    fn rely_on(&mut self, more: Option<Range<u64>>) {
+        self.relied = match (self.relied.take(), more) {
+            (Some(known), Some(more)) => Some(known.start.min(more.start)..known.end.max(more.end)),
+            (known, more) => known.or(more),
+        };
+    }
+
+    /// Whether a state with these pieces and this length leaves only part of what the journal relies on.
+    fn touches_relied(&self, pieces: &[Piece], len: u64) -> bool {
+        self.relied.as_ref().is_some_and(|relied| {
+            relied.start < len && len < relied.end
+                || pieces.iter().any(|piece| relied.contains(&piece.offset))
+        })
     }
 
     /// How sealed bytes for `offset` reach the stored file.

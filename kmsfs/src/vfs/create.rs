@@ -17,7 +17,7 @@ use super::header::Promise;
 use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
 use crate::backing::Kind;
 use crate::inode::{Inode, Place};
-use crate::journal::{Action, Record};
+use crate::journal::{Action, Logged, Record};
 
 impl Vfs {
     /// Makes a file that must not exist and opens it.
@@ -81,7 +81,7 @@ impl Vfs {
         let place = place(&dir, encrypted);
         let _making = self.owner()?.making.read();
         let id = FileId::random(&mut rng());
-        let run = self.announce_file(id, &place)?;
+        let announced = self.announce_file(id, &place)?;
         let stored = new.stored_mode();
         let made = self.disk.create_file(fd, &place.name, stored);
         let file = self.unless_made(&dir, &place.name, made)?;
@@ -95,20 +95,20 @@ impl Vfs {
         if let Some(file) = inode.file()
             && let Some(loaded) = file.cell.write().loaded.as_deref_mut()
         {
-            loaded.announced_run = Some(run);
+            loaded.announced = Some(announced);
         }
         Ok(inode)
     }
 
     /// Tells the journal that a file is being made: without its header it is none.
-    fn announce_file(&self, id: FileId, place: &Place) -> Result<u64> {
+    fn announce_file(&self, id: FileId, place: &Place) -> Result<Logged> {
         let journal = &self.owner()?.journal;
         let record = Record {
             id: id.0,
             paths: vec![super::lookup::stored_path(place)],
             action: Action::Create,
         };
-        Ok(journal.append(&record)?.run)
+        Ok(journal.append(&record)?)
     }
 
     fn fill_new_file(
@@ -238,15 +238,17 @@ impl Vfs {
         let from = self.live_place(&inode)?;
         self.put_side_file(&dir, &encrypted)?;
         let tag = encrypted.tag;
-        self.change_header(&inode, Promise::Committed, |header| {
-            header.bind(&secrets.keys, tag).map_err(header_error)
-        })?;
+        let new = place(&dir, encrypted.clone());
+        inode.set_next_place(Some(new.clone()));
+        let bound = self.bind_name(&inode, Promise::Stored, &secrets.keys, tag);
+        inode.set_next_place(None);
+        bound?;
         let linked = self.disk.link(
             (self.dir_fd(&from.dir)?, &*from.name),
             (fd, encrypted.backing.as_str()),
         );
         if let Err(error) = linked {
-            self.drop_binding(&inode, &secrets, tag);
+            self.drop_binding(&inode, &new, &secrets);
             self.drop_side_file(&dir, &encrypted.backing);
             return Err(error.into());
         }

@@ -259,15 +259,19 @@ impl Vfs {
         };
         let fd = self.dir_fd(dir)?;
         let side = format!("{}{}", name.backing, kms_crypto::name::SIDE_SUFFIX);
-        match self.disk.create_file(fd, &side, 0o600) {
-            Ok(file) => Ok(self.disk.write_at(&file, 0, whole.as_bytes())?),
-            Err(Errno::EXIST) => {
-                // Left over, or that of an entry about to be replaced: the same name has the same side file.
-                let file = self.disk.open_file(fd, &side, OpenMode::ReadWrite)?;
-                Ok(self.disk.write_at(&file, 0, whole.as_bytes())?)
-            }
-            Err(error) => Err(error.into()),
+        let file = match self.disk.create_file(fd, &side, 0o600) {
+            // Left over, or that of an entry about to be replaced: the same name has the same side file.
+            Err(Errno::EXIST) => self.disk.open_file(fd, &side, OpenMode::ReadWrite)?,
+            made => made?,
+        };
+        let mut there = vec![0; whole.len()];
+        let len = self.disk.read_at(&file, 0, &mut there)?;
+        if there[..len] != *whole.as_bytes() {
+            self.disk.write_at(&file, 0, whole.as_bytes())?;
+            // Without it the name could not be read, whatever became durable of the rest.
+            self.disk.sync_data(&file)?;
         }
+        Ok(())
     }
 
     /// Removes the side file of a long name after the name itself.

@@ -98,7 +98,7 @@ impl Vfs {
             self.seal_link_for_one(inode, at, other)
         } else {
             self.secrets(&other.dir)
-                .map(|keys| self.drop_binding(inode, &keys, other.tag))
+                .map(|keys| self.drop_binding(inode, other, &keys))
         };
         if let Err(error) = left {
             tracing::debug!(%error, "something still opens under the name it had");

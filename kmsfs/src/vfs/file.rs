@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use super::overlay::{Appended, Overlay};
 use super::{Part, Result, VfsError};
 use crate::backing::{Disk, Stat, Time};
-use crate::inode::Place;
-use crate::journal::Seq;
+use crate::inode::{Inode, Place};
+use crate::journal::{Logged, Seq};
 
 /// What is remembered of a file.
 #[derive(Default)]
@@ -107,10 +107,12 @@ pub(crate) struct Loaded {
     /// Something was appended to the stored file that its committed header does not speak of, and the journal says so
     /// in the run with this number.
     pub(super) append_run: Option<u64>,
-    /// The last run in which the journal was told of this file at all.
-    pub(super) announced_run: Option<u64>,
+    /// The last time the journal was told of this file's appending, or making.
+    pub(super) announced: Option<Logged>,
     /// Appended stretches may not be durable yet.
     pub(super) unsynced: bool,
+    /// Where the appended stretches are that the journal relies on and that may not be durable yet.
+    pub(super) relied: Option<std::ops::Range<u64>>,
     /// Pieces were brought over from the journal and may not be durable in the stored file yet.
     pub(super) applied: bool,
     /// The length of the stored file in the last committed state: what lies below may be overwritten through the
@@ -127,6 +129,8 @@ pub(crate) struct Loaded {
     pub(super) sealed: u64,
     /// The file has no name left: nothing of it has to survive.
     pub(super) orphan: bool,
+    /// The directory where it had its last name, while that may come back after a power cut.
+    pub(super) lost_in: Option<Arc<Inode>>,
     /// The last record about this file.
     pub(super) seq: Seq,
     /// When a program last wrote, while the stored file does not show it.
@@ -164,8 +168,9 @@ impl Loaded {
             overlay: Overlay::default(),
             appended: Appended::default(),
             append_run: None,
-            announced_run: None,
+            announced: None,
             unsynced: false,
+            relied: None,
             applied: false,
             committed_len,
             protected_len: committed_len,
@@ -173,6 +178,7 @@ impl Loaded {
             header_dirty: false,
             sealed: 0,
             orphan: false,
+            lost_in: None,
             seq: Seq::default(),
             mtime: None,
             punched: Vec::new(),

@@ -148,19 +148,14 @@ impl Vfs {
             .map(|(name, _)| name)
     }
 
-    /// Where the stored file of an object is, as names from the store's root: at one of its names, and at the one it is
-    /// about to get.
-    pub(super) fn stored_paths(&self, inode: &Inode) -> Result<Vec<Vec<String>>> {
-        let mut paths = Vec::with_capacity(1);
-        if inode.ino == Ino::ROOT {
-            paths.push(vec![DIR_HEADER.to_owned()]);
-        }
-        for place in inode.place().into_iter().chain(inode.next_place()) {
-            let mut path = stored_path(&place);
-            if inode.dir().is_some() {
+    /// Where the stored file of an object may be, as names from the store's root: at the names it has, the one it is
+    /// about to get, and those whose loss is not durable.
+    pub(super) fn stored_paths(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<String>>> {
+        let mut paths = possible_paths(inode);
+        if inode.dir().is_some() {
+            for path in &mut paths {
                 path.push(DIR_HEADER.to_owned());
             }
-            paths.push(path);
         }
         if paths.is_empty() {
             Err(Errno::STALE.into())
@@ -168,6 +163,26 @@ impl Vfs {
             Ok(paths)
         }
     }
+}
+
+/// So many places are plenty: names go durably before long.
+const MAX_PATHS: usize = 64;
+
+fn possible_paths(inode: &Inode) -> Vec<Vec<String>> {
+    if inode.ino == Ino::ROOT {
+        return vec![Vec::new()];
+    }
+    let mut paths = Vec::with_capacity(1);
+    // The newest first, should there be too many.
+    for place in inode.possible_places().into_iter().rev() {
+        for mut path in possible_paths(&place.dir) {
+            path.push(place.name.to_string());
+            if !paths.contains(&path) && paths.len() < MAX_PATHS {
+                paths.push(path);
+            }
+        }
+    }
+    paths
 }
 
 /// Where a place is, as names from the store's root.

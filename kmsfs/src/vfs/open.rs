@@ -165,6 +165,7 @@ impl Vfs {
         cell.identity = Some(Identity::of(&stat));
         let mut loaded = Loaded::new(fd, header, stat.size)?;
         loaded.orphan = cell.kept.is_some();
+        loaded.lost_in = cell.kept.as_ref().map(|(_, place)| Arc::clone(&place.dir));
         cell.loaded = Some(Box::new(loaded));
         Ok(())
     }
@@ -336,6 +337,9 @@ impl Vfs {
         }
         cell.durable = true;
         cell.fresh = Fresh::default();
+        if let Some(loaded) = cell.loaded.as_deref_mut().filter(|loaded| !loaded.unsynced) {
+            loaded.relied = None;
+        }
         drop(cell);
         owner.journal.sync_to(seq)?;
         self.sync_headers_above(inode)
@@ -344,10 +348,9 @@ impl Vfs {
     /// The headers of the directories on the way to an object, where they are not durable yet: without them its name
     /// could not be read.
     fn sync_headers_above(&self, inode: &Arc<Inode>) -> Result<()> {
-        let mut next = inode.place();
-        while let Some(place) = next {
+        for place in inode.places() {
             self.sync_dir_header(&place.dir)?;
-            next = place.dir.place();
+            self.sync_headers_above(&place.dir)?;
         }
         Ok(())
     }

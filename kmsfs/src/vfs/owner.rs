@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use super::bind::Unbind;
 use super::jobs::Jobs;
 use super::{Ino, Options, Part, Result, StoreInfo, Vfs, rng};
 use crate::backing::{Disk, OpenMode};
@@ -52,6 +53,11 @@ pub(super) struct Keeper {
     /// Directories whose header was written a short while ago without being synced: they are remembered until the
     /// system has written it by itself.
     pub(super) new_dirs: VecDeque<(Instant, Arc<Inode>)>,
+    /// Names that are gone, whose bindings are still in the headers.
+    pub(super) unbinds: Vec<Unbind>,
+    /// Directories that lost the last name of something the journal still holds: the name may come back until this is
+    /// durable, and the journal is needed so long.
+    pub(super) lost_in: Vec<Arc<Inode>>,
     pub(super) last_change: Instant,
     /// The journal should be emptied soon.
     pub(super) wanted: bool,
@@ -91,6 +97,8 @@ impl Owner {
         let keeper = Keeper {
             busy: HashMap::new(),
             new_dirs: VecDeque::new(),
+            unbinds: Vec::new(),
+            lost_in: Vec::new(),
             last_change: Instant::now(),
             wanted: false,
             stopping: false,

@@ -307,7 +307,7 @@ impl Vfs {
         inode.remove_place(&place.dir, &place.name);
         inode.add_place(new);
         self.drop_side_file(&place.dir, &place.name);
-        self.drop_binding(inode, secrets, place.tag);
+        self.drop_binding(inode, place, secrets);
         if let Some(events) = self.events() {
             events.moved(super::hooks::Moved {
                 ino: inode.ino,

@@ -163,17 +163,7 @@ impl Vfs {
             self.bring_over_below(&it.inode)?;
         }
         it.inode.set_next_place(Some(it.to.clone()));
-        let bound = self.change_header(&it.inode, Promise::Stored, |header| {
-            match header.bind(&it.to_keys.keys, it.to.tag) {
-                Err(kms_crypto::format::HeaderError::Full(_)) if header.bindings().len() > 1 => {
-                    // Bindings of names that are gone, perhaps: this one is going.
-                    header.unbind(&it.from_keys.id, it.from.tag);
-                    header.bind(&it.to_keys.keys, it.to.tag)
-                }
-                result => result,
-            }
-            .map_err(header_error)
-        });
+        let bound = self.bind_for_move(it);
         it.inode.set_next_place(None);
         if let Err(error) = bound {
             self.keep_victim_no_longer(it);
@@ -188,12 +178,25 @@ impl Vfs {
                 self.put_header_back(&inode, bytes.as_deref());
             }
             if !it.is_rebinding() {
-                self.drop_binding(&it.inode, &it.to_keys, it.to.tag);
+                self.drop_binding(&it.inode, &it.to, &it.to_keys);
             }
             self.keep_victim_no_longer(it);
             return Err(error.into());
         }
         Ok(())
+    }
+
+    fn bind_for_move(&self, it: &Move) -> Result<()> {
+        let (keys, tag) = (&it.to_keys.keys, it.to.tag);
+        match self.bind_name(&it.inode, Promise::Stored, keys, tag) {
+            Err(super::VfsError::Os(Errno::MLINK)) => {}
+            bound => return bound,
+        }
+        // As many names as there can be: this one goes before the new one comes.
+        self.change_header(&it.inode, Promise::Stored, |header| {
+            header.unbind(&it.from_keys.id, it.from.tag);
+            header.bind(keys, tag).map_err(header_error)
+        })
     }
 
     fn keep_victim_no_longer(&self, it: &Move) {
@@ -257,7 +260,7 @@ impl Vfs {
             }
         }
         if it.kind != Kind::Symlink && !it.is_rebinding() {
-            self.drop_binding(&it.inode, &it.from_keys, it.from.tag);
+            self.drop_binding(&it.inode, &it.from, &it.from_keys);
         }
         let Some(events) = self.events() else { return };
         let is_aside =
@@ -292,7 +295,7 @@ impl Vfs {
         }
         if let Some(inode) = known {
             inode.remove_place(&victim.place.dir, &victim.place.name);
-            self.orphan(&inode);
+            self.orphan(&inode, &victim.place.dir);
         }
     }
 

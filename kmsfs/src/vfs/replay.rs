@@ -49,6 +49,11 @@ impl<'a> Story<'a> {
 impl Vfs {
     /// Replays the journal. What cannot be replayed is reported and left as it is.
     pub(super) fn replay(&self, records: Vec<Record>) -> Result<()> {
+        // Of a process that was killed nothing may be durable yet: neither a record nor what it relies on may get lost
+        // once its pieces are in the store, and of what this mount acknowledges nothing may rest on a header that is not
+        // there.
+        self.owner()?.journal.sync_found()?;
+        self.disk.sync_fs(self.root_dir()?)?;
         if records.is_empty() {
             return Ok(());
         }
@@ -143,15 +148,26 @@ impl Vfs {
 
     /// The stored file with this id, at one of the places it may be in.
     fn find_story(&self, id: &[u8; 16], story: &Story<'_>) -> Result<Found> {
-        let mut last = Errno::NOENT.into();
+        let mut last = Err(Errno::NOENT.into());
+        let mut unmade = None;
         for path in story.paths.iter().rev() {
             match self.open_story(id, story, path) {
+                // Another file perhaps that was being made there: this one may have stood somewhere else.
+                Ok(Some(Found::Unmade)) => unmade = Some(path),
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                Err(error) => last = error,
+                Err(error) => last = Err(error),
             }
         }
-        Err(last)
+        match unmade.and_then(|path| path.split_last()) {
+            Some((name, dirs)) => {
+                // Killed while it was being made: nobody was told that it is there.
+                let held = self.open_below(dirs)?;
+                self.disk.unlink(self.below(held.as_ref())?, name)?;
+                Ok(Found::Unmade)
+            }
+            None => last,
+        }
     }
 
     fn open_story(
@@ -164,10 +180,7 @@ impl Vfs {
         if !path.iter().all(|name| is_stored_name(name)) {
             return Err(Errno::INVAL.into());
         }
-        let mut held: Option<OwnedFd> = None;
-        for dir in dirs {
-            held = Some(self.disk.open_dir(self.below(held.as_ref())?, dir)?);
-        }
+        let held = self.open_below(dirs)?;
         let fd = self
             .disk
             .open_file(self.below(held.as_ref())?, name, OpenMode::ReadWrite)?;
@@ -178,12 +191,18 @@ impl Vfs {
         let mut header = [0; HEADER_LEN];
         let len = self.disk.read_at(&fd, 0, &mut header)?;
         if story.is_new && (len < HEADER_LEN || header.iter().all(|byte| *byte == 0)) {
-            // Killed while it was being made: nobody was told that it is there.
-            self.disk.unlink(self.below(held.as_ref())?, name)?;
             return Ok(Some(Found::Unmade));
         }
         let on_disk = self.look_at_header(&header[..len], id);
         Ok(on_disk.map(|on_disk| Found::File(fd, on_disk)))
+    }
+
+    fn open_below(&self, dirs: &[String]) -> Result<Option<OwnedFd>> {
+        let mut held: Option<OwnedFd> = None;
+        for dir in dirs {
+            held = Some(self.disk.open_dir(self.below(held.as_ref())?, dir)?);
+        }
+        Ok(held)
     }
 
     fn below<'a>(&'a self, held: Option<&'a OwnedFd>) -> Result<BorrowedFd<'a>> {
@@ -273,7 +292,7 @@ const SECTOR: usize = 512;
 /// What stands where a record says.
 enum Found {
     File(OwnedFd, OnDisk),
-    /// A file without a header, which was removed.
+    /// A file without a header, which goes unless the object is found elsewhere.
     Unmade,
 }
 

@@ -196,7 +196,7 @@ impl Vfs {
         if !file.has_leftovers() {
             return Ok(true);
         }
-        if file.is_busy() || file.logged_run.max(file.announced_run) >= Some(run) {
+        if file.is_busy() || file.logged_run.max(file.announced.map(|it| it.run)) >= Some(run) {
             return Ok(false);
         }
         for path in std::mem::take(&mut file.outdated) {

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use kms_crypto::name::{BackingName, DIR_HEADER, NameTag};
+use kms_crypto::name::{BackingName, DIR_HEADER};
 use rustix::io::Errno;
 
-use super::dirs::Secrets;
-use super::header::Promise;
 use super::hooks::{Events, Removed};
 use super::{Caller, Ino, Result, Vfs};
 use crate::backing::{Kind, Stat};
@@ -49,6 +47,11 @@ impl Vfs {
             return Ok(());
         };
         if stat.nlink < 2 {
+            if inode.has_gone() {
+                // It had more names a moment ago: what its header keeps beside it is to go as well. One that does not
+                // verify may go like any other.
+                let _ = self.ensure_loaded(inode, &mut file.cell.write());
+            }
             return Ok(());
         }
         let is_pending = file
@@ -76,19 +79,28 @@ impl Vfs {
         };
         inode.remove_place(&place.dir, &place.name);
         if is_last {
-            self.orphan(&inode);
+            self.orphan(&inode, &place.dir);
         } else if let Ok(secrets) = self.secrets(&place.dir) {
-            self.drop_binding(&inode, &secrets, place.tag);
+            self.drop_binding(&inode, place, &secrets);
         }
     }
 
     /// An object has no name left: nothing of it has to survive, but what is open goes on working.
-    pub(super) fn orphan(&self, inode: &Arc<Inode>) {
+    pub(super) fn orphan(&self, inode: &Arc<Inode>, dir: &Arc<Inode>) {
         self.table.detach(inode);
         if let Some(file) = inode.file() {
             let mut cell = file.cell.write();
+            let is_fresh = cell.fresh.is();
+            let is_pending = cell
+                .loaded
+                .as_deref()
+                .is_some_and(super::file::Loaded::is_busy);
+            if let Some(owner) = self.try_owner().filter(|_| is_pending && !is_fresh) {
+                owner.keeper.lock().lost_in.push(Arc::clone(dir));
+            }
             if let Some(loaded) = cell.loaded.as_deref_mut() {
                 loaded.orphan = true;
+                loaded.lost_in = (!is_fresh).then(|| Arc::clone(dir));
                 let names = loaded.header.names_path();
                 for path in names.into_iter().chain(loaded.outdated.drain(..)) {
                     self.remove_side(&path);
@@ -131,18 +143,6 @@ impl Vfs {
         self.hooks.read().events.clone()
     }
 
-    /// Takes the binding of a name that is gone out of the header, some time soon. One that stays (the header could
-    /// not be changed now) opens nothing that could not be opened before.
-    pub(super) fn drop_binding(&self, inode: &Arc<Inode>, secrets: &Secrets, tag: NameTag) {
-        let dropped = self.change_header(inode, Promise::Later, |header| {
-            header.unbind(&secrets.id, tag);
-            Ok(())
-        });
-        if let Err(error) = dropped {
-            tracing::debug!(%error, "a binding stays behind");
-        }
-    }
-
     /// Removes an empty directory.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Vfs {
         self.drop_side_file(&dir, &place.name);
         self.names_changed(&dir);
         inode.remove_place(&dir, &place.name);
-        self.orphan(&inode);
+        self.orphan(&inode, &place.dir);
         self.label_gone(label);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod ciphers;
 mod crash;
 mod events;
 mod files;
+mod images;
 mod killed;
 mod model;
 mod posix;
@@ -17,6 +18,5 @@ mod random;
 mod rekey;
 mod shared;
 mod signed;
-#[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 mod tamper;

@@ -5,11 +5,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use kmsfs::backing::Disk;
+use rustix::io::Errno;
 
 use self::ops::Op;
 use self::real::Real;
 use self::state::Model;
-use crate::random::{Rng, amount, cases};
+use crate::random::{Rng, cases};
 use crate::support::*;
 
 pub(crate) mod ops;
@@ -39,8 +40,14 @@ impl<'a> Pair<'a> {
 
     fn step(&mut self, op: &Op) {
         self.number += 1;
+        let before = matches!(op, Op::Link { .. } | Op::Rename { .. }).then(|| self.model.clone());
         let expected = self.model.apply(op);
         let got = self.real.apply(op).map_err(|error| error.errno());
+        if let (Err(Errno::MLINK), Some(before)) = (got, before) {
+            // A header has room for so many names, and after a kill for fewer.
+            self.model = before;
+            return;
+        }
         match op {
             // Of several reasons to refuse, each is right.
             Op::Rename { .. } | Op::Truncate { .. } => {
@@ -131,5 +138,5 @@ fn shortest(mut ops: Vec<Op>, wanted: &str) -> Vec<Op> {
 
 #[test]
 fn the_filesystem_does_what_the_model_does() {
-    cases("model", amount("KMSFS_MODEL_OPERATIONS", 10_000), live);
+    cases("KMSFS_MODEL_OPERATIONS", 10_000, live);
 }

@@ -35,17 +35,10 @@ impl Rng {
     }
 }
 
-/// What this run starts from: `KMSFS_SEED`, or the clock.
-pub(crate) fn seed() -> u64 {
-    number("KMSFS_SEED").unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        now.as_secs() << 20 ^ u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
-    })
-}
-
-/// How much to do: the variable's number, or what is enough for every day.
-pub(crate) fn amount(variable: &str, everyday: u64) -> u64 {
-    number(variable).unwrap_or(everyday)
+/// What a longer run starts from: the clock.
+fn clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() << 20 ^ u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -57,22 +50,27 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// Runs `case` with seeds that follow from this run's until all of them together have done `amount`; a case says how
-/// much it did. A run with a given `KMSFS_SEED` does that case alone.
-pub(crate) fn cases(name: &str, amount: u64, case: impl Fn(u64) -> u64) {
-    let first = seed();
-    if number("KMSFS_SEED").is_some() {
-        case(first);
+/// Runs `case` with one seed after the other until all of them together have done enough; a case says how much it did.
+///
+/// Every day these are `everyday` things with the same seeds: what fails has to do with what was changed. With the
+/// variable it is as many as it says, always other ones. `KMSFS_SEED` does one case alone.
+pub(crate) fn cases(variable: &str, everyday: u64, case: impl Fn(u64) -> u64) {
+    if let Some(seed) = number("KMSFS_SEED") {
+        case(seed);
         return;
     }
-    println!("{name}: seeds from {first}");
+    let (amount, first) = match number(variable) {
+        Some(amount) => (amount, clock()),
+        None => (everyday, 1),
+    };
+    println!("{variable}: {amount} from seed {first}");
     let mut seeds = Rng::new(first);
     let mut done = 0;
     while done < amount {
         let seed = seeds.next();
-        let guard = Told(name, seed);
+        let told = Told(variable, seed);
         done += case(seed);
-        std::mem::forget(guard);
+        std::mem::forget(told);
     }
 }
 

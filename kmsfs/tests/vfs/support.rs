@@ -41,14 +41,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        // Memory, where there is: these tests sync a lot.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        }
-        .unwrap();
+        let dir = memory();
         let world = Self::at(Place::Own(dir));
         std::fs::create_dir(world.store()).unwrap();
         Vfs::create_store(&world.store(), &world.info(), &Self::key()).unwrap();
@@ -129,6 +122,17 @@ impl World {
         let owner = Arc::clone(&self.owner);
         Vfs::open_owner(&self.store(), info, Self::key(), owner, options)
     }
+}
+
+/// A temporary directory in memory, where there is: these tests sync a lot.
+pub(crate) fn memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap()
 }
 
 pub(crate) fn me() -> Caller {
