@@ -17,10 +17,13 @@ use crate::vfs::{Attr, Caller, Vfs, VfsError};
 use self::pool::Pool;
 pub use self::session::{Mount, Unmounter};
 
+mod answer;
 mod direct;
+mod listing;
 mod ops;
 mod pool;
 mod session;
+mod words;
 
 /// How a mount is made.
 #[derive(Clone, Debug, Eq, PartialEq)]

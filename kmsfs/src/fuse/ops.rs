@@ -4,80 +4,24 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use kms_crypto::format::Special;
-
-use super::{Bridge, GLANCE, caller, file_attr, file_type};
-use crate::backing::{Replace, Time, TimeChange};
-use crate::vfs::{Access, Allocate, Attr, AttrChange, Handle, Ino, Result, Seek, XattrMode};
+use super::words::{access, allocation, special, time_change};
+use super::{Bridge, caller, file_attr};
+use crate::backing::Replace;
+use crate::vfs::{AttrChange, Handle, Ino, Seek, XattrMode};
 
 thread_local! {
     /// Reads are answered from here; a buffer for each would cost more than the decryption.
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Bridge {
-    /// Calls into the filesystem. A panic there is our mistake and costs this request, not the mount.
-    fn call<T>(&self, work: impl FnOnce() -> Result<T>) -> std::result::Result<T, Errno> {
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "request failed");
-                Err(self.errno(&error))
-            }
-            Err(_) => {
-                tracing::error!("a request panicked; this is a mistake in kmsfs");
-                Err(Errno::EIO)
-            }
-        }
-    }
-
-    fn answer_entry(&self, reply: ReplyEntry, work: impl FnOnce() -> Result<Attr>) {
-        match self.call(work) {
-            Ok(attr) => reply.entry(&self.ttl, &file_attr(&attr), Generation(0)),
-            // Missing names are worth remembering, too.
-            Err(errno) if errno.code() == libc::ENOENT && self.vfs.is_owner() => {
-                reply.entry(&GLANCE, &NOTHING, Generation(0));
-            }
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn answer_attr(&self, reply: ReplyAttr, work: impl FnOnce() -> Result<Attr>) {
-        match self.call(work) {
-            Ok(attr) => reply.attr(&self.ttl, &file_attr(&attr)),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn answer_empty(&self, reply: ReplyEmpty, work: impl FnOnce() -> Result<()>) {
-        match self.call(work) {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn answer_xattr(&self, reply: ReplyXattr, size: u32, work: impl FnOnce() -> Result<Vec<u8>>) {
-        match self.call(work) {
-            Ok(value) => match u32::try_from(value.len()) {
-                Ok(len) if size == 0 => reply.size(len),
-                Ok(len) if len <= size => reply.data(&value),
-                _ => reply.error(Errno::ERANGE),
-            },
-            Err(errno) => reply.error(errno),
-        }
-    }
 }
 
 impl Filesystem for Bridge {
@@ -169,13 +113,8 @@ impl Filesystem for Bridge {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let special = match mode & libc::S_IFMT {
-            libc::S_IFREG => None,
-            libc::S_IFCHR => Some(Special::CharDevice(rdev)),
-            libc::S_IFBLK => Some(Special::BlockDevice(rdev)),
-            libc::S_IFIFO => Some(Special::Fifo),
-            libc::S_IFSOCK => Some(Special::Socket),
-            _ => return reply.error(Errno::EINVAL),
+        let Some(special) = special(mode, rdev) else {
+            return reply.error(Errno::EINVAL);
         };
         self.answer_entry(reply, || {
             self.vfs.mknod(
@@ -385,25 +324,9 @@ impl Filesystem for Bridge {
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
-        self.run(move |this| {
-            let listed = this.call(|| {
-                this.vfs.readdir(Handle(fh.0), offset, &mut |entry| {
-                    let kind = file_type(entry.kind);
-                    reply.add(
-                        INodeNo(entry.ino.0),
-                        entry.next,
-                        kind,
-                        OsStr::from_bytes(entry.name),
-                    )
-                })
-            });
-            match listed {
-                Ok(()) => reply.ok(),
-                Err(errno) => reply.error(errno),
-            }
-        });
+        self.run(move |this| this.list(Handle(fh.0), offset, reply));
     }
 
     fn readdirplus(
@@ -412,37 +335,9 @@ impl Filesystem for Bridge {
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
-        self.run(move |this| {
-            let listed = this.call(|| {
-                this.vfs
-                    .readdirplus(Handle(fh.0), offset, &mut |entry, attr| {
-                        let name = OsStr::from_bytes(entry.name);
-                        let (nodeid, attr, ttl) = match attr {
-                            Some(attr) => (INodeNo(attr.ino.0), file_attr(&attr), this.ttl),
-                            // Node id 0: the kernel takes the name and looks the rest up when it needs it.
-                            None => {
-                                let (ino, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
-                                (
-                                    INodeNo(0),
-                                    FileAttr {
-                                        ino,
-                                        kind,
-                                        ..NOTHING
-                                    },
-                                    Duration::ZERO,
-                                )
-                            }
-                        };
-                        reply.add(nodeid, entry.next, name, &ttl, &attr, Generation(0))
-                    })
-            });
-            match listed {
-                Ok(()) => reply.ok(),
-                Err(errno) => reply.error(errno),
-            }
-        });
+        self.run(move |this| this.list_with_attributes(Handle(fh.0), offset, reply));
     }
 
     fn releasedir(
@@ -579,17 +474,8 @@ impl Filesystem for Bridge {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let what = match mode {
-            0 => Allocate::Extend,
-            libc::FALLOC_FL_KEEP_SIZE => Allocate::KeepSize,
-            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE => {
-                Allocate::PunchHole
-            }
-            libc::FALLOC_FL_ZERO_RANGE => Allocate::Zero,
-            mode if mode == libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_ZERO_RANGE => {
-                Allocate::ZeroKeepSize
-            }
-            _ => return reply.error(Errno::EOPNOTSUPP),
+        let Some(what) = allocation(mode) else {
+            return reply.error(Errno::EOPNOTSUPP);
         };
         self.answer_empty(reply, || {
             self.vfs.fallocate(Handle(fh.0), offset, length, what)
@@ -650,59 +536,3 @@ impl Filesystem for Bridge {
         }
     }
 }
-
-impl Bridge {
-    /// The verbs may wait for the network in an owner's mount as well.
-    fn run_xattr(&self, name: &[u8], work: impl FnOnce(&Self) + Send + 'static) {
-        if name.starts_with(b"user.kms.") {
-            self.run_pooled(work);
-        } else {
-            self.run(work);
-        }
-    }
-}
-
-fn access(flags: OpenFlags) -> Access {
-    match flags.acc_mode() {
-        OpenAccMode::O_RDONLY => Access::Read,
-        OpenAccMode::O_WRONLY | OpenAccMode::O_RDWR => Access::Write,
-    }
-}
-
-fn time_change(time: Option<TimeOrNow>) -> TimeChange {
-    match time {
-        None => TimeChange::Keep,
-        Some(TimeOrNow::Now) => TimeChange::Now,
-        Some(TimeOrNow::SpecificTime(time)) => TimeChange::To(as_sent(time)),
-    }
-}
-
-/// Before 1970 the nanoseconds count from the second before the time, as everywhere; fuser subtracts them, too.
-fn as_sent(time: SystemTime) -> Time {
-    match SystemTime::UNIX_EPOCH.duration_since(time) {
-        Ok(before) if before.subsec_nanos() > 0 => Time {
-            seconds: -i64::try_from(before.as_secs()).unwrap_or(i64::MAX),
-            nanos: before.subsec_nanos(),
-        },
-        _ => time.into(),
-    }
-}
-
-/// Inode 0: no such name.
-const NOTHING: FileAttr = FileAttr {
-    ino: INodeNo(0),
-    size: 0,
-    blocks: 0,
-    atime: SystemTime::UNIX_EPOCH,
-    mtime: SystemTime::UNIX_EPOCH,
-    ctime: SystemTime::UNIX_EPOCH,
-    crtime: SystemTime::UNIX_EPOCH,
-    kind: fuser::FileType::RegularFile,
-    perm: 0,
-    nlink: 0,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    blksize: 4096,
-    flags: 0,
-};

@@ -66,7 +66,7 @@ impl Vfs {
             let before = file.header.state.generation;
             file.header.count_sealed(file.sealed);
             let names = file.header.names_path();
-            let header = self.seal_header(&mut file.header)?;
+            let header = self.seal_file_header(&mut file.header, fresh)?;
             let outdated = names.filter(|path| file.header.names_path().as_ref() != Some(path));
             file.outdated.extend(outdated);
             file.sealed = 0;
@@ -126,6 +126,9 @@ impl Vfs {
         file.append_run = None;
         file.committed(len);
         file.mtime = None;
+        for path in std::mem::take(&mut file.outdated) {
+            self.remove_side(&path);
+        }
         match before {
             Some(before) => self.keep_times(cell, &before, None),
             None => {

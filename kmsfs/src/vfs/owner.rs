@@ -174,13 +174,22 @@ impl Vfs {
     }
 
     pub(super) fn seal_header(&self, header: &mut OpenHeader) -> Result<[u8; HEADER_LEN]> {
+        self.seal_file_header(header, false)
+    }
+
+    /// The same for a file that may be `fresh`: what is kept beside its header need then be no more durable than it is.
+    pub(super) fn seal_file_header(
+        &self,
+        header: &mut OpenHeader,
+        fresh: bool,
+    ) -> Result<[u8; HEADER_LEN]> {
         let before = header.names_path();
         let bytes = self.owner()?.seal(header)?;
         // Names it has no room for are stored before it is.
         if let Some(path) = header
             .names_path()
             .filter(|path| before.as_ref() != Some(path))
-            && let Err(error) = self.write_side(&path, &header.names_side())
+            && let Err(error) = self.write_side(&path, &header.names_side(), !fresh)
         {
             header.lose_names_side();
             return Err(error);

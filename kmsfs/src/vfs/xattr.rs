@@ -160,7 +160,7 @@ impl Vfs {
                 _ => Errno::RANGE,
             })?;
         let written = match (side, header.state.xattrs.side_path(&id)) {
-            (Some(bytes), Some(path)) => self.write_side(&path, &bytes),
+            (Some(bytes), Some(path)) => self.write_side(&path, &bytes, true),
             _ => Ok(()),
         };
         let old = before.side_path(&id);
@@ -207,8 +207,8 @@ impl Vfs {
         }
     }
 
-    /// Durable before the header that speaks of it is.
-    pub(super) fn write_side(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    /// Stored, and durable unless it need not be, before the header that speaks of it is.
+    pub(super) fn write_side(&self, path: &str, bytes: &[u8], durable: bool) -> Result<()> {
         use std::os::fd::AsFd;
         let (dir, name) = self.side_dir(path, true)?;
         match self.disk.unlink(dir.as_fd(), name) {
@@ -216,10 +216,13 @@ impl Vfs {
             Err(error) => return Err(error.into()),
         }
         let file = self.disk.create_file(dir.as_fd(), name, 0o600)?;
-        let written = self
-            .disk
-            .write_at(&file, 0, bytes)
-            .and_then(|()| self.disk.sync_all(&file));
+        let written = self.disk.write_at(&file, 0, bytes).and_then(|()| {
+            if durable {
+                self.disk.sync_all(&file)
+            } else {
+                Ok(())
+            }
+        });
         if written.is_err() {
             let _ = self.disk.unlink(dir.as_fd(), name);
         }
