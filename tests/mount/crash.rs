@@ -32,7 +32,7 @@ fn overwrite(file: &File, sync: bool, acknowledged: &[AtomicU64], stop: &AtomicB
 fn what_was_synced_or_closed_survives_a_killed_mount() {
     let mut scene = Scene::new();
     fs::write(scene.secure.at("overwritten"), vec![0; 64 * 4096]).unwrap();
-    for trial in 0..5_u64 {
+    for trial in 0..trials() {
         let acknowledged: Vec<_> = (0..64).map(|_| AtomicU64::new(0)).collect();
         let stop = AtomicBool::new(false);
         let closed = AtomicU64::new(0);
@@ -151,4 +151,9 @@ fn the_store_is_locked_by_a_living_mount_only() {
     fs::write(secure.at("a"), "a").unwrap();
     drop(secure);
     drop(root);
+}
+
+/// How often the mount is killed; scripts/soak asks for more.
+fn trials() -> u64 {
+    std::env::var("KMSFS_KILLS").map_or(5, |kills| kills.parse().unwrap())
 }

@@ -151,7 +151,7 @@ impl Vfs {
     /// Where the stored file of an object may be, as names from the store's root: at the names it has, the one it is
     /// about to get, and those whose loss is not durable.
     pub(super) fn stored_paths(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<String>>> {
-        let mut paths = possible_paths(inode);
+        let mut paths = possible_paths(inode, &mut Vec::new());
         if inode.dir().is_some() {
             for path in &mut paths {
                 path.push(DIR_HEADER.to_owned());
@@ -168,20 +168,27 @@ impl Vfs {
 /// So many places are plenty: names go durably before long.
 const MAX_PATHS: usize = 64;
 
-fn possible_paths(inode: &Inode) -> Vec<Vec<String>> {
+/// `below` is what lies below, from the object on: names that have gone may lead round in a circle, as when two
+/// directories have been within each other by turns.
+fn possible_paths(inode: &Inode, below: &mut Vec<Ino>) -> Vec<Vec<String>> {
     if inode.ino == Ino::ROOT {
         return vec![Vec::new()];
     }
+    if below.contains(&inode.ino) {
+        return Vec::new();
+    }
+    below.push(inode.ino);
     let mut paths = Vec::with_capacity(1);
     // The newest first, should there be too many.
     for place in inode.possible_places().into_iter().rev() {
-        for mut path in possible_paths(&place.dir) {
+        for mut path in possible_paths(&place.dir, below) {
             path.push(place.name.to_string());
             if !paths.contains(&path) && paths.len() < MAX_PATHS {
                 paths.push(path);
             }
         }
     }
+    below.pop();
     paths
 }
 

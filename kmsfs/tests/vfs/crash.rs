@@ -192,7 +192,7 @@ fn killed_at_any_step_every_file_is_in_a_committed_state() {
 #[test]
 fn a_call_that_fails_is_reported_and_breaks_nothing_else() {
     let states = expected();
-    for errno in [Errno::NOSPC, Errno::IO] {
+    for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
         let mut at = 1;
         loop {
             let world = World::new();

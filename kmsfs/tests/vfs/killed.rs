@@ -143,3 +143,21 @@ fn what_was_written_directly_after_a_record_is_not_overwritten_by_it() {
     kill!(world, vfs);
     assert!(get(&vfs, "g").unwrap() == content);
 }
+
+/// Two directories were within each other by turns, and a file in them was written: looking for the places where it might
+/// be after a power cut went round in a circle until the stack was used up.
+#[test]
+fn directories_that_change_places_as_parent_and_child_do_not_lead_in_a_circle() {
+    let world = World::new();
+    let vfs = world.open();
+    mkdir(&vfs, "a").unwrap();
+    mkdir(&vfs, "b").unwrap();
+    put(&vfs, "a/f", b"content").unwrap();
+    fsync(&vfs, "a/f").unwrap();
+    rename(&vfs, "a", "b/a").unwrap();
+    rename(&vfs, "b/a", "a").unwrap();
+    rename(&vfs, "b", "a/b").unwrap();
+    patch(&vfs, "a/f", 0, b"changed").unwrap();
+    kill!(world, vfs);
+    assert_eq!(get(&vfs, "a/f").unwrap(), b"changed");
+}
