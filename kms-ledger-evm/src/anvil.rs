@@ -103,7 +103,8 @@ impl Anvil {
     pub fn deploy(&self, network: &str) -> String {
         let secret = hex::parse(&format!("0x{}", SECRETS[0])).unwrap();
         let account = Account::from_secret(&secret).unwrap();
-        hex::bytes(&deploy(&self.provider(), &account, network).unwrap())
+        let made = deploy(&self.provider(), &account, network).unwrap();
+        hex::bytes(&made.contract)
     }
 
     /// Writes a file with the secret of a rich account.

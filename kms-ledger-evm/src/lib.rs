@@ -23,4 +23,4 @@ pub use account::{Account, AccountError};
 pub use ledger::{EvmLedger, EvmOptions};
 pub use name::{EvmName, NameError};
 pub use rpc::{Fault, Provider};
-pub use send::{DeployError, deploy};
+pub use send::{DeployError, Deployed, deploy};

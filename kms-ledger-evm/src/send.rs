@@ -314,19 +314,31 @@ pub enum DeployError {
     NotMade,
 }
 
-/// Makes a network's contract, and returns its address.
+/// A contract that was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Deployed {
+    /// The chain.
+    pub chain_id: u64,
+    /// Where it is.
+    pub contract: [u8; 20],
+    /// The block it was made in.
+    pub block: u64,
+}
+
+/// Makes a network's contract.
 pub fn deploy(
     provider: &Provider,
     account: &Account,
     network: &str,
-) -> Result<[u8; 20], DeployError> {
+) -> Result<Deployed, DeployError> {
     let data = contract::deployment(network).ok_or(DeployError::Network)?;
     let source = Source {
         provider,
         contract: &[0; 20],
     };
+    let chain_id = hex::read_number(&provider.ask("eth_chainId", &json!([]))?)?;
     let outlay = Outlay {
-        chain_id: hex::read_number(&provider.ask("eth_chainId", &json!([]))?)?,
+        chain_id,
         max_fee_gwei: u64::MAX / GWEI,
         to: &[],
         data: &data,
@@ -340,8 +352,12 @@ pub fn deploy(
     while Instant::now() < deadline {
         let receipt = source.receipt(&sent.hash)?;
         if !receipt.is_null() {
-            let address = receipt.get("contractAddress").ok_or(Fault::Nonsense)?;
-            return Ok(hex::read_array(address)?);
+            let field = |name: &str| receipt.get(name).ok_or(Fault::Nonsense);
+            return Ok(Deployed {
+                chain_id,
+                contract: hex::read_array(field("contractAddress")?)?,
+                block: hex::read_number(field("blockNumber")?)?,
+            });
         }
         thread::sleep(LOOK_AGAIN);
     }

@@ -125,7 +125,7 @@ pub enum LedgerError {
     #[error("the ledger is busy")]
     Busy,
     /// Where the ledger is kept cannot be reached.
-    #[error("the ledger cannot be reached")]
+    #[error("the ledger cannot be reached: {0}")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 

@@ -10,7 +10,11 @@ use crate::{Scene, appears};
 
 #[test]
 fn the_first_five_minutes() {
-    let scene = Scene::new();
+    replay(&Scene::new());
+}
+
+/// The same on every kind of ledger.
+pub(crate) fn replay(scene: &Scene) {
     let plan = scene.secure.at("plan.txt");
     fs::write(&plan, "launch friday\n").unwrap();
 

@@ -5,6 +5,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod chain;
 mod ciphers;
 mod copies;
 mod five_minutes;
@@ -33,6 +34,10 @@ impl Scene {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let net = Devnet::start(root.path(), 5);
+        Self::on(net, root)
+    }
+
+    fn on(net: Devnet, root: TempDir) -> Self {
         let alice = Person::on(&net, root.path(), "alice");
         let bob = Person::on(&net, root.path(), "bob");
         let store = alice.init("secure");

@@ -1,7 +1,8 @@
-//! A network of node processes on this machine, with an embedded ledger.
+//! A network of node processes on this machine, with an embedded ledger or any other.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -22,6 +23,27 @@ pub struct Devnet {
 }
 
 impl Devnet {
+    /// Starts as many nodes as there are ledgers, each with its own name for the one that they share; [`Self::ledger`] is
+    /// for the caller to set.
+    pub fn with_ledgers(dir: &Path, ledgers: &[String]) -> Self {
+        // Kept open until all ports are found.
+        let ports: Vec<_> = ledgers
+            .iter()
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        for (number, (ledger, port)) in (1..).zip(ledgers.iter().zip(&ports)) {
+            let node = dir.join(format!("nodes/node-{number}"));
+            fs::create_dir_all(&node).unwrap();
+            let port = port.local_addr().unwrap().port();
+            let config = format!(
+                "data_dir = \"data\"\npid_file = \"pid\"\nledger = \"{ledger}\"\nlisten = [\"/ip4/127.0.0.1/tcp/{port}\"]\n"
+            );
+            fs::write(node.join("config.toml"), config).unwrap();
+        }
+        drop(ports);
+        Self::start(dir, ledgers.len())
+    }
+
     /// Starts `nodes` nodes below `dir` and waits until they say that they are ready.
     pub fn start(dir: &Path, nodes: usize) -> Self {
         let dir = dir.join("nodes");
