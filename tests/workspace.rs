@@ -44,7 +44,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 const EDGES: [(&str, &[&str]); 5] = [
     ("fuser", &["kmsfs"]),
     ("libp2p", &["kms-net"]),
-    ("redb", &["kms-node"]),
+    ("redb", &["kms-node", "kmsfs"]),
     // The accounts of a chain are keys of the same curve.
     ("k256", &["kms-crypto", "kms-ledger-evm"]),
     ("sha3", &["kms-ledger-evm"]),

@@ -64,6 +64,7 @@ pub(crate) fn remove(dir: &Path, name: &str) -> io::Result<()> {
 
 /// The names in a directory that end in `suffix`, sorted; at most `limit`. None when there is no directory.
 pub(crate) fn names(dir: &Path, suffix: &str, limit: usize) -> io::Result<Vec<String>> {
+    refuse_links(dir)?;
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -85,6 +86,7 @@ pub(crate) fn names(dir: &Path, suffix: &str, limit: usize) -> io::Result<Vec<St
 
 /// Makes a directory and those above it; each that is new is durable in the one above.
 fn make_dir(dir: &Path) -> io::Result<()> {
+    refuse_links(dir)?;
     if dir.is_dir() {
         return Ok(());
     }
@@ -98,6 +100,19 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         other => other?,
     }
     sync_dir(parent)
+}
+
+/// Refuses a directory that is a link, or lies in one: it may lead out of the store. The store itself may be one.
+fn refuse_links(dir: &Path) -> io::Result<()> {
+    let is_link = |at: &Path| at.is_symlink();
+    if is_link(dir)
+        || dir
+            .parent()
+            .is_some_and(|above| above.ends_with("shares") && is_link(above))
+    {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    Ok(())
 }
 
 const TEMPORARY: &str = ".tmp";

@@ -109,7 +109,7 @@ impl Disk {
     pub fn open_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
         self.call(Call::Read, || {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            rustix::fs::openat2(dir, name, flags, Mode::empty(), BENEATH)
+            rustix::fs::openat2(dir, one(name)?, flags, Mode::empty(), BENEATH)
         })
     }
 
@@ -123,14 +123,19 @@ impl Disk {
         )
     }
 
-    /// Opens a regular file. Anything else of that name is `ELOOP`, `EISDIR` or, for special files, `EINVAL`.
+    /// Opens a regular file. Anything else of that name is `ELOOP`, `EISDIR` or, for special files, `ENXIO`.
     pub fn open_file(&self, dir: BorrowedFd<'_>, name: &str, mode: OpenMode) -> Result<OwnedFd> {
         self.call(Call::Read, || {
             let access = match mode {
                 OpenMode::Read => OFlags::RDONLY,
                 OpenMode::ReadWrite => OFlags::RDWR,
             };
-            rustix::fs::openat2(dir, name, access | FILE, Mode::empty(), BENEATH)
+            let file = rustix::fs::openat2(dir, one(name)?, access | FILE, Mode::empty(), BENEATH)?;
+            match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+                FileType::RegularFile => Ok(file),
+                FileType::Directory => Err(Errno::ISDIR),
+                _ => Err(Errno::NXIO),
+            }
         })
     }
 
@@ -140,7 +145,7 @@ impl Disk {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
             rustix::fs::openat2(
                 dir,
-                name,
+                one(name)?,
                 flags,
                 Mode::from_raw_mode(mode & 0o7777),
                 BENEATH,
@@ -151,7 +156,8 @@ impl Disk {
     /// Attributes of a name, of the link itself where it is one.
     pub fn stat(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Stat> {
         self.call(Call::Read, || {
-            rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|raw| Stat::from_raw(&raw))
+            rustix::fs::statat(dir, one(name)?, AtFlags::SYMLINK_NOFOLLOW)
+                .map(|raw| Stat::from_raw(&raw))
         })
     }
 
@@ -270,21 +276,21 @@ impl Disk {
     /// Makes a directory.
     pub fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
         self.call(Call::MakeDir((dir, name)), || {
-            rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode & 0o7777))
+            rustix::fs::mkdirat(dir, one(name)?, Mode::from_raw_mode(mode & 0o7777))
         })
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         self.call(Call::Remove((dir, name)), || {
-            rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+            rustix::fs::unlinkat(dir, one(name)?, AtFlags::REMOVEDIR)
         })
     }
 
     /// Removes a name that is not a directory's.
     pub fn unlink(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         self.call(Call::Remove((dir, name)), || {
-            rustix::fs::unlinkat(dir, name, AtFlags::empty())
+            rustix::fs::unlinkat(dir, one(name)?, AtFlags::empty())
         })
     }
 
@@ -302,7 +308,7 @@ impl Disk {
             Replace::Exchange => (Call::Exchange(from, to), RenameFlags::EXCHANGE),
         };
         self.call(call, || {
-            rustix::fs::renameat_with(from.0, from.1, to.0, to.1, flags)
+            rustix::fs::renameat_with(from.0, one(from.1)?, to.0, one(to.1)?, flags)
         })
     }
 
@@ -313,21 +319,21 @@ impl Disk {
         (to_dir, to): (BorrowedFd<'_>, &str),
     ) -> Result<()> {
         self.call(Call::Link((from_dir, from), (to_dir, to)), || {
-            rustix::fs::linkat(from_dir, from, to_dir, to, AtFlags::empty())
+            rustix::fs::linkat(from_dir, one(from)?, to_dir, one(to)?, AtFlags::empty())
         })
     }
 
     /// Makes a symbolic link.
     pub fn symlink(&self, target: &str, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         self.call(Call::Symlink(target, (dir, name)), || {
-            rustix::fs::symlinkat(target, dir, name)
+            rustix::fs::symlinkat(target, dir, one(name)?)
         })
     }
 
     /// Reads where a symbolic link points.
     pub fn read_link(&self, dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
         self.call(Call::Read, || {
-            rustix::fs::readlinkat(dir, name, Vec::new()).map(std::ffi::CString::into_bytes)
+            rustix::fs::readlinkat(dir, one(name)?, Vec::new()).map(std::ffi::CString::into_bytes)
         })
     }
 
@@ -360,7 +366,7 @@ impl Disk {
     ) -> Result<()> {
         self.call(Call::Change, || {
             let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-            rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::chownat(dir, one(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
         })
     }
 
@@ -381,7 +387,12 @@ impl Disk {
         mtime: TimeChange,
     ) -> Result<()> {
         self.call(Call::Change, || {
-            rustix::fs::utimensat(dir, name, &times(atime, mtime), AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::utimensat(
+                dir,
+                one(name)?,
+                &times(atime, mtime),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
         })
     }
 
@@ -427,6 +438,15 @@ impl Disk {
     /// Takes the exclusive lock of an open file without waiting; it goes with the descriptor.
     pub fn lock(&self, fd: impl AsFd) -> Result<()> {
         rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive)
+    }
+}
+
+/// One name and not a path: whoever made it up, nothing above or beside the directory is reached by it.
+fn one(name: &str) -> Result<&str> {
+    if name.is_empty() || name == ".." || name.contains('/') {
+        Err(Errno::INVAL)
+    } else {
+        Ok(name)
     }
 }
 

@@ -343,6 +343,9 @@ pub struct ConfigShowArgs {
 pub struct FsckArgs {
     /// The store, or its mount point
     pub store: PathBuf,
+    /// Believe what is found, however old it is: after a backup was restored
+    #[arg(long)]
+    pub accept_older: bool,
 }
 
 /// `kmsfs completions`

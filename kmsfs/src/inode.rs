@@ -37,6 +37,8 @@ pub(crate) struct Inode {
     mode: AtomicU32,
     /// What it is if it is a file that holds no bytes, once the header has told.
     special: OnceLock<Option<Special>>,
+    /// What of its header was last noted for its names.
+    pub(crate) noted: AtomicU32,
 }
 
 /// What an object is and what is remembered for it.
@@ -67,6 +69,8 @@ pub(crate) struct DirNode {
     pub(crate) listed_at: Mutex<Option<(u64, Time)>>,
     /// Its header has not been made durable since it was written.
     pub(crate) unsynced: AtomicBool,
+    /// The count, and the stored directory's change time, when its names were last compared with those known.
+    pub(crate) compared_at: Mutex<Option<(u64, Time)>>,
 }
 
 /// A name in a directory.
@@ -97,6 +101,7 @@ impl Inode {
             node,
             mode: AtomicU32::new(UNKNOWN_MODE),
             special: OnceLock::new(),
+            noted: AtomicU32::new(UNKNOWN_MODE),
         }
     }
 
@@ -206,6 +211,14 @@ impl Inode {
     /// Forgets a name.
     pub(crate) fn remove_place(&self, dir: &Arc<Self>, name: &str) {
         self.places.lock().retain(|place| !place.is(dir, name));
+    }
+
+    /// Whether this name is among those it is known by.
+    pub(crate) fn is_at(&self, place: &Place) -> bool {
+        self.places
+            .lock()
+            .iter()
+            .any(|known| known.is(&place.dir, &place.name))
     }
 
     /// The permission bits, if they are known without asking the store.

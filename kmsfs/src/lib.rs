@@ -10,6 +10,7 @@ pub mod config;
 pub mod contact;
 pub mod control;
 pub mod failure;
+pub mod freshness;
 pub mod fuse;
 pub mod home;
 pub(crate) mod inode;

@@ -143,9 +143,21 @@ pub fn run(plan: &Plan, manner: Manner, announce: &mut dyn FnMut(&Mounted)) -> R
     }
 }
 
+/// What becomes of what was seen of a store before (FRESHNESS).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Memory {
+    /// It counts.
+    Keep,
+    /// It is forgotten: an older state is accepted.
+    Forget,
+}
+
 /// Opens a store without mounting it, to look through it.
-pub fn open_for_check(plan: &Plan) -> Result<std::sync::Arc<crate::vfs::Vfs>, Failure> {
-    session::open_for_check(plan)
+pub fn open_for_check(
+    plan: &Plan,
+    memory: Memory,
+) -> Result<std::sync::Arc<crate::vfs::Vfs>, Failure> {
+    session::open_for_check(plan, memory)
 }
 
 /// Whatever can be refused without a passphrase is refused before one is asked for.

@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 use rustix::io::Errno;
 
 pub use self::error::{Damage, Part, Result, VfsError};
+pub use self::fresh::{Notice, Oddity};
 pub use self::types::{
     Access, Allocate, Attr, AttrChange, Caller, DirEntry, EntryAttr, Figures, Handle, Opened, Seek,
     XattrMode,
@@ -30,6 +31,7 @@ use self::owner::Owner;
 use self::recipient::Recipient;
 use self::why::Failures;
 use crate::backing::Disk;
+use crate::freshness::{Freshness, Verdict};
 use crate::inode::{Inode, Table};
 
 mod attr;
@@ -41,6 +43,7 @@ pub(crate) mod dirs;
 pub mod error;
 mod exchange;
 pub(crate) mod file;
+pub mod fresh;
 mod fsck;
 mod header;
 pub mod hooks;
@@ -104,8 +107,10 @@ impl From<&StoreConfig> for StoreInfo {
 /// How a filesystem is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A local directory outside the store for the journal; made when missing. Recipients need none.
+    /// A local directory outside the store for the journal and for what was seen of the store; made when missing.
     pub state_dir: PathBuf,
+    /// What tells the configuration the store is opened by from others, where an older one is to be noticed.
+    pub config: Option<[u8; 32]>,
     /// The user shown as owner of everything in a recipient's mount.
     pub uid: u32,
     /// The group shown there.
@@ -130,6 +135,7 @@ impl Options {
         let gid = rustix::process::getegid().as_raw();
         Self {
             state_dir,
+            config: None,
             uid,
             gid,
             disk: Disk::default(),
@@ -150,6 +156,10 @@ pub struct Vfs {
     failures: Failures,
     /// Held by whoever locks the names of two directories.
     tree: parking_lot::Mutex<()>,
+    /// What was seen of the store, now and by earlier mounts.
+    seen: Freshness,
+    notices: parking_lot::Mutex<Vec<Notice>>,
+    threads: parking_lot::Mutex<Vec<std::thread::JoinHandle<()>>>,
     uid: u32,
     gid: u32,
 }
@@ -240,6 +250,7 @@ impl Vfs {
             backing,
             &options,
         );
+        vfs.see_config(&options)?;
         vfs.replay(records)?;
         vfs.owner()?.journal.forget_all()?;
         // Nothing can be opened without the root's keys: better said now.
@@ -268,8 +279,13 @@ impl Vfs {
         let backing = disk.fstat(&root)?.ino;
         let role = Role::Recipient(Recipient { keys, shares });
         let vfs = Self::assemble(disk, info, role, root, backing, &options);
+        vfs.see_config(&options)?;
         vfs.reach_root();
-        Ok(Arc::new(vfs))
+        let vfs = Arc::new(vfs);
+        if options.background {
+            vfs.start_thread("kmsfs-memory", Self::remember_once);
+        }
+        Ok(vfs)
     }
 
     fn assemble(
@@ -293,6 +309,9 @@ impl Vfs {
             hooks: RwLock::default(),
             failures: Failures::default(),
             tree: parking_lot::Mutex::new(()),
+            seen: Freshness::open(&options.state_dir),
+            notices: parking_lot::Mutex::default(),
+            threads: parking_lot::Mutex::default(),
             uid: options.uid,
             gid: options.gid,
         }
@@ -314,40 +333,55 @@ impl Vfs {
         matches!(self.role, Role::Owner(_))
     }
 
+    fn see_config(&self, options: &Options) -> Result<()> {
+        match options.config.map(|digest| self.seen.see_config(digest)) {
+            Some(Verdict::Older) => Err(VfsError::OldConfiguration),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets all that was seen of a store by mounts with this state directory, which none is using.
+    pub fn forget_seen(state_dir: &Path) {
+        Freshness::forget_all(state_dir);
+    }
+
     /// Makes everything durable and stops the background work. The filesystem must not be used afterwards.
     ///
     /// # Errors
     /// What could not be brought into the store; it stays in the journal and is replayed at the next mount.
     pub fn close(&self) -> Result<()> {
-        let Some(owner) = self.try_owner() else {
-            return Ok(());
-        };
-        {
+        if let Some(owner) = self.try_owner() {
             let mut keeper = owner.keeper.lock();
             keeper.stopping = true;
             owner.wake.notify_all();
             owner.shorter.notify_all();
         }
         self.stop_rekeying();
-        for thread in owner.threads.lock().drain(..) {
+        self.seen.stop();
+        for thread in self.threads.lock().drain(..) {
             // They only end by being told to; a panic in one was logged where it happened.
             let _ = thread.join();
         }
-        self.checkpoint()?;
-        owner.journal.forget_all()?;
-        Ok(self.disk.sync_fs(self.root_dir()?)?)
+        if let Some(owner) = self.try_owner() {
+            self.checkpoint()?;
+            owner.journal.forget_all()?;
+            self.disk.sync_fs(self.root_dir()?)?;
+            self.seen.write(|| Ok::<_, VfsError>(()))?;
+        } else {
+            self.remember()?;
+        }
+        self.seen.close();
+        Ok(())
     }
 
     fn start_threads(self: &Arc<Self>) {
         self.start_thread("kmsfs-keeper", Self::keep_once);
         self.start_thread("kmsfs-rekey", Self::rekey_once);
+        self.start_thread("kmsfs-memory", Self::remember_once);
     }
 
     /// Runs `turn` again and again until it says that it is over.
     fn start_thread(self: &Arc<Self>, name: &str, turn: fn(&Self) -> bool) {
-        let Some(owner) = self.try_owner() else {
-            return;
-        };
         // A weak reference: a filesystem that is dropped without `close` takes its threads along.
         let vfs = Arc::downgrade(self);
         let started = std::thread::Builder::new()
@@ -360,7 +394,7 @@ impl Vfs {
                 }
             });
         match started {
-            Ok(thread) => owner.threads.lock().push(thread),
+            Ok(thread) => self.threads.lock().push(thread),
             Err(error) => {
                 tracing::warn!(%error, "no background thread: some work waits for the next mount")
             }

@@ -44,10 +44,15 @@ pub fn explain(failure: &Failure, context: &Context) -> String {
         VfsError::Key(err) => key(err, context),
         VfsError::NotShared => not_shared(context),
         VfsError::Damaged(damage) => damaged(damage),
-        VfsError::Older => "This file is older than what you have already seen of it.\n  \
-             Somebody put an earlier version of the store in place.\n  \
-             If you restored a backup yourself, unmount and mount again."
+        VfsError::Older => "This is older than what was seen here before.\n  \
+             Somebody put an earlier version into the store, or brought back something that was deleted.\n  \
+             If that was you, restoring a backup: unmount, then kmsfs fsck --accept-older STORE"
             .to_owned(),
+        VfsError::OldConfiguration => "The store's configuration is one that was replaced since.\n  \
+             Somebody put an earlier kmsfs.toml into the store.\n  \
+             If that was you, restoring a backup: kmsfs fsck --accept-older STORE"
+            .to_owned(),
+        VfsError::Odd(oddity) => format!("This {oddity}."),
         VfsError::Os(errno) => {
             let err = std::io::Error::from_raw_os_error(errno.raw_os_error());
             format!(

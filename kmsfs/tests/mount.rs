@@ -6,6 +6,8 @@
     reason = "tests may"
 )]
 
+#[path = "mount/live.rs"]
+mod live;
 #[path = "mount/posix.rs"]
 mod posix;
 #[path = "mount/suites.rs"]
@@ -391,10 +393,10 @@ fn gather(dir: &Path, out: &mut Vec<u8>) {
 }
 
 #[test]
-fn what_another_machine_has_changed_is_seen_at_the_next_open() {
+fn what_is_put_back_into_the_store_is_refused_at_the_next_open() {
     let mounted = Mounted::new();
-    fs::write(mounted.at("f"), "the version of another machine").unwrap();
-    fs::write(mounted.at("g"), "another").unwrap();
+    fs::write(mounted.at("f"), "an earlier version").unwrap();
+    fs::write(mounted.at("g"), "deleted").unwrap();
     mounted.checkpoint();
     let stored: Vec<_> = files(&mounted.world.store());
     let other: Vec<_> = stored.iter().map(|path| fs::read(path).unwrap()).collect();
@@ -402,15 +404,14 @@ fn what_another_machine_has_changed_is_seen_at_the_next_open() {
     fs::remove_file(mounted.at("g")).unwrap();
     mounted.checkpoint();
     assert_eq!(fs::read_to_string(mounted.at("f")).unwrap(), "ours");
-    // A sync client writes one file in place and brings another one back.
     for (path, content) in stored.iter().zip(&other) {
         fs::write(path, content).unwrap();
     }
-    assert_eq!(
-        fs::read_to_string(mounted.at("f")).unwrap(),
-        "the version of another machine"
-    );
-    assert_eq!(fs::metadata(mounted.at("f")).unwrap().len(), 30);
+    let stale = rustix::io::Errno::STALE.raw_os_error();
+    for name in ["f", "g"] {
+        let refused = fs::read(mounted.at(name)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(stale), "{name}");
+    }
     assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 2);
 }
 

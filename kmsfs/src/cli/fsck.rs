@@ -42,7 +42,12 @@ pub(super) fn run(args: &FsckArgs, common: &Common) -> Result<ExitCode, Failure>
         common.identity.clone(),
         common.passfile.clone(),
     )?;
-    let vfs = mount::open_for_check(&plan)?;
+    let memory = if args.accept_older {
+        mount::Memory::Forget
+    } else {
+        mount::Memory::Keep
+    };
+    let vfs = mount::open_for_check(&plan, memory)?;
     let mut progress = Progress::new(common);
     let checked = vfs.fsck(Path::new(""), &mut |report| progress.show(report));
     progress.clear();

@@ -259,6 +259,17 @@ impl Answers {
         if rekeying > 0 {
             text.push_str(&format!("   {rekeying} objects wait for new keys"));
         }
+        let notices = self.vfs.notices();
+        for notice in &notices {
+            text.push_str(&format!("\n    {} {}", notice.path.display(), notice.what));
+        }
+        if !notices.is_empty() {
+            text.push_str("\n    If that was you, or another machine of yours: unmount, then kmsfs fsck --accept-older STORE");
+        }
+        let noticed: Vec<_> = notices
+            .iter()
+            .map(|it| json!({ "at": it.at, "path": it.path.to_string_lossy(), "what": it.what.to_string() }))
+            .collect();
         let degraded = self.network.is_set_up() && up < usize::from(self.needed);
         json!({
             "text": text,
@@ -274,7 +285,8 @@ impl Answers {
             "rekeying": rekeying,
             "nodes": nodes,
             "needed": self.needed,
-            "degraded": degraded,
+            "notices": noticed,
+            "degraded": degraded || !notices.is_empty(),
         })
     }
 

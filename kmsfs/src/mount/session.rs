@@ -6,7 +6,9 @@ use kms_client::Kind;
 use kms_crypto::{format::config::StoreConfig, key::IdentitySecret};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::{Mounted, Plan, Prepared, SharedView, answer::Role, hidden, options::Access, store};
+use super::{
+    Memory, Mounted, Plan, Prepared, SharedView, answer::Role, hidden, options::Access, store,
+};
 use crate::{
     config::Config,
     control::Server,
@@ -102,10 +104,17 @@ fn start_log() {
 }
 
 /// Opens a store without mounting it, and without the work that sharing does.
-pub(super) fn open_for_check(plan: &Plan) -> Result<Arc<Vfs>, Failure> {
+pub(super) fn open_for_check(plan: &Plan, memory: Memory) -> Result<Arc<Vfs>, Failure> {
     let config = plan.config()?;
     let stored = store::read(&plan.target.store)?;
     let secret = Arc::new(crate::unlock::unlock(&plan.identity, &plan.source)?);
+    if memory == Memory::Forget {
+        let mut dir = vfs_options(plan, &stored).state_dir;
+        if secret.public() != stored.owner {
+            dir.push(store::reader_dir(&secret.public()));
+        }
+        Vfs::forget_seen(&dir);
+    }
     if secret.public() == stored.owner {
         return open_own(plan, &stored, &secret);
     }
@@ -162,6 +171,7 @@ fn open_shared(
     secret: Arc<IdentitySecret>,
 ) -> Result<(Arc<Vfs>, Arc<Recipient>), Failure> {
     let root = &plan.target.store;
+    let me = secret.public();
     let recipient = Arc::new(Recipient::new(share::RecipientParts {
         root: root.clone(),
         store: stored.store,
@@ -171,7 +181,8 @@ fn open_shared(
         network: Network::new(&config.network, config.net_timeout),
     }));
     let (keys, shares) = (Arc::clone(&recipient), Arc::clone(&recipient));
-    let options = vfs_options(plan, stored);
+    let mut options = vfs_options(plan, stored);
+    options.state_dir.push(store::reader_dir(&me));
     let vfs = Vfs::open_recipient(root, store::info(stored), keys, shares, options)
         .map_err(|err| cannot_open(plan, &err))?;
     recipient.attach(&vfs);
@@ -180,7 +191,11 @@ fn open_shared(
 }
 
 fn vfs_options(plan: &Plan, stored: &StoreConfig) -> vfs::Options {
-    vfs::Options::new(store::state_dir(&plan.home, &plan.target.store, stored))
+    let state_dir = store::state_dir(&plan.home, &plan.target.store, stored);
+    vfs::Options {
+        config: Some(store::digest(stored)),
+        ..vfs::Options::new(state_dir)
+    }
 }
 
 fn mount_options(plan: &Plan) -> fuse::MountOptions {
@@ -216,7 +231,14 @@ fn cannot_open(plan: &Plan, err: &VfsError) -> Failure {
             .why(at)
             .now("Its owner mounts a store once on a machine; unmount it there first.")
         }
-        VfsError::Damaged(_) | VfsError::Older => {
+        VfsError::Older | VfsError::OldConfiguration => {
+            Failure::new(Exit::Data, format!("Cannot open the store {store}."))
+                .why(format!("{}.", share::capital(&err.to_string())))
+                .now(format!(
+                    "If you restored a backup: kmsfs fsck --accept-older {store}   Otherwise somebody put an earlier version in place."
+                ))
+        }
+        VfsError::Damaged(_) => {
             Failure::new(Exit::Data, format!("Cannot open the store {store}."))
                 .why(format!("{}.", share::capital(&err.to_string())))
                 .now("Bring the store back from a backup or another copy.")

@@ -1,8 +1,11 @@
 //! A store's configuration on disk: making, reading and opening it.
 
 use std::{
-    io::ErrorKind,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    io::{ErrorKind, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -11,7 +14,7 @@ use kms_crypto::{
     format::config::{ConfigError, FILE_NAME, NewStore, StoreConfig},
     id::SchemeId,
     kdf,
-    key::{IdentitySecret, StoreKey},
+    key::{IdentitySecret, PublicKey, StoreKey},
     scheme::SchemeKind,
 };
 
@@ -26,13 +29,31 @@ use crate::{
 /// Reads the configuration of the store in `dir`.
 pub fn read(dir: &Path) -> Result<StoreConfig, Failure> {
     let path = dir.join(FILE_NAME);
-    let text = std::fs::read_to_string(&path).map_err(|err| match err.kind() {
+    let text = read_plain(&path).map_err(|err| match err.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => point::not_a_store(dir),
         ErrorKind::InvalidData => refused(dir, &ConfigError::NotAConfig),
         _ => Failure::io("read", &path, &err),
     })?;
     StoreConfig::parse(&text).map_err(|err| refused(dir, &err))
 }
+
+/// Reads a text that may be anything: never a link, never waiting for a pipe, never more than a configuration has.
+fn read_plain(path: &Path) -> std::io::Result<String> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut text = String::new();
+    file.take(MAX_CONFIG).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// More than FORMAT §8.1 allows.
+const MAX_CONFIG: u64 = 64 << 10;
 
 /// Takes the key out, for the owner.
 pub fn open(dir: &Path, config: &StoreConfig, owner: &IdentitySecret) -> Result<StoreKey, Failure> {
@@ -61,6 +82,17 @@ pub fn state_dir(home: &Home, dir: &Path, config: &StoreConfig) -> PathBuf {
     home.state
         .join("stores")
         .join(format!("{}-{place}", config.store))
+}
+
+/// Where in there belongs what a recipient with this key has seen (FRESHNESS §2).
+pub fn reader_dir(reader: &PublicKey) -> String {
+    let hash = kdf::hash("kms/reader-dir/1", &[&reader.to_bytes()]);
+    data_encoding::HEXLOWER.encode(&hash[..6])
+}
+
+/// What tells one configuration of a store from another.
+pub fn digest(config: &StoreConfig) -> [u8; 32] {
+    kdf::hash("kms/seen-config/1", &[config.as_text().as_bytes()])
 }
 
 /// Makes a store in `dir`, which does not exist or is empty.
@@ -163,6 +195,10 @@ mod tests {
         std::fs::write(dir.path().join(FILE_NAME), "format = 1\n").unwrap();
         assert_eq!(read(dir.path()).unwrap_err().exit, Exit::Data);
         std::fs::write(dir.path().join(FILE_NAME), b"\xff\xfe").unwrap();
+        assert_eq!(read(dir.path()).unwrap_err().exit, Exit::Data);
+        std::fs::remove_file(dir.path().join(FILE_NAME)).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join(FILE_NAME), mode).unwrap();
         assert_eq!(read(dir.path()).unwrap_err().exit, Exit::Data);
     }
 }

@@ -151,8 +151,17 @@ impl Vfs {
         if let Some(mode) = inode.mode().filter(|_| self.is_owner()) {
             return mode;
         }
-        if stat.mode & MODE_IN_HEADER == 0 {
+        let is_plain = stat.mode & MODE_IN_HEADER == 0;
+        if inode.kind() == Kind::Symlink || !self.is_owner() && is_plain {
             return stat.mode & 0o777;
+        }
+        let seen = self.seen_mode(inode);
+        if let Some(mode) = seen
+            && self.is_owner()
+            && stored_mode(inode.kind(), mode) == stat.mode
+            && !may_be_special(stat)
+        {
+            return mode;
         }
         // A header that does not verify is reported when the object is opened.
         let learned = self.read_header(inode, |header| {
@@ -161,7 +170,7 @@ impl Vfs {
         });
         match learned {
             Ok(mode) => mode,
-            Err(_) => stat.mode & 0o777,
+            Err(_) => seen.unwrap_or(stat.mode & 0o777),
         }
     }
 

@@ -12,6 +12,7 @@ use kms_crypto::format::{Leaf, OpenHeader};
 
 use super::file::{FileCell, Identity, Loaded};
 use super::{Part, Result, Vfs, rng};
+use crate::freshness::Mark;
 use crate::inode::Inode;
 use crate::journal::{Action, Piece, Record};
 
@@ -74,11 +75,18 @@ impl Vfs {
             file.header_dirty = false;
             self.end_key_life(inode, &file.header, before)?;
         }
+        let generation = file.header.state.generation;
+        let sealed = file.overlay.get(0).and_then(|bytes| bytes.first_chunk());
+        let mark = sealed.map(|header| Mark::of(generation, header));
         if fresh && file.overlay.is_new_header() {
-            self.commit_directly(inode, cell)
+            self.commit_directly(inode, cell)?;
         } else {
-            self.commit_logged(inode, file)
+            self.commit_logged(inode, file)?;
         }
+        if let (Some(file), Some(mark)) = (cell.loaded.as_deref(), mark) {
+            self.wrote(inode, &file.header, mark);
+        }
+        Ok(())
     }
 
     /// Has the file get a new key once enough has been sealed under this one.

@@ -16,6 +16,7 @@ use super::file::{Fresh, Identity, Loaded};
 use super::header::Promise;
 use super::{Access, Attr, Caller, Handle, Ino, Opened, Part, Result, Vfs, rng};
 use crate::backing::Kind;
+use crate::freshness::Mark;
 use crate::inode::{Inode, Place};
 use crate::journal::{Action, Logged, Record};
 
@@ -145,6 +146,7 @@ impl Vfs {
         self.disk.write_at(&fd, 0, &bytes)?;
         let stat = self.disk.fstat(&fd)?;
         let inode = self.intern(&stat, place.clone(), 1)?;
+        self.wrote(&inode, &header, Mark::of(header.state.generation, &bytes));
         inode.learn(&header.state);
         let file = inode.file().ok_or(Part::Kind)?;
         let mut cell = file.cell.write();
@@ -254,7 +256,11 @@ impl Vfs {
         }
         self.names_changed(&dir);
         let stat = self.disk.stat(fd, &encrypted.backing)?;
-        let inode = self.intern(&stat, place(&dir, encrypted), 1)?;
+        let place = place(&dir, encrypted);
+        self.read_header(&inode, |header| {
+            self.name_made(&place, Kind::File, header);
+        })?;
+        let inode = self.intern(&stat, place, 1)?;
         self.attr(&inode)
     }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::file::Fresh;
 use super::{Part, Result, Vfs};
 use crate::backing::{Kind, OpenMode};
+use crate::freshness::Mark;
 use crate::inode::{Inode, Place};
 use crate::journal::{Action, Piece, Record, Seq};
 
@@ -117,8 +118,8 @@ impl Vfs {
         if !self.is_owner() {
             return Err(super::VfsError::NotShared);
         }
-        let parsed = match self.read_dir_header(inode) {
-            Ok(header) => header,
+        let (parsed, mark) = match self.read_dir_header(inode) {
+            Ok(found) => found,
             Err(super::VfsError::Os(Errno::NOENT)) if self.is_empty_dir(inode)? => {
                 return self.remake_dir_header(inode, state);
             }
@@ -126,6 +127,7 @@ impl Vfs {
             Err(error) => return Err(error),
         };
         let header = self.open_dir_header(inode, parsed)?;
+        self.see(inode, inode.place().as_ref(), &header, mark)?;
         state.secrets = Some(Arc::new(Secrets::of(&header)?));
         state.committed_generation = header.state.generation;
         inode.learn(&header.state);
@@ -133,7 +135,7 @@ impl Vfs {
         Ok(())
     }
 
-    pub(super) fn read_dir_header(&self, inode: &Inode) -> Result<Header> {
+    pub(super) fn read_dir_header(&self, inode: &Inode) -> Result<(Header, Mark)> {
         let fd = self
             .disk
             .open_file(self.dir_fd(inode)?, DIR_HEADER, OpenMode::Read)?;
@@ -147,7 +149,9 @@ impl Vfs {
             // Made by mkdir when the power was cut.
             return Err(Errno::NOENT.into());
         }
-        Header::parse(&bytes[..len]).map_err(|_| Part::Header.into())
+        let header = Header::parse(&bytes[..len]).map_err(|_| Part::Header)?;
+        let mark = Mark::of(header.state().generation, &bytes);
+        Ok((header, mark))
     }
 
     fn open_dir_header(&self, inode: &Arc<Inode>, header: Header) -> Result<OpenHeader> {
@@ -212,6 +216,7 @@ impl Vfs {
             .create_file(self.dir_fd(inode)?, DIR_HEADER, 0o600)?;
         self.disk.write_at(&fd, 0, &bytes)?;
         self.remember_unsynced(inode);
+        self.wrote(inode, &header, Mark::of(header.state.generation, &bytes));
         inode.learn(&header.state);
         state.committed_generation = header.state.generation;
         state.fresh = Fresh::now();
@@ -246,7 +251,10 @@ impl Vfs {
             Err(error) => return Err(error.into()),
             Ok(stat) => return Ok((place(dir, found), stat)),
         }
-        let prev = secrets.prev_names.as_ref().ok_or(Errno::NOENT)?;
+        let Some(prev) = &secrets.prev_names else {
+            self.missed(dir, secrets.id.as_bytes(), found.tag, &found.backing);
+            return Err(Errno::NOENT.into());
+        };
         let found = prev.encrypt(name).map_err(name_error)?;
         let stat = self.disk.stat(fd, &found.backing)?;
         Ok((place(dir, found), stat))
@@ -311,6 +319,7 @@ impl Vfs {
             return Ok(());
         };
         let generation = header.state.generation;
+        let mark = Mark::of(generation, staged);
         if state.fresh.is() {
             // One page, written at once; see `Fresh`.
             let fd = self
@@ -337,6 +346,9 @@ impl Vfs {
             };
             self.mark_busy(inode);
             state.seq = self.owner()?.journal.append(&record)?.seq;
+        }
+        if let Some(header) = state.header.as_deref() {
+            self.wrote(inode, header, mark);
         }
         state.unlogged = false;
         state.committed_generation = generation;

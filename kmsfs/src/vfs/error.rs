@@ -17,9 +17,15 @@ pub enum VfsError {
     /// What stands in the store was not written by a key holder, or not there.
     #[error("{0}")]
     Damaged(Damage),
-    /// The object is older than what this mount has already seen of it.
+    /// The object is older than what this client has already seen of it (FRESHNESS §4).
     #[error("older than what was already seen")]
     Older,
+    /// The configuration was replaced by another one that this client has seen.
+    #[error("the configuration (kmsfs.toml) is one that was replaced since")]
+    OldConfiguration,
+    /// Something is strange, though nothing is refused; only in what `fsck` reports.
+    #[error("{0}")]
+    Odd(#[from] super::Oddity),
     /// The key of a shared object could not be had.
     #[error("{0}")]
     Key(#[from] KeyError),
@@ -112,8 +118,8 @@ impl VfsError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Os(errno) => *errno,
-            Self::Damaged(_) => Errno::IO,
-            Self::Older => Errno::STALE,
+            Self::Damaged(_) | Self::Odd(_) => Errno::IO,
+            Self::Older | Self::OldConfiguration => Errno::STALE,
             Self::Key(key) => key.errno(),
             Self::NotShared => Errno::ACCESS,
             Self::Verb(verb) => Errno::from_raw_os_error(verb.errno),

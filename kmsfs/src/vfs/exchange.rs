@@ -44,6 +44,8 @@ impl Vfs {
             return Err(Errno::INVAL.into());
         }
         self.prepare_for_both(&one, &here, &there)?;
+        self.will_remove(&dir);
+        self.will_remove(&other_dir);
         let exchanged = self.prepare_for_both(&other, &there, &here).and_then(|()| {
             let from = (self.dir_fd(&dir)?, &*here.name);
             let to = (self.dir_fd(&other_dir)?, &*there.name);
@@ -60,6 +62,7 @@ impl Vfs {
             inode.remove_place(&from.dir, &from.name);
             inode.add_place(to.clone());
         }
+        self.names_exchanged(&here, &there);
         self.rekey_moved();
         self.leave(&one, &there, &here);
         self.leave(&other, &here, &there);

@@ -9,7 +9,7 @@ use kms_crypto::name::BackingName;
 use rustix::io::Errno;
 
 use super::file::Loaded;
-use super::{Finding, Ino, Part, Report, Result, Vfs, VfsError};
+use super::{Finding, Ino, Oddity, Part, Report, Result, Vfs, VfsError};
 use crate::backing::Kind;
 use crate::inode::{Inode, Place};
 
@@ -60,7 +60,7 @@ impl Vfs {
             }
             Kind::Symlink => {
                 check.report.links += 1;
-                self.readlink(inode.ino).map(drop)
+                self.check_link(inode)
             }
             Kind::Special(_) | Kind::Other => Err(Part::Kind.into()),
         };
@@ -68,6 +68,15 @@ impl Vfs {
             check.found(path, backing, problem);
         }
         (check.progress)(&check.report);
+    }
+
+    fn check_link(&self, inode: &Arc<Inode>) -> Result<()> {
+        let place = self.live_place(inode)?;
+        let target = self.target_at(&place)?;
+        match self.see_link(&place, &target)? {
+            Some(oddity) => Err(oddity.into()),
+            None => Ok(()),
+        }
     }
 
     fn check_dir(
@@ -79,7 +88,9 @@ impl Vfs {
     ) -> Result<()> {
         let secrets = self.secrets(inode)?;
         self.check_xattrs(inode)?;
-        for entry in self.disk.list(self.dir_fd(inode)?)? {
+        let entries = self.disk.list(self.dir_fd(inode)?)?;
+        let mut listed = Vec::with_capacity(entries.len());
+        for entry in entries {
             let stored = backing.join(OsStr::from_bytes(&entry.name));
             let Ok(name) = std::str::from_utf8(&entry.name) else {
                 check.found(path, &stored, Part::Name.into());
@@ -101,6 +112,7 @@ impl Vfs {
             }
             match self.decrypt_name(inode, &secrets, name) {
                 Ok((plain, tag)) => {
+                    listed.push((tag, entry.kind.unwrap_or(Kind::File), name.to_owned()));
                     let path = path.join(OsStr::from_bytes(&plain));
                     let place = Place {
                         dir: Arc::clone(inode),
@@ -111,6 +123,11 @@ impl Vfs {
                 }
                 Err(problem) => check.found(path, &stored, problem),
             }
+        }
+        let listed = listed.iter().map(|it| (it.0, it));
+        for name in self.compare_names(inode, &secrets, listed, |it| (it.1, &*it.2)) {
+            let plain = path.join(self.name_behind(inode, &name));
+            check.found(&plain, &backing.join(&name), Oddity::Vanished.into());
         }
         Ok(())
     }

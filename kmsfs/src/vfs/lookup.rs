@@ -24,9 +24,11 @@ impl Vfs {
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
         let dir = self.dir_inode(parent)?;
         if self.is_owner() {
-            let (place, stat) = self.find(&dir, name)?;
-            let inode = self.intern(&stat, place, 1)?;
-            return self.attr_from(&inode, &stat);
+            let found = self.find(&dir, name).and_then(|(place, stat)| {
+                let inode = self.intern(&stat, place, 1)?;
+                self.attr_from(&inode, &stat)
+            });
+            return self.note(self.uid, &dir, Some(name), "lookup", found);
         }
         let found = self.lookup_as_reader(&dir, name);
         self.note(self.uid, &dir, Some(name), "lookup", found)
@@ -72,6 +74,15 @@ impl Vfs {
     pub(super) fn intern(&self, stat: &Stat, place: Place, references: u64) -> Result<Arc<Inode>> {
         if stat.kind == Kind::Other {
             return Err(Part::Kind.into());
+        }
+        let known = self.table.find(stat.ino, stat.kind);
+        if known.as_ref().is_none_or(|known| !known.is_at(&place)) {
+            // Whoever can write into the store can give an object another name, which then is one object's with it.
+            let is_elsewhere = known.as_ref().is_some_and(|known| known.place().is_some());
+            let is_shared = stat.kind != Kind::Dir && stat.nlink > 1;
+            if (is_elsewhere || is_shared) && !self.is_bound(known.as_deref(), &place, stat)? {
+                return Err(Part::Place.into());
+            }
         }
         Ok(self.table.intern(stat.ino, stat.kind, place, references))
     }

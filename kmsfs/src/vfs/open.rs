@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use super::error::header_error;
 use super::file::{FileCell, Fresh, Identity, Loaded};
 use super::readdir::OpenDir;
-use super::{Access, Caller, Handle, Ino, Opened, Part, Result, Vfs};
+use super::{Access, Caller, Handle, Ino, Opened, Part, Result, Vfs, VfsError};
 use crate::backing::{Kind, OpenMode, Stat};
+use crate::freshness::Mark;
 use crate::inode::{FileNode, Inode, Place};
 
 /// An open file.
@@ -161,6 +162,16 @@ impl Vfs {
                 ObjectId::File(id) => header_error(error).of(id),
                 ObjectId::Dir(_) => header_error(error),
             })?;
+        if cell.kept.is_none() {
+            let mark = Mark::of(header.state.generation, &bytes);
+            self.see(inode, Some(&place), &header, mark)?;
+            // Nothing is on its way into it: what is missing or too much was not done by its owner.
+            let layout = header.layout().map_err(|_| Part::Kind)?;
+            let size = header.file().map_err(|_| Part::Kind)?.size;
+            if let (Err(error), ObjectId::File(id)) = (layout.check_len(size, stat.size), id) {
+                return Err(VfsError::from(Part::from(error)).of(id));
+            }
+        }
         inode.learn(&header.state);
         cell.identity = Some(Identity::of(&stat));
         let mut loaded = Loaded::new(fd, header, stat.size)?;

@@ -41,7 +41,6 @@ pub(super) struct Owner {
     pub(super) jobs: Jobs,
     /// After so many states a file gets a new key.
     pub(super) key_life: u64,
-    pub(super) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// One owner's mount per store: held as long as this one lives.
     _lock: OwnedFd,
 }
@@ -115,7 +114,6 @@ impl Owner {
             checkpointing: Mutex::new(()),
             jobs: Jobs::new(options.state_dir.join("rekey")),
             key_life: options.key_life.max(1),
-            threads: Mutex::new(Vec::new()),
             _lock: lock,
         };
         Ok((owner, records))

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::dirs::Secrets;
 use super::recipient::Reach;
 use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs};
-use crate::backing::{Kind, OpenMode};
+use crate::backing::{Kind, OpenMode, Time};
 use crate::inode::{Inode, Place};
 
 /// An open directory.
@@ -178,6 +178,16 @@ impl Vfs {
                 continue;
             };
             let Ok(inode) = self.intern(&stat, listed.place(&open.inode), 1) else {
+                // What is wrong with it is told to whoever looks it up.
+                let entry = DirEntry {
+                    name: &listed.name,
+                    ino: Ino(listed.ino),
+                    kind: listed.kind,
+                    next: at + 1,
+                };
+                if take(entry, None) {
+                    break;
+                }
                 continue;
             };
             inode.set_reach(listed.reach.clone());
@@ -244,6 +254,7 @@ impl Vfs {
 
     /// All entries of a directory whose names verify. Others are for `fsck` to report.
     fn list_dir(&self, inode: &Arc<Inode>) -> Result<Vec<Listed>> {
+        let dir = inode.dir().ok_or(Errno::NOTDIR)?;
         let secrets = match (inode.reach(), self.is_owner()) {
             (Reach::Way(way), false) => return Ok(self.list_shared(inode, &way)),
             (Reach::Shared { path, .. }, false) => match self.secrets(inode) {
@@ -254,6 +265,7 @@ impl Vfs {
             },
             _ => self.secrets(inode)?,
         };
+        let before = self.listing_stamp(inode)?;
         let raw = match self.disk.list(self.dir_fd(inode)?) {
             // Removed while it was open: nothing is in it.
             Err(Errno::NOENT) => Vec::new(),
@@ -283,7 +295,19 @@ impl Vfs {
                 reach: Reach::Inherited,
             });
         }
+        // Unless nobody has changed it since it was last done.
+        if dir.compared_at.lock().replace(before) != Some(before) {
+            let listed = entries.iter().map(|it| (it.tag, it));
+            self.compare_names(inode, &secrets, listed, |it| (it.kind, &it.backing));
+        }
         Ok(entries)
+    }
+
+    /// Changes whenever the names in a directory do.
+    fn listing_stamp(&self, inode: &Inode) -> Result<(u64, Time)> {
+        let dir = inode.dir().ok_or(Errno::NOTDIR)?;
+        let changes = dir.changes.load(Ordering::Acquire);
+        Ok((changes, self.disk.fstat(self.dir_fd(inode)?)?.ctime))
     }
 
     /// The entries of a directory on the way to something shared, as far as this copy of the store has them.

@@ -22,6 +22,7 @@ use super::file::{FileCell, Identity, Loaded};
 use super::hooks::{KeyError, KeySource, LabelRequest, PathStep, Shares};
 use super::{Access, Result, Role, Vfs, VfsError};
 use crate::backing::Stat;
+use crate::freshness::Mark;
 use crate::inode::{Inode, Place};
 
 /// What a recipient brings.
@@ -171,33 +172,27 @@ impl Vfs {
             }
         }
         retrying(|| {
-            let header = self.read_dir_header(inode)?;
+            let (header, mark) = self.read_dir_header(inode)?;
             let opened = match inode.reach() {
                 Reach::Way(_) => return Err(VfsError::NotShared),
                 Reach::Shared { label, .. } => {
                     let secret = self.secret_for(&header, &label)?;
                     let mut state = dir.state.write();
-                    self.take_keys(
-                        &mut state,
-                        header,
-                        Via::Label {
-                            id: label,
-                            secret: &secret,
-                        },
-                    )
+                    let via = Via::Label {
+                        id: label,
+                        secret: &secret,
+                    };
+                    self.take_keys(inode, &mut state, (header, mark), via)
                 }
                 Reach::Inherited => {
                     let place = inode.place().ok_or(VfsError::NotShared)?;
                     let above = self.reader_secrets(&place.dir, max_age)?;
                     let mut state = dir.state.write();
-                    self.take_keys(
-                        &mut state,
-                        header,
-                        Via::Dir {
-                            keys: &above.keys,
-                            tag: place.tag,
-                        },
-                    )
+                    let via = Via::Dir {
+                        keys: &above.keys,
+                        tag: place.tag,
+                    };
+                    self.take_keys(inode, &mut state, (header, mark), via)
                 }
             };
             if let Err(VfsError::Key(_)) = &opened {
@@ -215,8 +210,9 @@ impl Vfs {
 
     fn take_keys(
         &self,
+        inode: &Arc<Inode>,
         state: &mut DirState,
-        header: Header,
+        (header, mark): (Header, Mark),
         via: Via<'_>,
     ) -> Result<Arc<Secrets>> {
         let version = (header.state().generation, header.key_epoch());
@@ -227,6 +223,7 @@ impl Vfs {
         let header = header
             .open(via, Check::Signed(&self.info.owner))
             .map_err(reader_error)?;
+        self.see(inode, inode.place().as_ref(), &header, mark)?;
         let secrets = Arc::new(Secrets::of(&header)?);
         state.secrets = Some(Arc::clone(&secrets));
         state.header = Some(Box::new(header));
@@ -254,6 +251,7 @@ impl Vfs {
             let header = self.with_names(header)?;
             let generation = header.state().generation;
             let opened = self.open_as_reader(inode, &place, header)?;
+            self.see(inode, Some(&place), &opened, Mark::of(generation, &bytes))?;
             cell.identity = Some(Identity::of(&stat));
             let is_same = cell.loaded.as_deref().is_some_and(|loaded| {
                 loaded.committed_generation == generation

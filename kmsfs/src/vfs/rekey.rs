@@ -302,8 +302,10 @@ impl Vfs {
             self.bring_over_below(inode)?;
         }
         let fd = self.dir_fd(&place.dir)?;
+        self.will_remove(&place.dir);
         self.disk
             .rename((fd, &*place.name), (fd, &*new.name), Replace::No)?;
+        self.name_moved(place, &new, inode.kind());
         inode.remove_place(&place.dir, &place.name);
         inode.add_place(new);
         self.drop_side_file(&place.dir, &place.name);
@@ -327,6 +329,7 @@ impl Vfs {
         let target = self.target_at(place)?;
         let encrypted = secrets.encrypt(name)?;
         self.put_side_file(&place.dir, &encrypted)?;
+        self.will_remove(&place.dir);
         let to = super::dirs::place(&place.dir, encrypted);
         self.remake_symlink(inode, place, &to, secrets, &target)
     }

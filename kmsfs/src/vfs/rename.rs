@@ -72,6 +72,10 @@ impl Vfs {
         if let Some(victim) = &it.victim {
             self.before_replacing(victim)?;
         }
+        self.will_remove(&from_dir);
+        if it.victim.is_some() {
+            self.will_remove(&to_dir);
+        }
         if it.kind == Kind::Symlink {
             self.move_symlink(&it)?;
         } else {
@@ -241,6 +245,13 @@ impl Vfs {
     fn after_move(&self, caller: Caller, it: &Move) {
         self.names_changed(&it.from.dir);
         self.names_changed(&it.to.dir);
+        if let Some(victim) = it.victim.as_ref().filter(|_| it.kind != Kind::Symlink) {
+            let is_last = victim.stat.kind == Kind::Dir || victim.stat.nlink <= 1;
+            self.name_removed(&victim.place, is_last);
+        }
+        if it.kind != Kind::Symlink {
+            self.name_moved(&it.from, &it.to, it.kind);
+        }
         it.inode.remove_place(&it.from.dir, &it.from.name);
         it.inode.add_place(it.to.clone());
         self.rekey_moved();

@@ -46,7 +46,9 @@ impl Vfs {
             stat = self.disk.stat(fd, &encrypted.backing)?;
         }
         self.names_changed(&dir);
-        let inode = self.intern(&stat, place(&dir, encrypted), 1)?;
+        let place = place(&dir, encrypted);
+        self.link_made(&place, target)?;
+        let inode = self.intern(&stat, place, 1)?;
         self.attr_from(&inode, &stat)
     }
 
@@ -59,7 +61,11 @@ impl Vfs {
         if inode.kind() != Kind::Symlink {
             return Err(Errno::INVAL.into());
         }
-        self.target_at(&self.live_place(&inode)?)
+        let place = self.live_place(&inode)?;
+        let target = self
+            .target_at(&place)
+            .and_then(|target| self.see_link(&place, &target).map(|_| target));
+        self.note(self.uid, &inode, None, "readlink", target)
     }
 
     /// The target of the symbolic link that stands at a place.
@@ -173,7 +179,9 @@ impl Vfs {
         self.put_link(&stat, to, &StoredLink::of(sealed))?;
         if !from.is(&to.dir, &to.name) {
             self.disk.unlink(from_fd, &from.name)?;
+            self.name_removed(from, true);
         }
+        self.link_made(to, target)?;
         if let Some(link) = side {
             self.drop_link_side(&from.dir, &link);
         }
@@ -266,7 +274,7 @@ impl Vfs {
 }
 
 /// A target, sealed for the link with this name tag.
-fn seal_target(secrets: &Secrets, tag: NameTag, target: &[u8]) -> Result<String> {
+pub(super) fn seal_target(secrets: &Secrets, tag: NameTag, target: &[u8]) -> Result<String> {
     let sealed = secrets.names.encrypt_target(tag, target);
     sealed.map_err(|error| match error {
         NameError::TooLong => Errno::NAMETOOLONG.into(),

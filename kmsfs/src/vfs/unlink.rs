@@ -29,7 +29,9 @@ impl Vfs {
         }
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
+        self.will_remove(&dir);
         self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
+        self.name_removed(&place, stat.nlink <= 1);
         self.drop_side_file(&dir, &place.name);
         if let Some(link) = link {
             self.drop_link_side(&dir, &link);
@@ -163,6 +165,7 @@ impl Vfs {
         self.refuse_unless_empty(&inode)?;
         let mut state = node.state.write();
         // The header goes first, as the directory must be empty for the system as well.
+        self.will_remove(&dir);
         let header = self.take_header(&inode)?;
         if let Err(error) = self.disk.remove_dir(self.dir_fd(&dir)?, &place.name) {
             self.put_header_back(&inode, header.as_deref());
@@ -172,6 +175,7 @@ impl Vfs {
         state.staged = None;
         state.unlogged = false;
         drop(state);
+        self.name_removed(&place, true);
         self.drop_side_file(&dir, &place.name);
         self.names_changed(&dir);
         inode.remove_place(&dir, &place.name);

@@ -1,0 +1,518 @@
+//! What this client has seen of the store, compared with what it finds (FRESHNESS).
+//!
+//! Called where headers are verified, written, and where names come and go. What is older is refused; what is only
+//! strange (an entry that vanished, two machines that wrote at once) is noted for `status` and `fsck`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64URL_NOPAD;
+use kms_crypto::format::{Check, HEADER_LEN, Header, HeaderError, OpenHeader, Via};
+use kms_crypto::name::{BackingName, NameTag};
+use rustix::io::Errno;
+
+use super::dirs::Secrets;
+use super::{Part, Result, Vfs, VfsError};
+use crate::backing::{Kind, OpenMode, Stat};
+use crate::freshness::{Entry, Id, Mark, Turn, Verdict};
+use crate::inode::{Inode, Place};
+
+/// Something about the store that its owner should know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// When it was noticed, in seconds since 1970.
+    pub at: u64,
+    /// Where, as people see it.
+    pub path: PathBuf,
+    /// What.
+    pub what: Oddity,
+}
+
+/// What can be strange about a store without anything being refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Oddity {
+    /// An entry this client knew is gone, and not by its doing.
+    #[error("was here and has disappeared, other than through this mount")]
+    Vanished,
+    /// An entry this client knew is still there, but its name does not verify any more.
+    #[error("is still there, but its name cannot be read any more")]
+    Nameless,
+    /// A link is not the one this client knew, and not by its doing.
+    #[error("points elsewhere than when it was last seen, other than through this mount")]
+    Repointed,
+    /// Two of the owner's machines changed it at once.
+    #[error("was changed on two machines at once; the other version may stand beside it")]
+    Forked,
+    /// What was written here could not go where it belongs.
+    #[error(
+        "was changed by somebody else while it was written here; what was written here stands beside it"
+    )]
+    SetAside,
+    /// What was written here is lost.
+    #[error(
+        "was changed by somebody else while it was written here; what was written here could not be kept"
+    )]
+    Lost,
+}
+
+/// How many notices are kept.
+const MAX: usize = 256;
+/// The file whose presence under a long name has its own form (FORMAT §7.2).
+const LONG: &[u8] = b"l.";
+
+impl Vfs {
+    /// What was noticed since the store was opened, oldest first.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.lock().clone()
+    }
+
+    pub(super) fn notice(&self, path: PathBuf, what: Oddity) {
+        let mut notices = self.notices.lock();
+        let is_known = notices.iter().any(|it| it.path == path && it.what == what);
+        if is_known || notices.len() >= MAX {
+            return;
+        }
+        tracing::warn!("something in the store {what}; see kmsfs status");
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        notices.push(Notice { at, path, what });
+    }
+
+    /// Compares a verified header with what was seen of the object, and of the place it was found at.
+    pub(super) fn see(
+        &self,
+        inode: &Arc<Inode>,
+        place: Option<&Place>,
+        header: &OpenHeader,
+        mark: Mark,
+    ) -> Result<()> {
+        let id = *header.core().id.as_bytes();
+        match self.seen.see(id, mark) {
+            Verdict::Fits => {}
+            Verdict::Older => return Err(VfsError::Older),
+            Verdict::Fork => {
+                let path = self.path_of_inode(inode).unwrap_or_default();
+                self.notice(path, Oddity::Forked);
+            }
+        }
+        if let Some(place) = place
+            && let Some((dir, tag)) = self.key_of(inode, place)
+        {
+            self.see_at(dir, tag, entry_of(id, inode.kind(), header, &place.name));
+            inode.noted.store(noted(header), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// What stands under a name is this; what stood there before and had no other name is gone.
+    fn see_at(&self, dir: Id, tag: Id, entry: Entry) {
+        let known = self.seen.entry(&dir, &tag);
+        if known.as_ref() == Some(&entry) {
+            return;
+        }
+        if let Some(known) = known
+            && let Some(before) = known.object
+            && known.is_only_name
+            && known.object != entry.object
+        {
+            self.seen.replaced(before, known.generation);
+        }
+        self.seen.put_entry(dir, tag, entry);
+    }
+
+    /// This client has sealed a header, and the store or the journal has it.
+    pub(super) fn wrote(&self, inode: &Inode, header: &OpenHeader, mark: Mark) {
+        self.seen.wrote(*header.core().id.as_bytes(), mark);
+        if inode.noted.swap(noted(header), Ordering::Relaxed) == noted(header) {
+            return;
+        }
+        for place in inode.places() {
+            self.name_made(&place, inode.kind(), header);
+        }
+    }
+
+    /// A name has come into being, or what it stands for has other permissions.
+    pub(super) fn name_made(&self, place: &Place, kind: Kind, header: &OpenHeader) {
+        if let Some(dir) = self.dir_id(&place.dir) {
+            let entry = entry_of(*header.core().id.as_bytes(), kind, header, &place.name);
+            self.seen.put_entry(dir, place.tag.0, entry);
+        }
+    }
+
+    /// The same for a symbolic link, which has no header.
+    pub(super) fn link_made(&self, place: &Place, target: &[u8]) -> Result<()> {
+        let (dir, id) = self.link_id(place, target)?;
+        let entry = link_entry(id, &place.name);
+        self.seen.put_entry(dir, place.tag.0, entry);
+        Ok(())
+    }
+
+    /// Compares a symbolic link's verified target with what was seen. A link has no generation that tells which of two
+    /// came first: that it is another one is noted, and said.
+    pub(super) fn see_link(&self, place: &Place, target: &[u8]) -> Result<Option<Oddity>> {
+        let (dir, id) = self.link_id(place, target)?;
+        let known = self.seen.entry(&dir, &place.tag.0);
+        let entry = link_entry(id, &place.name);
+        if known.as_ref() == Some(&entry) {
+            return Ok(None);
+        }
+        let was = known.and_then(|known| known.object);
+        if was.is_none() || !self.seen.is_sure(&dir) {
+            self.seen.put_entry(dir, place.tag.0, entry);
+            return Ok(None);
+        }
+        let name = self.name_behind(&place.dir, &place.name);
+        let path = self
+            .path_of_inode(&place.dir)
+            .unwrap_or_default()
+            .join(name);
+        self.notice(path, Oddity::Repointed);
+        Ok(Some(Oddity::Repointed))
+    }
+
+    /// What stands in the place of an id for a link that has none: its target, sealed for where it stands.
+    fn link_id(&self, place: &Place, target: &[u8]) -> Result<(Id, Id)> {
+        let secrets = self.secrets(&place.dir)?;
+        let sealed = super::symlink::seal_target(&secrets, place.tag, target)?;
+        let hash = kms_crypto::kdf::hash("kms/seen-link/1", &[sealed.as_bytes()]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash[..16]);
+        Ok((*secrets.id.as_bytes(), id))
+    }
+
+    /// Before a name is taken out of a directory.
+    pub(super) fn will_remove(&self, dir: &Inode) {
+        if let Some(dir) = self.dir_id(dir) {
+            self.seen.will_remove(&dir);
+        }
+    }
+
+    /// A name is gone, and with its last one the object.
+    pub(super) fn name_removed(&self, place: &Place, is_last: bool) {
+        let Some(dir) = self.dir_id(&place.dir) else {
+            return;
+        };
+        if let Some(known) = self.seen.remove_entry(dir, place.tag.0)
+            && let Some(object) = known.object
+            && is_last
+        {
+            self.seen.gone(object);
+        }
+    }
+
+    /// A name has become another one.
+    pub(super) fn name_moved(&self, from: &Place, to: &Place, kind: Kind) {
+        let (Some(from_dir), Some(to_dir)) = (self.dir_id(&from.dir), self.dir_id(&to.dir)) else {
+            return;
+        };
+        let known = self.seen.remove_entry(from_dir, from.tag.0);
+        let entry = Entry {
+            rest: rest_of(&to.name),
+            ..known.unwrap_or_else(|| listed_entry(kind, &to.name))
+        };
+        self.seen.put_entry(to_dir, to.tag.0, entry);
+    }
+
+    /// Two names have changed places.
+    pub(super) fn names_exchanged(&self, one: &Place, other: &Place) {
+        let (Some(dir), Some(other_dir)) = (self.dir_id(&one.dir), self.dir_id(&other.dir)) else {
+            return;
+        };
+        let was = self.seen.remove_entry(dir, one.tag.0);
+        let other_was = self.seen.remove_entry(other_dir, other.tag.0);
+        for (dir, place, entry) in [(dir, one, other_was), (other_dir, other, was)] {
+            // A link's is written when it is sealed for its new place.
+            if let Some(entry) = entry.filter(|it| it.kind != kind_number(Kind::Symlink)) {
+                let rest = rest_of(&place.name);
+                self.seen
+                    .put_entry(dir, place.tag.0, Entry { rest, ..entry });
+            }
+        }
+    }
+
+    /// The permission bits seen under an object's name.
+    pub(super) fn seen_mode(&self, inode: &Inode) -> Option<u32> {
+        let place = inode.place()?;
+        let dir = self.dir_id(&place.dir)?;
+        let entry = self.seen.entry(&dir, &place.tag.0)?;
+        // Of several names not all may have been noted.
+        let counts = entry.object.is_some() && entry.is_only_name;
+        counts.then_some(u32::from(entry.mode))
+    }
+
+    /// A name was looked for and is not there. Was it?
+    pub(super) fn missed(&self, dir: &Inode, id: &Id, tag: NameTag, backing: &str) {
+        if self.seen.entry(id, &tag.0).is_none() {
+            return;
+        }
+        // While somebody is at the names of the directory, it may just have been taken away by this client.
+        let Some(_names) = dir.dir().and_then(|node| node.names.try_lock()) else {
+            return;
+        };
+        self.is_vanished(dir, id, tag, backing);
+    }
+
+    /// Whether a known name is really gone; noted if it is. The directory's names are locked.
+    fn is_vanished(&self, dir: &Inode, id: &Id, tag: NameTag, backing: &str) -> bool {
+        let there = self
+            .dir_fd(dir)
+            .and_then(|fd| Ok(self.disk.stat(fd, backing)?));
+        let is_gone = matches!(there, Err(VfsError::Os(Errno::NOENT)))
+            && self.seen.entry(id, &tag.0).is_some();
+        if is_gone {
+            let name = self.name_behind(dir, backing);
+            let path = self.path_of_inode(dir).unwrap_or_default().join(name);
+            self.notice(path, Oddity::Vanished);
+        }
+        is_gone
+    }
+
+    /// Compares a listing with the names known. Returns the stored names of what has vanished.
+    pub(super) fn compare_names<'a, T: 'a>(
+        &self,
+        dir: &Inode,
+        secrets: &Secrets,
+        listed: impl IntoIterator<Item = (NameTag, &'a T)>,
+        describe: impl Fn(&T) -> (Kind, &str),
+    ) -> Vec<String> {
+        let id = *secrets.id.as_bytes();
+        let listed = listed.into_iter().map(|(tag, it)| (tag.0, it));
+        let missing = self.seen.compare(id, listed, |it| {
+            let (kind, backing) = describe(it);
+            listed_entry(kind, backing)
+        });
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let Some(node) = dir.dir() else {
+            return Vec::new();
+        };
+        let _names = node.names.lock();
+        let mut vanished = Vec::new();
+        for it in missing {
+            let tag = NameTag(it.tag);
+            let backing = backing_of(&it.tag, &it.entry.rest);
+            let there = self
+                .dir_fd(dir)
+                .and_then(|fd| Ok(self.disk.stat(fd, &backing)?));
+            if there.is_ok() {
+                if self.decrypt_name(dir, secrets, &backing).is_err() {
+                    let path = self.path_of_inode(dir).unwrap_or_default();
+                    self.notice(path.join(self.name_behind(dir, &backing)), Oddity::Nameless);
+                }
+            } else if !it.sure {
+                self.seen.remove_entry(id, it.tag);
+            } else if self.is_vanished(dir, &id, tag, &backing) {
+                vanished.push(backing);
+            }
+        }
+        vanished
+    }
+
+    /// The plain name behind a stored one that may be gone.
+    pub(super) fn name_behind(&self, dir: &Inode, backing: &str) -> PathBuf {
+        use std::os::unix::ffi::OsStringExt;
+        let secrets = dir.dir().and_then(|dir| dir.state.read().secrets.clone());
+        let name = secrets.and_then(|it| self.decrypt_name(dir, &it, backing).ok());
+        match name {
+            Some((name, _)) => std::ffi::OsString::from_vec(name).into(),
+            None => format!("(a long name, stored as {backing})").into(),
+        }
+    }
+
+    /// Whether the object really belongs under this name, before it is taken for one that is known by another or that
+    /// has several. The header may be anybody's still: it is verified before it is used.
+    pub(super) fn is_bound(
+        &self,
+        known: Option<&Inode>,
+        place: &Place,
+        stat: &Stat,
+    ) -> Result<bool> {
+        let dir = self.dir_id(&place.dir);
+        let is_it =
+            |id: &[u8; 16], tag: &NameTag| *tag == place.tag && dir.is_none_or(|dir| dir == *id);
+        if !self.is_owner() {
+            // What a reader has in memory may be out of date; and of a long name he may not know the tag.
+            if let BackingName::Long(_) = BackingName::of(place.name.as_bytes()) {
+                return Ok(true);
+            }
+        } else if let Some(bound) = known.and_then(|inode| bound_in_memory(inode, &is_it)) {
+            return Ok(bound);
+        }
+        let parent = self.dir_fd(&place.dir)?;
+        let file = match stat.kind {
+            Kind::File => self.disk.open_file(parent, &place.name, OpenMode::Read)?,
+            Kind::Dir => {
+                use std::os::fd::AsFd;
+                let fd = self.disk.open_dir(parent, &place.name)?;
+                match self
+                    .disk
+                    .open_file(fd.as_fd(), kms_crypto::name::DIR_HEADER, OpenMode::Read)
+                {
+                    // It says so itself when it is used.
+                    Err(Errno::NOENT) => return Ok(true),
+                    file => file?,
+                }
+            }
+            Kind::Symlink => return Ok(self.target_at(place).is_ok()),
+            Kind::Special(_) | Kind::Other => return Err(Part::Kind.into()),
+        };
+        let mut bytes = [0; HEADER_LEN];
+        let len = self.disk.read_at(&file, 0, &mut bytes)?;
+        // One that cannot be read is refused when it is opened.
+        let Ok(header) = Header::parse(&bytes[..len]) else {
+            return Ok(true);
+        };
+        let stands_there = header
+            .bindings()
+            .iter()
+            .any(|it| is_it(it.dir.as_bytes(), &it.name_tag));
+        if stands_there || header.names_path().is_none() {
+            return Ok(stands_there);
+        }
+        // One of many names, kept beside the header: only opening it tells. A reader's is opened before it is used.
+        let Some(owner) = self.try_owner() else {
+            return Ok(true);
+        };
+        let secrets = self.secrets(&place.dir)?;
+        let via = Via::Dir {
+            keys: &secrets.keys,
+            tag: place.tag,
+        };
+        let opened = self.with_names(header)?.open(via, Check::Owner(&owner.mac));
+        Ok(!matches!(opened, Err(HeaderError::NotBound { .. })))
+    }
+
+    /// The id of a directory whose keys are at hand.
+    fn dir_id(&self, dir: &Inode) -> Option<Id> {
+        let state = dir.dir()?.state.read();
+        state.secrets.as_ref().map(|it| *it.id.as_bytes())
+    }
+
+    /// Under what a place is remembered: its directory and tag, or the label by which it is shared by itself.
+    fn key_of(&self, inode: &Inode, place: &Place) -> Option<(Id, Id)> {
+        match inode.reach() {
+            super::recipient::Reach::Shared { label, .. } if !self.is_owner() => {
+                Some((label.0, [0; 16]))
+            }
+            _ => Some((self.dir_id(&place.dir)?, place.tag.0)),
+        }
+    }
+
+    /// Writes what was seen, after making the store itself durable.
+    ///
+    /// # Errors
+    /// The store cannot be made durable.
+    pub fn remember(&self) -> Result<()> {
+        self.seen.write(|| {
+            if let Some(owner) = self.try_owner() {
+                owner.journal.sync_all()?;
+            }
+            Ok(self.disk.sync_fs(self.root_dir()?)?)
+        })
+    }
+
+    /// One turn of the background thread. Says whether to go on.
+    pub(super) fn remember_once(&self) -> bool {
+        match self.seen.wait() {
+            Turn::Wait => true,
+            Turn::Write => {
+                if let Err(error) = self.remember() {
+                    tracing::debug!(%error, "what was seen is written later");
+                }
+                true
+            }
+            Turn::Stop => false,
+        }
+    }
+}
+
+/// What a name is remembered with.
+fn entry_of(id: Id, kind: Kind, header: &OpenHeader, backing: &str) -> Entry {
+    Entry {
+        object: Some(id),
+        kind: kind_number(kind),
+        is_only_name: header.bindings().len() <= 1,
+        mode: u16::try_from(header.state.mode & 0o7777).unwrap_or(0),
+        generation: header.state.generation,
+        rest: rest_of(backing),
+    }
+}
+
+/// The same of one that was only listed.
+fn listed_entry(kind: Kind, backing: &str) -> Entry {
+    Entry {
+        object: None,
+        kind: kind_number(kind),
+        is_only_name: false,
+        mode: 0,
+        generation: 0,
+        rest: rest_of(backing),
+    }
+}
+
+fn link_entry(id: Id, backing: &str) -> Entry {
+    Entry {
+        object: Some(id),
+        is_only_name: true,
+        ..listed_entry(Kind::Symlink, backing)
+    }
+}
+
+const fn kind_number(kind: Kind) -> u8 {
+    match kind {
+        Kind::File | Kind::Special(_) | Kind::Other => 1,
+        Kind::Dir => 2,
+        Kind::Symlink => 3,
+    }
+}
+
+/// What is kept of a stored name besides its tag; of a long one, its stored form.
+fn rest_of(backing: &str) -> Box<[u8]> {
+    match BackingName::of(backing.as_bytes()) {
+        BackingName::Short(whole) => {
+            let sealed = BASE64URL_NOPAD.decode(whole.as_bytes()).unwrap_or_default();
+            sealed.get(16..).unwrap_or_default().into()
+        }
+        _ => backing.as_bytes().into(),
+    }
+}
+
+/// The stored name again.
+fn backing_of(tag: &Id, rest: &[u8]) -> String {
+    // A short name has no more than 175 bytes after its tag, and none that is a stored form is shorter than 45.
+    match std::str::from_utf8(rest) {
+        Ok(text)
+            if rest.starts_with(LONG)
+                && matches!(BackingName::of(text.as_bytes()), BackingName::Long(_)) =>
+        {
+            text.to_owned()
+        }
+        _ => BASE64URL_NOPAD.encode(&[tag, rest].concat()),
+    }
+}
+
+/// What of a header stands in its entries, in one number.
+fn noted(header: &OpenHeader) -> u32 {
+    header.state.mode & 0o7777 | u32::from(header.bindings().len() > 1) << 16
+}
+
+fn bound_in_memory(inode: &Inode, is_it: &impl Fn(&[u8; 16], &NameTag) -> bool) -> Option<bool> {
+    let any = |header: &OpenHeader| {
+        header
+            .bindings()
+            .iter()
+            .any(|it| is_it(it.dir.as_bytes(), &it.name_tag))
+    };
+    if let Some(file) = inode.file() {
+        let cell = file.cell.read();
+        return cell.loaded.as_deref().map(|loaded| any(&loaded.header));
+    }
+    let state = inode.dir()?.state.read();
+    state.header.as_deref().map(any)
+}
