@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "kms-net",
             "kms-ledger",
             "kms-ledger-evm",
+            "kms-client",
         ],
     ),
     ("kmsfs", &["kms-crypto", "kms-client"]),

@@ -4,12 +4,13 @@
 //! be called from inside another tokio runtime's worker.
 
 use kms_crypto::id::PolicyId;
-use kms_crypto::key::{IdentitySecret, LabelSecret};
+use kms_crypto::key::{IdentitySecret, LabelSecret, PublicKey};
 use kms_proto::ledger::{NodeRecord, PolicyState};
 use kms_proto::message::NodeStatus;
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+use crate::audit::{Bookmark, NodeAudit};
 use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
 use crate::error::{Answer, Answers, ClientError, ConnectError};
@@ -67,6 +68,15 @@ impl Client {
     /// See [`crate::Client::remove_fragments`].
     pub fn remove_fragments(&self, request: &RevokeRequest<'_>) -> Removal {
         self.runtime.block_on(self.client.remove_fragments(request))
+    }
+
+    /// See [`crate::Client::audit`].
+    pub fn audit(
+        &self,
+        request: &RevokeRequest<'_>,
+        known: impl Fn(&PublicKey) -> Bookmark,
+    ) -> Vec<NodeAudit> {
+        self.runtime.block_on(self.client.audit(request, known))
     }
 
     /// See [`crate::Client::decrypt_key`].

@@ -15,7 +15,7 @@ use kms_proto::message::{Command, NodeStatus, Query, Response};
 use kms_proto::signed::{Address, MAX_DEADLINE_SECONDS, Signer};
 use kms_proto::transport::{Transport, TransportError};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Answer, ClientError};
 use crate::health::Health;
@@ -98,21 +98,40 @@ impl Client {
 
     /// What the ledger says of a policy; at most [`STATE_LEASE`] old.
     pub async fn policy_state(&self, policy: &PolicyId) -> Result<PolicyState, ClientError> {
+        self.policy_state_by(policy, self.deadline()).await
+    }
+
+    /// What the ledger says of a policy, read just now.
+    pub async fn fresh_policy_state(&self, policy: &PolicyId) -> Result<PolicyState, ClientError> {
+        self.fresh_policy_state_by(policy, self.deadline()).await
+    }
+
+    /// The same as a part of an operation that has to end at `deadline`.
+    pub(crate) async fn policy_state_by(
+        &self,
+        policy: &PolicyId,
+        deadline: Instant,
+    ) -> Result<PolicyState, ClientError> {
         let cached = self.shared.states.lock().get(policy).cloned();
         if let Some((at, state)) = cached
             && at.elapsed() < STATE_LEASE
         {
             return Ok(self.as_of_now(state));
         }
-        self.fresh_policy_state(policy).await
+        self.fresh_policy_state_by(policy, deadline).await
     }
 
-    /// What the ledger says of a policy, read just now.
-    pub async fn fresh_policy_state(&self, policy: &PolicyId) -> Result<PolicyState, ClientError> {
+    pub(crate) async fn fresh_policy_state_by(
+        &self,
+        policy: &PolicyId,
+        deadline: Instant,
+    ) -> Result<PolicyState, ClientError> {
         let id = *policy;
         // Before reading: what is read may be as old as this.
         let at = Instant::now();
-        let state = self.read_ledger(move |ledger| ledger.policy(&id)).await?;
+        let state = self
+            .read_ledger(deadline, move |ledger| ledger.policy(&id))
+            .await?;
         let mut states = self.shared.states.lock();
         if states.len() >= MAX_STATES {
             states.retain(|_, (at, _)| at.elapsed() < STATE_LEASE);
@@ -126,7 +145,11 @@ impl Client {
 
     /// All registered nodes.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, ClientError> {
-        self.read_ledger(|ledger| ledger.nodes()).await
+        self.nodes_by(self.deadline()).await
+    }
+
+    pub(crate) async fn nodes_by(&self, deadline: Instant) -> Result<Vec<NodeRecord>, ClientError> {
+        self.read_ledger(deadline, |ledger| ledger.nodes()).await
     }
 
     /// How one node is.
@@ -154,9 +177,10 @@ impl Client {
         self.shared.states.lock().remove(policy);
     }
 
-    /// Reads the ledger where it may block on a disk.
+    /// Reads the ledger where it may block on a disk, for as long as the operation may take.
     pub(crate) async fn read_ledger<T: Send + 'static>(
         &self,
+        deadline: Instant,
         read: impl FnOnce(&dyn Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, ClientError> {
         let ledger = Arc::clone(&self.shared.config.ledger);
@@ -164,7 +188,7 @@ impl Client {
             return Ok(read(&*ledger)?);
         }
         let task = tokio::task::spawn_blocking(move || read(&*ledger));
-        match tokio::time::timeout(self.shared.config.timeout, task).await {
+        match timeout_at(deadline, task).await {
             Ok(Ok(result)) => Ok(result?),
             Ok(Err(error)) => Err(LedgerError::Unavailable(error.into()).into()),
             Err(elapsed) => Err(LedgerError::Unavailable(elapsed.into()).into()),
@@ -246,9 +270,10 @@ impl Client {
         &self,
         keys: &[PublicKey],
         known: &[NodeAddress],
+        deadline: Instant,
     ) -> Vec<NodeAddress> {
         // Without the ledger the addresses known before may still do.
-        let records = self.nodes().await.unwrap_or_default();
+        let records = self.nodes_by(deadline).await.unwrap_or_default();
         keys.iter()
             .map(|key| {
                 let from_ledger = records

@@ -61,8 +61,29 @@ impl Client {
             return Err(RequestError::NotTheRecipient.into());
         }
         let deadline = self.deadline();
-        let standing = self.standing(request).await?;
-        let (Standing::Live { nodes, .. } | Standing::NotKnown { nodes }) = &standing;
+        let standing = self.standing(request, deadline).await?;
+        match self
+            .gather_key(request, identity, &standing, deadline)
+            .await
+        {
+            Err(error) => {
+                let Some(moved) = self.moved(request, &standing, &error, deadline).await else {
+                    return Err(error);
+                };
+                self.gather_key(request, identity, &moved, deadline).await
+            }
+            secret => secret,
+        }
+    }
+
+    async fn gather_key(
+        &self,
+        request: &KeyRequest,
+        identity: &IdentitySecret,
+        standing: &Standing,
+        deadline: Instant,
+    ) -> Result<LabelSecret, ClientError> {
+        let (Standing::Live { nodes, .. } | Standing::NotKnown { nodes }) = standing;
         let nodes = self.healthy_first(nodes.clone());
         let patience = Patience {
             hedge: self.shared.config.hedge,
@@ -83,7 +104,7 @@ impl Client {
         let gathered = drive::gather(&nodes, need, patience, ask, accept).await?;
         self.note_health(&gathered.answers);
         if gathered.good.len() < need {
-            return Err(verdict(request, &standing, gathered.answers, self.now()));
+            return Err(verdict(request, standing, gathered.answers, self.now()));
         }
         let secret = identity.open_reencrypted(
             &request.capsule,
@@ -94,10 +115,21 @@ impl Client {
         Ok(secret)
     }
 
-    async fn standing(&self, request: &KeyRequest) -> Result<Standing, ClientError> {
-        match self.policy_state(&request.params.id()).await {
+    async fn standing(
+        &self,
+        request: &KeyRequest,
+        deadline: Instant,
+    ) -> Result<Standing, ClientError> {
+        // A ledger that hangs leaves time for asking the nodes without it.
+        let patient_until = deadline.min(Instant::now() + self.shared.config.timeout / 2);
+        match self
+            .policy_state_by(&request.params.id(), patient_until)
+            .await
+        {
             Ok(PolicyState::Live(grant)) => {
-                let nodes = self.locate(&grant.nodes, &request.nodes).await;
+                let nodes = self
+                    .locate(&grant.nodes, &request.nodes, patient_until)
+                    .await;
                 Ok(Standing::Live {
                     expiry: grant.expiry,
                     nodes,
@@ -113,6 +145,36 @@ impl Client {
                 })
             }
         }
+    }
+
+    /// Where the fragments are now, if a node has handed one over since the ledger was read.
+    async fn moved(
+        &self,
+        request: &KeyRequest,
+        before: &Standing,
+        error: &ClientError,
+        deadline: Instant,
+    ) -> Option<Standing> {
+        let (Standing::Live { nodes, .. }, ClientError::NoQuorum(quorum)) = (before, error) else {
+            return None;
+        };
+        let gone = |it: &Answer| {
+            let refusal = matches!(
+                it,
+                Answer::Refused(Refusal::NotGranted | Refusal::UnknownPolicy)
+            );
+            refusal || matches!(it, Answer::Failed(_))
+        };
+        if quorum.answers.count(gone) == 0 {
+            return None;
+        }
+        self.forget_state(&request.params.id());
+        let now = self.standing(request, deadline).await.ok()?;
+        let Standing::Live { nodes: keepers, .. } = &now else {
+            return None;
+        };
+        let known = |keeper: &NodeAddress| nodes.iter().any(|it| it.key == keeper.key);
+        (!keepers.iter().all(known)).then_some(now)
     }
 
     /// One node's answer, its proof checked.
@@ -142,15 +204,16 @@ impl Client {
             _ => return Err(Answer::Malformed.into()),
         };
         if let Refusal::Revoked { .. } = refusal {
-            self.weigh_revocation(request).await?;
+            self.weigh_revocation(request, deadline).await?;
         }
         Err(Answer::Refused(refusal).into())
     }
 
     /// A node says that the policy is revoked. That ends the matter if the ledger, read again, says so, too: one lying
     /// node must not be able to lock a reader out. When the ledger cannot be read, all nodes are heard.
-    async fn weigh_revocation(&self, request: &KeyRequest) -> Result<(), Fault> {
-        match self.fresh_policy_state(&request.params.id()).await {
+    async fn weigh_revocation(&self, request: &KeyRequest, deadline: Instant) -> Result<(), Fault> {
+        let policy = request.params.id();
+        match self.fresh_policy_state_by(&policy, deadline).await {
             Ok(PolicyState::Revoked { at, .. }) => Err(Fault::Final(ClientError::Revoked { at })),
             Ok(PolicyState::Expired { at, .. }) => Err(Fault::Final(ClientError::Expired { at })),
             Ok(PolicyState::Live(_) | PolicyState::Unknown) | Err(_) => Ok(()),

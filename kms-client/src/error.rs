@@ -170,6 +170,8 @@ pub enum Answer {
     Duplicate,
     /// It says that it has written into the ledger, and the ledger does not show it.
     NotWritten,
+    /// What it reported before is not what it reports now.
+    Altered,
     /// No answer came.
     Failed(TransportError),
     /// No answer had come when the time was over, or when it was no longer needed.
@@ -184,7 +186,11 @@ impl Answer {
     pub fn is_misbehaviour(&self) -> bool {
         matches!(
             self,
-            Self::BadProof(_) | Self::Malformed | Self::Duplicate | Self::NotWritten
+            Self::BadProof(_)
+                | Self::Malformed
+                | Self::Duplicate
+                | Self::NotWritten
+                | Self::Altered
         )
     }
 }
@@ -211,6 +217,7 @@ impl fmt::Display for Answer {
             Self::Malformed => f.write_str("returned something else than an answer"),
             Self::Duplicate => f.write_str("returned another node's share"),
             Self::NotWritten => f.write_str("says it has written what the ledger does not show"),
+            Self::Altered => f.write_str("has altered what it reported before"),
             Self::Failed(error) => write!(f, "{error}"),
             Self::Pending => f.write_str("no answer yet"),
             Self::NotAsked => f.write_str("not asked"),

@@ -1,19 +1,17 @@
 //! Granting: a label's key is split over nodes, then the ledger is told (WIRE §6, LEDGER §2).
 //!
 //! Candidates are the nodes that promised, in the ledger, to serve until the grant ends. They are tried in the order of
-//! their distance to the policy: `SHA-256` of the node's key XOR a hash of the policy id and the ledger's head, so that
-//! nobody can prepare a node that is close to a policy that does not exist yet. The first n that answer get one fragment
-//! each. The entry in the ledger comes last: before it, the fragments are worth nothing.
+//! their distance to the policy ([`kms_proto::placement`]). The first n that answer get one fragment each. The entry in the ledger comes last: before it, the fragments are worth nothing.
 
 use kms_crypto::error::SplitError;
 use kms_crypto::id::PolicyId;
-use kms_crypto::kdf;
 use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{KeyFrag, SchemeKind};
 use kms_proto::arrange::ArrangeOptions;
-use kms_proto::ledger::{self, Entry, EntryRefusal, LedgerError, NodeRecord, PolicyState};
+use kms_proto::ledger::{self, Entry, EntryRefusal, LedgerError, PolicyState};
 use kms_proto::message::{Arrange, Command, RemoveRekey, Response, StoreRekey};
+use kms_proto::placement::nearest_first;
 use kms_proto::secret::SecretBytes;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -73,6 +71,15 @@ impl Client {
     /// ledger may yet show the grant. To be sure, revoke it; or repeat the very same request: a grant that is there is
     /// returned.
     pub async fn grant(&self, request: &GrantRequest<'_>) -> Result<Grant, ClientError> {
+        self.grant_among(request, |_| true).await
+    }
+
+    /// The same on nodes that are `eligible`.
+    pub async fn grant_among(
+        &self,
+        request: &GrantRequest<'_>,
+        eligible: impl Fn(&PublicKey) -> bool,
+    ) -> Result<Grant, ClientError> {
         if request.expiry <= self.now() {
             return Err(RequestError::AlreadyOver { at: request.expiry }.into());
         }
@@ -82,10 +89,12 @@ impl Client {
             .map_err(|_| SplitError::Scheme(params.scheme()))
             .and_then(|kind| kind.check(request.threshold))
             .map_err(RequestError::Split)?;
-        if let Some(grant) = self.made_before(request, &params).await? {
+        if let Some(grant) = self.made_before(request, &params, deadline).await? {
             return Ok(grant);
         }
-        let nodes = self.candidates(&params.id(), request).await?;
+        let nodes = self
+            .candidates(&params.id(), request, eligible, deadline)
+            .await?;
         let fragments = request
             .delegating_key
             .split(&mut rng(), &params, request.ledger_key, request.threshold)
@@ -140,8 +149,9 @@ impl Client {
         &self,
         request: &GrantRequest<'_>,
         params: &PolicyParams,
+        deadline: Instant,
     ) -> Result<Option<Grant>, ClientError> {
-        let grant = match self.fresh_policy_state(&params.id()).await? {
+        let grant = match self.fresh_policy_state_by(&params.id(), deadline).await? {
             PolicyState::Unknown => return Ok(None),
             PolicyState::Live(grant) => grant,
             PolicyState::Revoked { at, .. } => return Err(ClientError::Revoked { at }),
@@ -164,8 +174,10 @@ impl Client {
             params: *params,
             threshold,
             expiry: grant.expiry,
-            nodes: self.locate(&grant.nodes, &[]).await,
-            height: self.read_ledger(|ledger| Ok(ledger.head()?.height)).await?,
+            nodes: self.locate(&grant.nodes, &[], deadline).await,
+            height: self
+                .read_ledger(deadline, |ledger| Ok(ledger.head()?.height))
+                .await?,
         }))
     }
 
@@ -193,15 +205,19 @@ impl Client {
         &self,
         policy: &PolicyId,
         request: &GrantRequest<'_>,
+        eligible: impl Fn(&PublicKey) -> bool,
+        deadline: Instant,
     ) -> Result<Vec<NodeAddress>, ClientError> {
-        let (head, records) = self
-            .read_ledger(|ledger| Ok((ledger.head()?, ledger.nodes()?)))
+        let (head, mut records) = self
+            .read_ledger(deadline, |ledger| Ok((ledger.head()?, ledger.nodes()?)))
             .await?;
+        records.retain(|it| eligible(&it.key));
         let registered = records
             .iter()
             .filter(|it| it.available_until > self.now())
             .count();
         let nodes = nearest_first(policy, &head.hash, records, request.expiry);
+        let nodes: Vec<_> = nodes.into_iter().map(NodeAddress::from).collect();
         let needed = request.threshold.total();
         if nodes.len() < usize::from(needed) {
             return Err(ClientError::TooFewNodes {
@@ -236,40 +252,6 @@ fn excludes_grant(error: &ClientError) -> bool {
         ClientError::Ledger(LedgerError::Refused(_)) | ClientError::BadRequest(_) => true,
         _ => false,
     }
-}
-
-/// The nodes that serve until `expiry`, in the order in which they are tried.
-fn nearest_first(
-    policy: &PolicyId,
-    head: &[u8; 32],
-    records: Vec<NodeRecord>,
-    expiry: u64,
-) -> Vec<NodeAddress> {
-    let target = kdf::hash("kms/placement/1", &[policy.as_bytes(), head]);
-    let distance = |key: &PublicKey| {
-        let mut distance = kdf::hash("kms/placement-node/1", &[key.as_bytes()]);
-        distance
-            .iter_mut()
-            .zip(target)
-            .for_each(|(byte, other)| *byte ^= other);
-        distance
-    };
-    let serving = records
-        .into_iter()
-        .filter(|it| it.available_until >= expiry);
-    let mut nodes: Vec<_> = serving
-        .map(|it| {
-            (
-                distance(&it.key),
-                NodeAddress {
-                    key: it.key,
-                    addrs: it.addrs,
-                },
-            )
-        })
-        .collect();
-    nodes.sort_by_key(|(distance, _)| *distance);
-    nodes.into_iter().map(|(_, node)| node).collect()
 }
 
 struct FragmentPlacing<'a> {
@@ -351,17 +333,23 @@ impl FragmentPlacing<'_> {
                 ledger_key: self.params.ledger_key,
                 inner: self.params.inner(),
             });
-            self.client
-                .signed(&node.key, command, self.request.ledger_key, self.deadline)
+            self.client.signed(
+                &node.key,
+                command,
+                self.request.ledger_key,
+                self.client.deadline(),
+            )
         };
         // The key does not go into the background: what may be needed is signed here.
         let mut messages = vec![sign(), sign()];
         let message = move || messages.pop().unwrap_or(Err(Answer::NotAsked));
-        let (client, node, deadline) = (self.client.clone(), node.clone(), self.deadline);
+        // Whoever waits does so until the operation's deadline; the request may take longer.
+        let deadline = self.client.deadline();
+        let (client, node) = (self.client.clone(), node.clone());
         let (key, policy) = (node.key, self.params.id());
         let task = tokio::spawn(async move {
             let removed = client.ask_with(&node, message, deadline).await;
-            removed.is_ok_and(|it| client.is_receipt(it, &node.key, &policy))
+            removed.is_ok_and(|it| client.receipt(it, &node.key, &policy).is_some())
         });
         self.withdrawing.lock().push((key, task));
     }

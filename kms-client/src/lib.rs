@@ -3,12 +3,14 @@
 //! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
 //! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
+//! * [`audit`]: who has used a grant, as its nodes have noted it.
 //! * [`sealed`]: encrypting a value that is shared without a filesystem.
 //! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
 //! * [`error`]: what can go wrong, with each node's own answer.
 //!
 //! Nothing here knows a filesystem or libp2p: [`connect`] is the only place that names a transport and a ledger.
 
+pub mod audit;
 pub mod blocking;
 pub mod client;
 pub mod connect;
@@ -30,6 +32,7 @@ mod health;
 mod submit;
 mod survey;
 
+pub use audit::{Bookmark, NodeAudit};
 pub use client::{Client, ClientConfig};
 pub use connect::NetworkConfig;
 pub use decrypt::KeyRequest;

@@ -1,6 +1,7 @@
 //! Where a shared thing is, and which nodes serve it: what tickets and owner records have in common (SHARES §2).
 
 use kms_crypto::key::PublicKey;
+use kms_proto::ledger::NodeRecord;
 use serde::{Deserialize, Serialize};
 
 /// Whether one file is shared or everything below a directory.
@@ -30,6 +31,15 @@ pub struct NodeAddress {
     pub key: PublicKey,
     /// Its addresses, as multiaddresses. The ledger may know newer ones.
     pub addrs: Vec<String>,
+}
+
+impl From<NodeRecord> for NodeAddress {
+    fn from(record: NodeRecord) -> Self {
+        Self {
+            key: record.key,
+            addrs: record.addrs,
+        }
+    }
 }
 
 /// The longest name of one step, in bytes.

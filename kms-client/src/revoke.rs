@@ -9,7 +9,7 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_proto::ledger::{Entry, PolicyState, Revoke};
-use kms_proto::message::{Command, RemoveRekey, Response};
+use kms_proto::message::{Command, RemoveRekey, Removed, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
@@ -93,11 +93,15 @@ impl Client {
             return Err(RequestError::NotTheAuthor.into());
         }
         let policy = params.id();
-        if let PolicyState::Revoked { at, epoch, .. } = self.fresh_policy_state(&policy).await? {
-            let height = self.read_ledger(|ledger| Ok(ledger.head()?.height)).await?;
+        if let PolicyState::Revoked { at, epoch, .. } =
+            self.fresh_policy_state_by(&policy, deadline).await?
+        {
+            let height = self
+                .read_ledger(deadline, |ledger| Ok(ledger.head()?.height))
+                .await?;
             return Ok(Revocation { at, epoch, height });
         }
-        let nodes = self.holders(request).await;
+        let (nodes, _) = self.holders(request, deadline).await;
         let entry = Entry::Revoke(Revoke {
             ledger_key: params.ledger_key,
             inner: params.inner(),
@@ -106,7 +110,7 @@ impl Client {
         let height = self
             .submit(&policy, entry, request.ledger_key, &nodes, deadline)
             .await?;
-        match self.fresh_policy_state(&policy).await? {
+        match self.fresh_policy_state_by(&policy, deadline).await? {
             PolicyState::Revoked { at, epoch, .. } => Ok(Revocation { at, epoch, height }),
             // Submitting ends well only when the ledger shows the entry, and nothing undoes a revocation.
             _ => Err(ClientError::NotRecorded(Answers::default())),
@@ -116,32 +120,35 @@ impl Client {
     /// Has every node delete its fragment. May be repeated for the nodes that did not answer.
     pub async fn remove_fragments(&self, request: &RevokeRequest<'_>) -> Removal {
         let deadline = self.deadline();
-        let nodes = self.holders(request).await;
+        let (nodes, keepers) = self.holders(request, deadline).await;
         let mut asking: FuturesUnordered<_> = nodes
             .iter()
             .map(|node| async move {
                 let removed =
                     timeout_at(deadline, self.remove_fragment(request, node, deadline)).await;
-                let answer = match removed {
-                    Ok(Ok(())) => Answer::Good,
-                    Ok(Err(answer)) => answer,
-                    Err(_) => Answer::Pending,
+                let (answer, held) = match removed {
+                    Ok(Ok(receipt)) => (Answer::Good, receipt.held),
+                    Ok(Err(answer)) => (answer, false),
+                    Err(_) => (Answer::Pending, false),
                 };
-                NodeAnswer {
+                let answer = NodeAnswer {
                     node: node.key,
                     answer,
-                }
+                };
+                (answer, held)
             })
             .collect();
         let mut answers = Vec::with_capacity(nodes.len());
-        while let Some(answer) = asking.next().await {
+        let mut removed = Vec::with_capacity(nodes.len());
+        while let Some((answer, held)) = asking.next().await {
+            // One of those that keep fragments now has none any more; of another one only its word that it had one,
+            // and has given it to nobody, says that a fragment is gone.
+            let keeper = keepers.contains(&answer.node);
+            if answer.answer == Answer::Good && (keeper || (keepers.is_empty() && held)) {
+                removed.push(answer.node);
+            }
             answers.push(answer);
         }
-        let removed = answers
-            .iter()
-            .filter(|it| it.answer == Answer::Good)
-            .map(|it| it.node)
-            .collect();
         Removal {
             threshold: request.threshold,
             removed,
@@ -154,7 +161,7 @@ impl Client {
         request: &RevokeRequest<'_>,
         node: &NodeAddress,
         deadline: Instant,
-    ) -> Result<(), Answer> {
+    ) -> Result<Removed, Answer> {
         let params = &request.params;
         let command = || {
             Command::RemoveRekey(RemoveRekey {
@@ -168,40 +175,47 @@ impl Client {
         {
             Response::Refused(refusal) => Err(Answer::Refused(refusal)),
             response => self
-                .is_receipt(response, &node.key, &params.id())
-                .then_some(())
+                .receipt(response, &node.key, &params.id())
                 .ok_or(Answer::Malformed),
         }
     }
 
-    /// Whether a response is the node's signed word that its fragment of `policy` is gone.
-    pub(crate) fn is_receipt(
+    /// The node's signed word that its fragment of `policy` is gone, if the response is that.
+    pub(crate) fn receipt(
         &self,
         response: Response,
         node: &PublicKey,
         policy: &PolicyId,
-    ) -> bool {
+    ) -> Option<Removed> {
         let Response::Removed(receipt) = response else {
-            return false;
+            return None;
         };
         let claim = receipt.claim();
         let about_this =
             claim.node == *node && claim.policy == *policy && claim.network == self.network();
-        about_this && receipt.verify().is_ok()
+        let verified = about_this.then(|| receipt.verify().ok()).flatten()?;
+        Some(verified.into_statement())
     }
 
-    /// The nodes that may hold a fragment: those of the ledger's grant and those known before.
-    async fn holders(&self, request: &RevokeRequest<'_>) -> Vec<NodeAddress> {
-        let mut keys: Vec<PublicKey> = match self.policy_state(&request.params.id()).await {
+    /// The nodes that may hold a fragment: those of the ledger's grant and those known before. Then the former alone.
+    pub(crate) async fn holders(
+        &self,
+        request: &RevokeRequest<'_>,
+        deadline: Instant,
+    ) -> (Vec<NodeAddress>, Vec<PublicKey>) {
+        let policy = request.params.id();
+        let state = self.fresh_policy_state_by(&policy, deadline).await;
+        let keepers: Vec<PublicKey> = match state {
             Ok(PolicyState::Live(grant) | PolicyState::Expired { grant, .. }) => grant.nodes,
             Ok(PolicyState::Revoked { grant, .. }) => grant.map(|it| it.nodes).unwrap_or_default(),
             Ok(PolicyState::Unknown) | Err(_) => Vec::new(),
         };
+        let mut keys = keepers.clone();
         for node in request.nodes {
             if !keys.contains(&node.key) {
                 keys.push(node.key);
             }
         }
-        self.locate(&keys, request.nodes).await
+        (self.locate(&keys, request.nodes, deadline).await, keepers)
     }
 }

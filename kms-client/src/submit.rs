@@ -21,6 +21,8 @@ use crate::place::NodeAddress;
 const HEDGE: Duration = Duration::from_millis(1500);
 /// How long the ledger may take to show what a node says it has written.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+/// The part of the time that is kept back for looking into the ledger once more, 1 divided by it.
+const LAST_LOOK: u32 = 16;
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Client {
@@ -41,7 +43,12 @@ impl Client {
         let signed = Signed::sign(statement, author, &mut rng())
             .map_err(|_| RequestError::NotTheAuthor)?
             .into_signed();
-        let scribes = self.scribes(nodes).await;
+        // A last look has to be possible: an entry that was written and not believed would be worse than none.
+        let over = deadline;
+        let deadline = deadline
+            .checked_sub(self.shared.config.timeout / LAST_LOOK)
+            .unwrap_or(deadline);
+        let scribes = self.scribes(nodes, deadline).await;
         let patience = Patience {
             hedge: HEDGE,
             deadline,
@@ -54,8 +61,10 @@ impl Client {
             return Ok(*height);
         }
         // The answer may have been lost after the entry was written.
-        if self.shows(policy, &signed.claim().entry).await {
-            return self.read_ledger(|ledger| Ok(ledger.head()?.height)).await;
+        if self.shows(policy, &signed.claim().entry, over).await {
+            return self
+                .read_ledger(over, |ledger| Ok(ledger.head()?.height))
+                .await;
         }
         for it in &gathered.answers.0 {
             if let Answer::Refused(Refusal::Ledger(refusal)) = &it.answer {
@@ -83,7 +92,7 @@ impl Client {
         };
         let patient_until = deadline.min(Instant::now() + SHOWN_WITHIN);
         let mut pause = FIRST_LOOK_AGAIN;
-        while !self.shows(policy, &entry.claim().entry).await {
+        while !self.shows(policy, &entry.claim().entry, deadline).await {
             if Instant::now() >= patient_until {
                 return Err(Answer::NotWritten.into());
             }
@@ -94,8 +103,8 @@ impl Client {
     }
 
     /// Whether the ledger shows the entry, or one that makes it superfluous.
-    async fn shows(&self, policy: &PolicyId, entry: &Entry) -> bool {
-        match (self.fresh_policy_state(policy).await, entry) {
+    async fn shows(&self, policy: &PolicyId, entry: &Entry, deadline: Instant) -> bool {
+        match (self.fresh_policy_state_by(policy, deadline).await, entry) {
             (Ok(PolicyState::Live(grant)), Entry::Grant(wanted)) => grant == *wanted,
             (Ok(PolicyState::Revoked { .. }), Entry::Revoke(_)) => true,
             _ => false,
@@ -103,10 +112,10 @@ impl Client {
     }
 
     /// The nodes to write through: those of the policy first, then all others that still serve.
-    async fn scribes(&self, nodes: &[NodeAddress]) -> Vec<NodeAddress> {
+    async fn scribes(&self, nodes: &[NodeAddress], deadline: Instant) -> Vec<NodeAddress> {
         let mut scribes = nodes.to_vec();
         let now = self.now();
-        for it in self.nodes().await.unwrap_or_default() {
+        for it in self.nodes_by(deadline).await.unwrap_or_default() {
             if it.available_until > now && scribes.iter().all(|known| known.key != it.key) {
                 scribes.push(NodeAddress {
                     key: it.key,

@@ -20,7 +20,7 @@ impl Client {
     pub async fn survey(&self, request: &KeyRequest, identity: &IdentitySecret) -> Answers {
         let deadline = self.deadline();
         let keys: Vec<_> = request.nodes.iter().map(|node| node.key).collect();
-        let nodes = self.locate(&keys, &request.nodes).await;
+        let nodes = self.locate(&keys, &request.nodes, deadline).await;
         let mut asking: FuturesUnordered<_> = nodes
             .iter()
             .map(|node| async move {

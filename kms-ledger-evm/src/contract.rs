@@ -19,12 +19,14 @@ pub(crate) struct Topics {
     pub(crate) registered: [u8; 32],
     pub(crate) granted: [u8; 32],
     pub(crate) revoked: [u8; 32],
+    pub(crate) handed_over: [u8; 32],
 }
 
 pub(crate) static TOPICS: LazyLock<Topics> = LazyLock::new(|| Topics {
     registered: keccak(&[b"NodeRegistered(bytes)"]),
     granted: keccak(&[b"PolicyGranted(bytes)"]),
     revoked: keccak(&[b"PolicyRevoked(bytes)"]),
+    handed_over: keccak(&[b"HandedOver(bytes)"]),
 });
 
 /// The data of the transaction that makes a network's contract; nothing if the network's name is too long.

@@ -1,12 +1,12 @@
 //! Entries as the contract takes them and as its events give them back (LEDGER §5.4.2).
 
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
-use kms_crypto::key::PublicKey;
+use kms_crypto::{id::PolicyId, key::PublicKey};
 use kms_proto::{
     codec,
     ledger::{
-        Entry, EntryRefusal, EntryStatement, Grant, MAX_ENTRY_BYTES, RegisterNode, Revoke,
-        SignedEntry,
+        Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ENTRY_BYTES, RegisterNode,
+        Revoke, SignedEntry,
     },
     signed::Statement,
 };
@@ -74,6 +74,16 @@ pub(crate) fn call(entry: &SignedEntry, promise: Promise) -> Result<Vec<u8>, Ent
         Entry::Revoke(it) => {
             let packed = [&it.inner[..], &it.epoch.to_be_bytes()].concat();
             ("revoke(bytes,bytes32)", packed, vec![author.y])
+        }
+        Entry::Handover(it) => {
+            let packed = [
+                &it.to.to_bytes()[..],
+                it.policy.as_bytes(),
+                &[it.index],
+                &it.after.to_be_bytes(),
+            ]
+            .concat();
+            ("handover(bytes)", packed, vec![])
         }
     };
     let bytes = [&author.packed[..], &packed].concat();
@@ -169,6 +179,17 @@ pub(crate) fn from_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Option
             ledger_key: key,
             inner: take(fields)?,
             epoch: u32::from_be_bytes(take(fields)?),
+        })
+    } else if *topic == TOPICS.handed_over {
+        let to: [u8; 33] = take(fields)?;
+        let policy = take(fields)?;
+        let [index] = take(fields)?;
+        Entry::Handover(Handover {
+            from: key,
+            to: PublicKey::from_bytes(&to).ok()?,
+            policy: PolicyId(policy),
+            index,
+            after: number::<8>(fields)?,
         })
     } else {
         return None;

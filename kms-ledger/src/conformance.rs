@@ -23,6 +23,12 @@ use rand_core::{Rng, UnwrapErr};
 
 use crate::Clock;
 
+mod handover;
+
+use handover::{
+    check_a_fragment_moves_as_its_keeper_says, check_a_node_leaves_when_nothing_outlives_it,
+};
+
 /// The network of every ledger under test.
 pub const NETWORK: &str = "conformance";
 /// What a [`TestClock`] says at first.
@@ -173,6 +179,8 @@ pub fn check_ledger(make: &mut dyn FnMut(Clock) -> Arc<dyn Ledger>) {
         check_nobody_speaks_for_another,
         check_impossible_grants_are_refused,
         check_nodes_register_with_rising_numbers,
+        check_a_fragment_moves_as_its_keeper_says,
+        check_a_node_leaves_when_nothing_outlives_it,
         check_repeating_is_harmless,
         check_time_never_goes_back,
         check_the_records_rebuild_the_state,
@@ -371,11 +379,6 @@ fn check_nodes_register_with_rising_numbers(ledger: &Arc<dyn Ledger>, _: &TestCl
     assert_eq!(
         refusal(ledger.submit(&old)),
         EntryRefusal::Outnumbered { latest: 1 }
-    );
-    let shorter = registration(&one, 2, START + 99, &[]);
-    assert_eq!(
-        refusal(ledger.submit(&shorter)),
-        EntryRefusal::Shortened { until: START + 100 }
     );
     submit(
         ledger,

@@ -73,6 +73,8 @@ fn refusal_name(refusal: &EntryRefusal) -> &'static str {
         EntryRefusal::BadThreshold => "bad_threshold",
         EntryRefusal::Outnumbered { .. } => "outnumbered",
         EntryRefusal::Shortened { .. } => "shortened",
+        EntryRefusal::NotHolder => "not_holder",
+        EntryRefusal::Unserved => "unserved",
         EntryRefusal::Revoked { .. } => "revoked",
         EntryRefusal::AlreadyExpired => "already_expired",
         _ => "unnamed",

@@ -19,6 +19,7 @@ mod server;
 pub use address::AddressScope;
 pub use client::{ClientConfig, Found, NetClient};
 pub use codec::{REQUEST_LIMIT, RESPONSE_LIMIT};
+pub use limit::RateLimit;
 pub use peer::{PeerKey, distance, peer_id, public_key};
 pub use server::{Handler, NetServer, ServerConfig};
 

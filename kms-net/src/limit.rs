@@ -1,4 +1,4 @@
-//! How many requests a peer may make: a token bucket per peer. Holds no clock.
+//! How many requests there may be, of a peer or about a policy: a token bucket for each. Holds no clock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ const REMEMBERED: usize = 4096;
 
 /// Token buckets, one for each `K`.
 #[derive(Debug)]
-pub(crate) struct RateLimit<K> {
+pub struct RateLimit<K> {
     burst: u32,
     refill: Duration,
     buckets: HashMap<K, Bucket>,
@@ -23,7 +23,7 @@ struct Bucket {
 
 impl<K: Eq + Hash> RateLimit<K> {
     /// `burst` requests at once, then one each `refill`.
-    pub(crate) fn new(burst: u32, refill: Duration) -> Self {
+    pub fn new(burst: u32, refill: Duration) -> Self {
         Self {
             burst,
             refill,
@@ -32,7 +32,7 @@ impl<K: Eq + Hash> RateLimit<K> {
     }
 
     /// Takes one token for `key`. False when there is none.
-    pub(crate) fn admit(&mut self, key: K, now: Instant) -> bool {
+    pub fn admit(&mut self, key: K, now: Instant) -> bool {
         if self.buckets.len() >= REMEMBERED {
             let whole = self.refill.saturating_mul(self.burst);
             self.buckets

@@ -1,5 +1,8 @@
 //! The command line of `kms-node`, and how it fails (CLI, kms-node).
 
+pub mod keys;
+pub mod retire;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,6 +36,14 @@ pub enum Command {
     /// A node that ends is not started again; "kms-node run --config DIR/node-K/config.toml" does that. SIGTERM or SIGINT
     /// stops all of them.
     Devnet(Devnet),
+    /// Hand every fragment of a running node to other nodes
+    ///
+    /// Each goes to a node that is registered for as long as its policy lasts and has none of it yet; the ledger tells
+    /// everybody where it is. Nothing is given up before the other node has proven that it has it. May be interrupted:
+    /// the node goes on by itself, also when it is started again. When all is done the node can be stopped for good.
+    Retire(Retire),
+    /// Show where a node's storage key is kept, or keep it elsewhere
+    Keys(Box<Keys>),
     /// Ask a running node how it is
     Status(Status),
     /// Print the manual page, or write all manual pages into a directory
@@ -71,6 +82,56 @@ pub struct Devnet {
     pub listen_base: Option<u16>,
 }
 
+/// Options of `kms-node retire`.
+#[derive(Args, Debug)]
+pub struct Retire {
+    /// Configuration file of the node
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the node's data, if it is not in the file
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The node that is to have all of it, by its key; by default the nearest that take it
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Go on serving for so long, such as 30d: only what outlives that is handed over
+    #[arg(long, value_name = "TIME")]
+    pub after: Option<String>,
+    /// Give up waiting when nothing has moved for so long
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    pub patience: String,
+}
+
+/// Options of `kms-node keys`.
+#[derive(Args, Debug)]
+pub struct Keys {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeysCommand,
+    /// Configuration file of the node
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// What takes precedence over the file.
+    #[command(flatten)]
+    pub options: RawConfig,
+}
+
+/// What can be done about a storage key.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Show where the storage key is kept
+    Show,
+    /// Keep the storage key somewhere else; the node has to be stopped
+    ///
+    /// The key stays the same, and with it everything sealed under it. SOURCE is file, passphrase, or kms: kept by other
+    /// nodes, which give it back to this node alone, as long as nobody revokes that. Enough of those nodes must have a key
+    /// source of their own, so that a network that was stopped as a whole can start again.
+    Use {
+        /// generated, file, passphrase or kms
+        source: String,
+    },
+}
+
 /// Options of `kms-node status`.
 #[derive(Args, Debug)]
 pub struct Status {
@@ -98,6 +159,8 @@ pub struct Failure {
     pub code: u8,
 }
 
+/// The command line is wrong.
+pub const EX_USAGE: u8 = 64;
 /// Something cannot be reached.
 pub const EX_UNAVAILABLE: u8 = 69;
 /// Something failed that should not.

@@ -4,18 +4,24 @@
 
 use std::env;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kms_crypto::policy::{Threshold, ThresholdTextError};
 use kms_proto::DEFAULT_NETWORK;
 use serde::Deserialize;
 
+use crate::keysource::{Source, SourceTextError};
+use crate::logging::{LogFormat, LogFormatError};
 use crate::time::{DurationTextError, parse_duration};
 
 /// Where a node listens if nothing is said.
 pub const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/4710";
 /// How long a node promises to serve if nothing is said.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How many of how many other nodes keep a storage key if nothing is said.
+pub const DEFAULT_KEY_THRESHOLD: &str = "2/3";
 /// How many fragments a node keeps at most if nothing is said.
 pub const DEFAULT_MAX_FRAGMENTS: u64 = 1_000_000;
 
@@ -47,12 +53,30 @@ pub struct RawConfig {
     /// File with the key under which fragments are kept; made at the first start
     #[arg(long, value_name = "FILE")]
     pub storage_key: Option<PathBuf>,
+    /// Where that key comes from: generated, file, passphrase or kms; by default what is there, at first generated
+    #[arg(long, value_name = "SOURCE")]
+    pub key_source: Option<String>,
+    /// File with the passphrase of that key; by default systemd's credential kms-node-passphrase, or a prompt
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// How many of how many other nodes give a key back that is kept in the network, such as 2/3
+    #[arg(long, value_name = "M/N")]
+    pub key_threshold: Option<String>,
+    /// How long the network keeps such a key, such as 365d; renewed in time
+    #[arg(long, value_name = "TIME")]
+    pub key_lifetime: Option<String>,
     /// How long the node promises to serve, such as 365d; renewed in time
     #[arg(long, value_name = "TIME")]
     pub lifetime: Option<String>,
     /// How many fragments the node keeps at most
     #[arg(long, value_name = "NUMBER")]
     pub max_fragments: Option<u64>,
+    /// Loopback address for /metrics, /healthz and /readyz, such as 127.0.0.1:4711; none by default
+    #[arg(long, value_name = "ADDRESS")]
+    pub monitor: Option<String>,
+    /// How the log is written: text or json
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<String>,
     /// File to write the process id to
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -77,10 +101,22 @@ pub struct Config {
     pub identity: PathBuf,
     /// File with the storage key.
     pub storage_key: PathBuf,
+    /// Where the storage key comes from; none: from where it is.
+    pub key_source: Option<Source>,
+    /// File with the passphrase of the storage key.
+    pub passphrase_file: Option<PathBuf>,
+    /// How many of how many other nodes keep a storage key.
+    pub key_threshold: Threshold,
+    /// For how long.
+    pub key_lifetime: Duration,
     /// How long the node promises to serve.
     pub lifetime: Duration,
     /// How many fragments it keeps at most.
     pub max_fragments: u64,
+    /// Where operators' tools may ask, on loopback.
+    pub monitor: Option<SocketAddr>,
+    /// How the log is written.
+    pub log_format: LogFormat,
     /// File to write the process id to.
     pub pid_file: Option<PathBuf>,
 }
@@ -111,6 +147,21 @@ pub enum ConfigError {
     /// The lifetime is not a length of time.
     #[error("lifetime: {0}")]
     Lifetime(#[from] DurationTextError),
+    /// The key's lifetime is not a length of time.
+    #[error("key_lifetime: {0}")]
+    KeyLifetime(DurationTextError),
+    /// The key's source is none.
+    #[error("key_source: {0}")]
+    KeySource(#[from] SourceTextError),
+    /// The key's threshold is none.
+    #[error("key_threshold: {0}")]
+    KeyThreshold(#[from] ThresholdTextError),
+    /// The monitor's address is none, or not on loopback.
+    #[error("monitor: {0:?} is not a loopback address and port such as 127.0.0.1:4711")]
+    Monitor(String),
+    /// The form of the log is none.
+    #[error("log_format: {0}")]
+    LogFormat(#[from] LogFormatError),
     /// The working directory is gone.
     #[error("the working directory cannot be found: {0}")]
     NoDirectory(std::io::Error),
@@ -140,6 +191,7 @@ impl RawConfig {
             data_dir: absolute(self.data_dir),
             identity: absolute(self.identity),
             storage_key: absolute(self.storage_key),
+            passphrase_file: absolute(self.passphrase_file),
             pid_file: absolute(self.pid_file),
             ledger: self
                 .ledger
@@ -160,8 +212,14 @@ impl RawConfig {
             ledger: self.ledger.or(other.ledger),
             identity: self.identity.or(other.identity),
             storage_key: self.storage_key.or(other.storage_key),
+            key_source: self.key_source.or(other.key_source),
+            passphrase_file: self.passphrase_file.or(other.passphrase_file),
+            key_threshold: self.key_threshold.or(other.key_threshold),
+            key_lifetime: self.key_lifetime.or(other.key_lifetime),
             lifetime: self.lifetime.or(other.lifetime),
             max_fragments: self.max_fragments.or(other.max_fragments),
+            monitor: self.monitor.or(other.monitor),
+            log_format: self.log_format.or(other.log_format),
             pid_file: self.pid_file.or(other.pid_file),
         }
     }
@@ -184,10 +242,25 @@ impl RawConfig {
             storage_key: self
                 .storage_key
                 .unwrap_or_else(|| data_dir.join("storage.key")),
+            key_source: self.key_source.map(|text| text.parse()).transpose()?,
+            passphrase_file: self.passphrase_file,
+            key_threshold: self
+                .key_threshold
+                .as_deref()
+                .unwrap_or(DEFAULT_KEY_THRESHOLD)
+                .parse()?,
+            key_lifetime: self
+                .key_lifetime
+                .map_or(Ok(DEFAULT_LIFETIME), |text| parse_duration(&text))
+                .map_err(ConfigError::KeyLifetime)?,
             lifetime: self
                 .lifetime
                 .map_or(Ok(DEFAULT_LIFETIME), |text| parse_duration(&text))?,
             max_fragments: self.max_fragments.unwrap_or(DEFAULT_MAX_FRAGMENTS),
+            monitor: self.monitor.map(loopback).transpose()?,
+            log_format: self
+                .log_format
+                .map_or(Ok(LogFormat::default()), |text| text.parse())?,
             pid_file: self.pid_file,
             data_dir,
         })
@@ -202,6 +275,14 @@ impl Config {
         let file = file.map(RawConfig::read).transpose()?.unwrap_or_default();
         options.or(file).resolve()
     }
+}
+
+/// Nobody else's business: what it tells has no password.
+fn loopback(text: String) -> Result<SocketAddr, ConfigError> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address
+        .filter(|address| address.ip().is_loopback())
+        .ok_or(ConfigError::Monitor(text))
 }
 
 fn absolute_ledger(ledger: &str, directory: &Path) -> String {
@@ -258,6 +339,8 @@ mod tests {
             ("data_dir = '/x'", "ledger is not set"),
             ("ledger = 'file:/x'\nlifetime = 'long'", "long"),
             ("ledger = 7", "ledger"),
+            ("ledger = 'file:/x'\nmonitor = '0.0.0.0:80'", "0.0.0.0:80"),
+            ("ledger = 'file:/x'\nlog_format = 'xml'", "xml"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word), "{error}");

@@ -3,6 +3,8 @@
 //! Nothing has to be cleaned up after a crash: the lock is the kernel's, and store and ledger mend themselves when they
 //! are opened.
 
+mod leaving;
+mod renewal;
 pub mod upkeep;
 
 use std::fs::{self, File, Permissions};
@@ -12,16 +14,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kms_crypto::key::NodeSecret;
 use kms_ledger::{FileLedger, FileOptions, LedgerUrl, UrlError, parse_url, system_clock};
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions, NameError};
 use kms_net::{NetError, NetServer, ServerConfig};
 use kms_proto::codec;
 use kms_proto::ledger::{Head, Ledger, LedgerError};
 
+use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::keyfile::{self, KeyFileError, StorageKey};
+use crate::keysource::{self, Source, SourceError};
 use crate::lock;
+use crate::monitor::Monitor;
 use crate::node::{Node, Parts, Service};
+use crate::requests::RequestLog;
 use crate::store::{Note, RedbStore, Slots, StoreError, Vault};
 
 /// Why a node does not start.
@@ -36,12 +43,21 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The node has left the network for good.
+    #[error("this node retired {ago}, and keeps nothing", ago = since(*.at))]
+    Retired {
+        /// When its time was over, Unix seconds.
+        at: u64,
+    },
     /// Another node runs on the same data.
     #[error("another kms-node is running on {0}")]
     Running(PathBuf),
     /// A key file cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// There is no storage key.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The fragments cannot be opened.
     #[error("cannot open the fragments: {0}")]
     Store(#[from] StoreError),
@@ -57,6 +73,9 @@ pub enum StartError {
     /// The ledger cannot be opened, or does not take the node's registration.
     #[error("the ledger: {0}")]
     Ledger(#[from] LedgerError),
+    /// The monitor's address cannot be used.
+    #[error("cannot listen for operators' tools: {0}")]
+    Monitor(io::Error),
     /// The network does not start.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -70,6 +89,9 @@ pub struct Daemon {
     node: Arc<Node>,
     server: NetServer,
     upkeep: tokio::task::JoinHandle<()>,
+    leaving: tokio::task::JoinHandle<()>,
+    renewal: Option<tokio::task::JoinHandle<()>>,
+    monitor: Option<Monitor>,
     pid_file: Option<PathBuf>,
     addresses_file: PathBuf,
     /// Held as long as the node runs.
@@ -87,10 +109,21 @@ impl std::fmt::Debug for Daemon {
 impl Daemon {
     /// Starts a node; it serves when this returns.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let blocking = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&blocking)).await;
-        let (node, lock) =
-            opened.map_err(|_| StartError::Internal("opening the store failed"))??;
+        let data_dir = config.data_dir.clone();
+        let identity = config.identity.clone();
+        let (lock, secret) = blocking(move || {
+            let lock = claim(&data_dir)?;
+            Ok((lock, keyfile::node_secret(&identity)?))
+        })
+        .await?;
+        let monitor = match config.monitor {
+            Some(address) => Some(Monitor::start(address).await.map_err(StartError::Monitor)?),
+            None => None,
+        };
+        let (storage_key, source) = keysource::open(&config, &secret).await?;
+        let storage_key = Arc::new(storage_key);
+        let (opening, key) = (config.clone(), Arc::clone(&storage_key));
+        let node = blocking(move || open(&opening, secret, &key, source)).await?;
         let server_config = ServerConfig {
             external: config.external.clone(),
             bootstrap: config.bootstrap.clone(),
@@ -110,11 +143,24 @@ impl Daemon {
             server.addresses().to_vec(),
             config.lifetime,
         ));
+        let leaving = tokio::spawn(leaving::run(
+            Arc::clone(&node),
+            server.addresses().to_vec(),
+            config.bootstrap.clone(),
+        ));
+        let renewal = (source == Source::Kms)
+            .then(|| tokio::spawn(renewal::run(config.clone(), Arc::clone(&node), storage_key)));
+        if let Some(monitor) = &monitor {
+            monitor.serving(Arc::clone(&node));
+        }
         tracing::info!(node = %node.key(), addresses = ?server.addresses(), held = node.vault().held(), "serving");
         Ok(Self {
             node,
             server,
             upkeep,
+            leaving,
+            renewal,
+            monitor,
             pid_file: config.pid_file,
             addresses_file,
             _lock: lock,
@@ -140,10 +186,15 @@ impl Daemon {
     /// Stops: answers what was asked, closes the store.
     pub async fn stop(self) {
         tracing::info!("stopping");
+        if let Some(monitor) = &self.monitor {
+            monitor.stopping();
+        }
         self.server.stop().await;
-        self.upkeep.abort();
-        // Aborted or ended, it holds the node no longer.
-        let _ = self.upkeep.await;
+        for task in [self.upkeep, self.leaving].into_iter().chain(self.renewal) {
+            task.abort();
+            // Aborted or ended, it holds the node no longer.
+            let _ = task.await;
+        }
         // Files of a running node: gone with it, if they are still its own.
         let own = std::process::id().to_string();
         for path in self
@@ -163,28 +214,67 @@ impl Daemon {
     }
 }
 
+fn since(at: u64) -> String {
+    let moment = i64::try_from(at)
+        .ok()
+        .and_then(|at| jiff::Timestamp::from_second(at).ok());
+    moment.map_or_else(|| "before".to_owned(), |moment| format!("at {moment}"))
+}
+
 /// The file in the data directory that says where the running node is reached.
 pub const ADDRESSES_FILE: &str = "addresses";
 
-fn open(config: &Config) -> Result<(Arc<Node>, File), StartError> {
-    let lock = claim(&config.data_dir)?;
-    let secret = keyfile::node_secret(&config.identity)?;
-    let storage_key = keyfile::storage_key(&config.storage_key)?;
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StartError::Internal("opening the store failed"))?
+}
+
+fn open(
+    config: &Config,
+    secret: NodeSecret,
+    storage_key: &StorageKey,
+    source: Source,
+) -> Result<Arc<Node>, StartError> {
     let clock = system_clock();
-    let vault = open_vault(&config.data_dir, &storage_key, clock())?;
+    let vault = open_vault(&config.data_dir, storage_key, clock())?;
     let seen = vault
         .note(Note::LedgerHead)?
         .and_then(|bytes| codec::decode::<Head>(&bytes, bytes.len()).ok());
     let ledger = open_ledger(&config.ledger, &config.network, seen)?;
+    let audit = config.data_dir.join("audit");
+    let requests = config.data_dir.join("requests");
     let node = Node::new(Parts {
         secret,
         network: config.network.clone(),
         vault,
         ledger,
-        clock,
+        clock: Arc::clone(&clock),
         max_fragments: config.max_fragments,
+        own_key: source.is_own(),
+        audit: AuditLog::open(&audit).map_err(|source| StartError::DataDir {
+            path: audit,
+            source,
+        })?,
+        requests: Some(
+            RequestLog::open(&requests).map_err(|source| StartError::DataDir {
+                path: requests,
+                source,
+            })?,
+        ),
     });
-    Ok((Arc::new(node), lock))
+    node.recall_retirement()?;
+    let over = node
+        .retirement()
+        .filter(|it| it.done && it.until <= clock());
+    if let Some(retirement) = over {
+        return Err(StartError::Retired {
+            at: retirement.until,
+        });
+    }
+    Ok(Arc::new(node))
 }
 
 /// Makes the data directory and takes its lock, which ends with the process however that ends.

@@ -52,6 +52,13 @@ impl StorageKey {
         Self(*bytes)
     }
 
+    /// Makes a new one.
+    pub fn generate() -> Self {
+        let mut key = Self([0; 32]);
+        rand_core::Rng::fill_bytes(&mut rng(), &mut key.0);
+        key
+    }
+
     /// The bytes, for derivations.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -76,12 +83,56 @@ pub fn node_secret(path: &Path) -> Result<NodeSecret, KeyFileError> {
 
 /// Reads a node's storage key, making one if there is none.
 pub fn storage_key(path: &Path) -> Result<StorageKey, KeyFileError> {
-    let bytes = read_or_make(path, "node storage key", || {
-        let mut key = Zeroizing::new([0; 32]);
-        rand_core::Rng::fill_bytes(&mut rng(), key.as_mut());
-        key
+    let bytes = read_or_make(path, STORAGE_KEY, || {
+        Zeroizing::new(*StorageKey::generate().as_bytes())
     })?;
     Ok(StorageKey::from_bytes(&bytes))
+}
+
+/// Reads a storage key that has to be there.
+pub fn read_storage_key(path: &Path) -> Result<StorageKey, KeyFileError> {
+    let failed = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    let bytes = read(path, &metadata)?;
+    Ok(StorageKey::from_bytes(&bytes))
+}
+
+/// Writes a storage key into a file that is not there yet.
+pub fn write_storage_key(path: &Path, key: &StorageKey) -> Result<(), KeyFileError> {
+    write_new(path, STORAGE_KEY, key.as_bytes()).map_err(|source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+const STORAGE_KEY: &str = "node storage key";
+
+/// Overwrites a file with zeros and removes it; what that is worth is up to the file system and the drive.
+pub(crate) fn erase(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    file.write_all(&vec![0; length])?;
+    file.sync_all()?;
+    fs::remove_file(path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Writes a file that only its owner can read, in place of one that was left behind.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn read_or_make(
@@ -101,20 +152,25 @@ fn read_or_make(
             Ok(key)
         }
         Err(error) => Err(failed(error)),
-        Ok(metadata) => {
-            let mode = metadata.mode() & 0o777;
-            if metadata.is_file() && mode & 0o077 != 0 {
-                return Err(KeyFileError::Exposed {
-                    path: path.to_owned(),
-                    mode,
-                });
-            }
-            let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
-            parse(&text).ok_or_else(|| KeyFileError::Malformed {
-                path: path.to_owned(),
-            })
-        }
+        Ok(metadata) => read(path, &metadata),
     }
+}
+
+fn read(path: &Path, metadata: &fs::Metadata) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    let mode = metadata.mode() & 0o777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let text = fs::read_to_string(path).map_err(|source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&Zeroizing::new(text)).ok_or_else(|| KeyFileError::Malformed {
+        path: path.to_owned(),
+    })
 }
 
 fn parse(text: &str) -> Option<Zeroizing<[u8; 32]>> {

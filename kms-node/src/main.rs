@@ -1,26 +1,29 @@
 //! The program `kms-node`.
 
 use std::future::Future;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use kms_node::cli::{
     Cli, Command, Devnet, EX_CANTCREAT, EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE,
-    Failure, Run, Status,
+    Failure, Keys, Retire, Status,
 };
 use kms_node::config::{Config, RawConfig};
 use kms_node::daemon::{Daemon, StartError};
 use kms_node::devnet::{self, DevnetError};
+use kms_node::logging::{self, LogFormat};
 use kms_node::{manual, status};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(options) => start(run(*options)),
-        Command::Devnet(options) => start(run_devnet(options)),
-        Command::Status(options) => start(print_status(options)),
+        Command::Run(options) => load(options.config.as_deref(), options.options)
+            .and_then(|config| start(config.log_format, run(config, options.supervised))),
+        Command::Devnet(options) => start(LogFormat::Text, run_devnet(options)),
+        Command::Retire(options) => start(LogFormat::Text, retire(options)),
+        Command::Keys(options) => start(LogFormat::Text, keys(*options)),
+        Command::Status(options) => start(LogFormat::Text, print_status(options)),
         Command::Man { directory: None } => manual::print(&mut io::stdout()).map_err(cannot_write),
         Command::Man {
             directory: Some(directory),
@@ -41,14 +44,11 @@ fn cannot_write(error: io::Error) -> Failure {
     )
 }
 
-fn start(program: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_from_env("KMS_LOG").unwrap_or_else(|_| EnvFilter::new("info,libp2p=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
+fn start(
+    format: LogFormat,
+    program: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    logging::start(format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,15 +63,17 @@ fn start(program: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     runtime.block_on(program)
 }
 
-async fn run(options: Run) -> Result<(), Failure> {
+async fn run(config: Config, supervised: bool) -> Result<(), Failure> {
     harden();
-    let config = load(options.config.as_deref(), options.options)?;
-    let end = ended(options.supervised)?;
+    let end = ended(supervised)?;
     let data_dir = config.data_dir.clone();
-    let daemon = Daemon::start(config)
-        .await
-        .map_err(|error| start_failure(&error, &data_dir))?;
-    if options.supervised {
+    let mut end = std::pin::pin!(end);
+    let daemon = tokio::select! {
+        started = Daemon::start(config) => started.map_err(|error| start_failure(&error, &data_dir))?,
+        // It may be waiting for other nodes to give its key.
+        () = &mut end => return Ok(()),
+    };
+    if supervised {
         say(devnet::READY)?;
     }
     daemon.run_until(end).await;
@@ -90,6 +92,14 @@ fn start_failure(error: &StartError, data_dir: &std::path::Path) -> Failure {
         StartError::Running(_) => (
             EX_TEMPFAIL,
             "stop the other one, or use another data directory".to_owned(),
+        ),
+        StartError::Retired { .. } => (
+            EX_CONFIG,
+            "a new node begins with a new data directory".to_owned(),
+        ),
+        StartError::Source(_) => (
+            EX_CONFIG,
+            "kms-node keys show tells where the key is kept; kms-node keys use moves it".to_owned(),
         ),
         StartError::Key(_) => (
             EX_CONFIG,
@@ -142,24 +152,34 @@ async fn run_devnet(options: Devnet) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn print_status(options: Status) -> Result<(), Failure> {
-    // The ledger is not used, so it need not be configured.
+async fn retire(options: Retire) -> Result<(), Failure> {
+    let config = load_for_asking(options.config.as_deref(), options.data_dir.clone())?;
+    let clock = kms_ledger::system_clock();
+    kms_node::cli::retire::run(&options, &config, move || clock(), say).await
+}
+
+async fn keys(options: Keys) -> Result<(), Failure> {
+    harden();
+    let config = load(options.config.as_deref(), options.options)?;
+    kms_node::cli::keys::run(&options.command, &config, say).await
+}
+
+/// The configuration of a node that is only asked something: the ledger is not used, so it need not be configured.
+fn load_for_asking(
+    file: Option<&std::path::Path>,
+    data_dir: Option<std::path::PathBuf>,
+) -> Result<Config, Failure> {
+    let ledger = file.is_none().then(String::new);
     let raw = RawConfig {
-        data_dir: options.data_dir,
+        data_dir,
+        ledger,
         ..RawConfig::default()
     };
-    let file = options.config.as_deref();
-    let config = load(
-        file,
-        if file.is_none() {
-            RawConfig {
-                ledger: Some(String::new()),
-                ..raw
-            }
-        } else {
-            raw
-        },
-    )?;
+    load(file, raw)
+}
+
+async fn print_status(options: Status) -> Result<(), Failure> {
+    let config = load_for_asking(options.config.as_deref(), options.data_dir)?;
     let status = status::ask(&config).await.map_err(|error| {
         let advice = "start it with kms-node run, or name its configuration with --config";
         Failure::new(

@@ -3,6 +3,7 @@
 //! Knows no network. Deciding is calculation and runs in the [`Workshop`]; the two things that wait for the disk,
 //! storing and removing, leave it and wait in the vault's queue, where they are committed together.
 
+mod handover;
 mod ledger;
 mod policy;
 
@@ -15,11 +16,23 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::Clock;
 use kms_net::{Handler, PeerKey};
+use kms_proto::codec;
 use kms_proto::ledger::{Ledger, PolicyState, SignedEntry};
-use kms_proto::message::{Command, NodeStatus, Query, Refusal, Response};
-use kms_proto::signed::{Gate, Incoming};
+use kms_proto::message::{
+    Command, MAX_REMOVAL_BYTES, NodeStatus, Query, Refusal, Response, Retire,
+};
+use kms_proto::signed::{Arrival, Gate, Incoming};
 
+use crate::audit::AuditLog;
+use crate::limits::Limits;
+use crate::requests::RequestLog;
 use crate::store::{Fragment, Memory, StoreError, Vault};
+use crate::tally::Tally;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use self::handover::Retirement;
+use self::handover::{Forwarded, Offer};
 use crate::view::{LEASE, LedgerView};
 use crate::work::{WorkError, Workshop};
 
@@ -37,6 +50,12 @@ pub struct Parts {
     pub clock: Clock,
     /// How many fragments it keeps at most.
     pub max_fragments: u64,
+    /// Whether it needs no other node to open its store.
+    pub own_key: bool,
+    /// The requests that were done, across restarts; none: they are remembered by this process alone.
+    pub requests: Option<RequestLog>,
+    /// Who asked for what.
+    pub audit: AuditLog,
 }
 
 /// A node without its network.
@@ -44,11 +63,19 @@ pub struct Node {
     secret: NodeSecret,
     network: String,
     gate: Gate,
+    requests: Option<RequestLog>,
+    limits: Limits,
+    audit: AuditLog,
+    tally: Tally,
     vault: Vault,
     view: Arc<LedgerView>,
     max_fragments: u64,
+    own_key: bool,
     available_until: AtomicU64,
     addresses: OnceLock<Vec<String>>,
+    retirement: Mutex<Option<Retirement>>,
+    /// Rung when somebody wants the node to retire.
+    retirement_bell: Notify,
 }
 
 impl std::fmt::Debug for Node {
@@ -63,7 +90,10 @@ impl std::fmt::Debug for Node {
 enum Step {
     Answer(Box<Response>),
     Store(Box<Fragment>),
-    Remove(PolicyId, Memory),
+    Remove(PolicyId, Memory, Vec<u8>),
+    Take(Box<Offer>),
+    Note(Vec<Forwarded>),
+    Retire(Retire),
     Submit(Box<SignedEntry>),
 }
 
@@ -76,16 +106,27 @@ impl Step {
 impl Node {
     /// Puts a node together.
     pub fn new(parts: Parts) -> Self {
+        let gate = Gate::new(&parts.network, parts.secret.public());
+        if let Some(requests) = &parts.requests {
+            gate.recall(requests.recalled(), (parts.clock)());
+        }
         let view = LedgerView::new(parts.ledger, parts.clock, LEASE);
         Self {
-            gate: Gate::new(&parts.network, parts.secret.public()),
+            gate,
+            requests: parts.requests,
+            limits: Limits::new(parts.max_fragments),
+            audit: parts.audit,
+            tally: Tally::default(),
             secret: parts.secret,
             network: parts.network,
             vault: parts.vault,
             view: Arc::new(view),
             max_fragments: parts.max_fragments,
+            own_key: parts.own_key,
             available_until: AtomicU64::new(0),
             addresses: OnceLock::new(),
+            retirement: Mutex::default(),
+            retirement_bell: Notify::new(),
         }
     }
 
@@ -109,6 +150,33 @@ impl Node {
         &self.vault
     }
 
+    /// Who asked for what.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// How often it has answered what.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether it serves; why not, if it does not.
+    pub fn is_ready(&self) -> Result<(), &'static str> {
+        let over = self.retirement().is_some_and(|it| it.done);
+        if over && self.available_until() <= self.view.now() {
+            Err("it has retired")
+        } else if self.view.head().is_none() {
+            Err("the ledger is out of sight")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What strangers may ask of it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Its sight of the ledger.
     pub fn view(&self) -> &Arc<LedgerView> {
         &self.view
@@ -128,12 +196,14 @@ impl Node {
 
     /// Until when it has promised to serve, Unix seconds; 0 as long as it has promised nothing.
     fn available_until(&self) -> u64 {
-        self.available_until.load(Ordering::Relaxed)
+        let promised = self.available_until.load(Ordering::Relaxed);
+        let leaving = self.retirement().map_or(u64::MAX, |it| it.until);
+        promised.min(leaving)
     }
 
     /// Decides about a message. May block and calculates.
-    fn consider(&self, message: &[u8]) -> Step {
-        let incoming = match self.gate.open(message, self.view.now()) {
+    fn consider(&self, message: &[u8], peer: Option<PeerKey>) -> Step {
+        let incoming = match self.let_in(message, peer) {
             Ok(incoming) => incoming,
             Err(refusal) => return Step::answer(Response::Refused(refusal)),
         };
@@ -146,16 +216,41 @@ impl Node {
             Incoming::Command(Command::Arrange(arrange)) => {
                 self.arrange(&arrange).map(Step::answer)
             }
-            Incoming::Command(Command::StoreRekey(rekey)) => self.consider_rekey(&rekey),
+            Incoming::Command(Command::StoreRekey(rekey)) => self.consider_rekey(&rekey, peer),
             Incoming::Command(Command::Reencrypt(request)) => {
                 self.reencrypt(&request).map(Step::answer)
             }
             Incoming::Command(Command::RemoveRekey(remove)) => {
                 let policy = remove.policy();
-                Ok(Step::Remove(policy, self.memory_of(&policy)))
+                // Received, read and checked: it is there. What is longer than any honest one is not kept.
+                let request = codec::open_envelope(message).map_or(&[][..], |(_, body)| body);
+                let request = Some(request).filter(|it| it.len() <= MAX_REMOVAL_BYTES);
+                Ok(Step::Remove(
+                    policy,
+                    self.memory_of(&policy),
+                    request.unwrap_or_default().to_vec(),
+                ))
             }
+            Incoming::Command(Command::Audit(it)) => self.report(&it).map(Step::answer),
+            Incoming::Command(Command::Handover(offer)) => self.consider_offer(&offer),
+            Incoming::Command(Command::ForwardRemovals(it)) => self.consider_removals(&it),
+            Incoming::Command(Command::Retire(wish)) => self.consider_retirement(wish),
         };
         step.unwrap_or_else(|refusal| Step::answer(Response::Refused(refusal)))
+    }
+
+    /// Checks a message and its sender's share of the node's time.
+    fn let_in(&self, message: &[u8], peer: Option<PeerKey>) -> Result<Incoming, Refusal> {
+        let now = self.view.now();
+        let admit = |arrival: Arrival<'_>| peer.map_or(Ok(()), |it| self.limits.admit(it, arrival));
+        let opened = self.gate.open_admitted(message, now, admit)?;
+        if let Incoming::Command(command) = &opened.incoming {
+            self.limits.admit_author(command)?;
+        }
+        if let (Some(requests), Some(mark)) = (&self.requests, opened.mark) {
+            requests.note(mark, || self.gate.marks());
+        }
+        Ok(opened.incoming)
     }
 
     /// How long the removal of a policy's fragment is to be remembered. May block.
@@ -174,6 +269,7 @@ impl Node {
             time: self.view.now(),
             available_until: self.available_until(),
             fragments: self.vault.held(),
+            own_key: self.own_key,
             head: self.view.head(),
             addrs: self.addresses.get().cloned().unwrap_or_default(),
         }
@@ -204,17 +300,35 @@ impl Service {
         }
     }
 
-    /// Answers a message.
+    /// Answers a message of nobody in particular.
     pub async fn answer(&self, message: Vec<u8>) -> Response {
+        self.answer_to(None, message).await
+    }
+
+    /// Answers a message of a peer.
+    pub async fn answer_to(&self, peer: Option<PeerKey>, message: Vec<u8>) -> Response {
+        let response = self.consider_and_do(peer, message).await;
+        self.node.tally.count(&response);
+        response
+    }
+
+    async fn consider_and_do(&self, peer: Option<PeerKey>, message: Vec<u8>) -> Response {
         let node = Arc::clone(&self.node);
-        let step = match self.calculations.run(move || node.consider(&message)).await {
+        let step = match self
+            .calculations
+            .run(move || node.consider(&message, peer))
+            .await
+        {
             Ok(step) => step,
             Err(error) => return Response::Refused(work_refusal(error)),
         };
         let answer = match step {
             Step::Answer(response) => return *response,
             Step::Store(fragment) => self.node.store(&fragment).await,
-            Step::Remove(policy, memory) => self.remove(policy, memory).await,
+            Step::Remove(policy, memory, request) => self.remove(policy, memory, request).await,
+            Step::Take(offer) => self.take(*offer).await,
+            Step::Note(removals) => self.node.note_removals(removals).await,
+            Step::Retire(wish) => self.node.retire(wish).await,
             Step::Submit(entry) => {
                 let node = Arc::clone(&self.node);
                 self.appends
@@ -226,11 +340,16 @@ impl Service {
         answer.unwrap_or_else(Response::Refused)
     }
 
-    async fn remove(&self, policy: PolicyId, memory: Memory) -> Result<Response, Refusal> {
+    async fn remove(
+        &self,
+        policy: PolicyId,
+        memory: Memory,
+        request: Vec<u8>,
+    ) -> Result<Response, Refusal> {
         let removal = self
             .node
             .vault
-            .remove(policy, self.node.view.now(), memory)
+            .remove_as_asked(policy, self.node.view.now(), memory, request)
             .await
             .map_err(|e| store_refusal(&e))?;
         let node = Arc::clone(&self.node);
@@ -243,10 +362,10 @@ impl Service {
 }
 
 impl Handler for Service {
-    fn handle(&self, _: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
+    fn handle(&self, peer: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async move {
             // A message that takes longer has been given up by its sender.
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.answer(request)).await {
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.answer_to(Some(peer), request)).await {
                 Ok(response) => response.to_bytes(),
                 Err(_) => self.busy(),
             }

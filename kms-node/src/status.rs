@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kms_crypto::key::PublicKey;
 use kms_net::{ClientConfig, NetClient, NetError};
 use kms_proto::message::{NodeStatus, Query, Response};
 use kms_proto::transport::{Transport, TransportError};
@@ -34,35 +35,61 @@ pub enum StatusError {
     #[error("the node {0}")]
     NoAnswer(#[from] TransportError),
     /// The node answers something else.
-    #[error("the node answers with something else than its status")]
+    #[error("the node answers with something else than what it was asked")]
     NotAStatus,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A node that runs on this machine, and a way to it.
+pub struct Local {
+    client: NetClient,
+    /// Its key.
+    pub key: PublicKey,
+    addresses: Vec<String>,
+}
+
+impl Local {
+    /// Finds the node that runs on a configuration's data.
+    pub fn find(config: &Config) -> Result<Self, StatusError> {
+        let path = config.data_dir.join(ADDRESSES_FILE);
+        let text = fs::read_to_string(&path).map_err(|source| StatusError::NotRunning {
+            path: config.data_dir.clone(),
+            source,
+        })?;
+        let addresses: Vec<String> = text.lines().map(str::to_owned).collect();
+        let id = addresses
+            .first()
+            .and_then(|address| address.rsplit_once("/p2p/"))
+            .ok_or(StatusError::Damaged)?
+            .1;
+        let key = kms_net::public_key(id).ok_or(StatusError::Damaged)?;
+        let client = NetClient::start(&ClientConfig {
+            network: config.network.clone(),
+            bootstrap: Vec::new(),
+        })?;
+        Ok(Self {
+            client,
+            key,
+            addresses,
+        })
+    }
+
+    /// Asks it one thing.
+    pub async fn ask(&self, message: Vec<u8>) -> Result<Response, StatusError> {
+        let answer = self
+            .client
+            .call(&self.key, &self.addresses, message, TIMEOUT)
+            .await?;
+        Response::from_bytes(&answer).map_err(|_| StatusError::NotAStatus)
+    }
+}
+
 /// Asks the node that runs on a configuration's data.
 pub async fn ask(config: &Config) -> Result<NodeStatus, StatusError> {
-    let path = config.data_dir.join(ADDRESSES_FILE);
-    let text = fs::read_to_string(&path).map_err(|source| StatusError::NotRunning {
-        path: config.data_dir.clone(),
-        source,
-    })?;
-    let addresses: Vec<String> = text.lines().map(str::to_owned).collect();
-    let id = addresses
-        .first()
-        .and_then(|address| address.rsplit_once("/p2p/"))
-        .ok_or(StatusError::Damaged)?
-        .1;
-    let node = kms_net::public_key(id).ok_or(StatusError::Damaged)?;
-    let client = NetClient::start(&ClientConfig {
-        network: config.network.clone(),
-        bootstrap: Vec::new(),
-    })?;
-    let answer = client
-        .call(&node, &addresses, Query::Status.to_bytes(), TIMEOUT)
-        .await?;
-    match Response::from_bytes(&answer) {
-        Ok(Response::Status(status)) if status.node == node => Ok(status),
+    let node = Local::find(config)?;
+    match node.ask(Query::Status.to_bytes()).await? {
+        Response::Status(status) if status.node == node.key => Ok(status),
         _ => Err(StatusError::NotAStatus),
     }
 }
@@ -95,7 +122,7 @@ pub fn json(status: &NodeStatus) -> String {
     });
     let addresses: Vec<String> = status.addrs.iter().map(|address| quoted(address)).collect();
     format!(
-        "{{\"node\":{},\"network\":{},\"version\":{},\"time\":{},\"available_until\":{},\"fragments\":{},\"head\":{head},\
+        "{{\"node\":{},\"network\":{},\"version\":{},\"time\":{},\"available_until\":{},\"fragments\":{},\"own_key\":{},\"head\":{head},\
          \"addresses\":[{}]}}\n",
         quoted(&status.node.to_string()),
         quoted(&status.network),
@@ -103,11 +130,12 @@ pub fn json(status: &NodeStatus) -> String {
         status.time,
         status.available_until,
         status.fragments,
+        status.own_key,
         addresses.join(","),
     )
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let escaped: String = text
         .chars()
         .flat_map(|c| match c {

@@ -64,6 +64,8 @@ pub enum Note {
     KeyCheck,
     /// The highest ledger head that was seen.
     LedgerHead,
+    /// That the node leaves, or has left.
+    Retiring,
 }
 
 impl Note {
@@ -72,6 +74,7 @@ impl Note {
         match self {
             Self::KeyCheck => "key-check",
             Self::LedgerHead => "ledger-head",
+            Self::Retiring => "retiring",
         }
     }
 }

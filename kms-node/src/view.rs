@@ -47,6 +47,8 @@ pub struct News {
     pub head: Head,
     /// Policies that were revoked since the last time.
     pub revoked: Vec<PolicyId>,
+    /// Policies that were granted since the last time.
+    pub granted: Vec<PolicyId>,
 }
 
 impl LedgerView {
@@ -133,7 +135,7 @@ impl LedgerView {
     /// Reads what was appended after record `after`. May block.
     pub fn follow(&self, after: u64) -> Result<News, LedgerError> {
         let head = self.ledger.head()?;
-        let mut revoked = Vec::new();
+        let (mut revoked, mut granted) = (Vec::new(), Vec::new());
         let mut next = after.saturating_add(1);
         while next <= head.height {
             let records = self.ledger.read(next, RECORDS_AT_ONCE)?;
@@ -141,18 +143,23 @@ impl LedgerView {
                 break;
             }
             next = next.saturating_add(u64::try_from(records.len()).unwrap_or(u64::MAX));
-            revoked.extend(records.iter().filter_map(|bytes| {
-                match &Record::from_bytes(bytes).ok()?.entry.claim().entry {
-                    Entry::Revoke(revoke) => Some(revoke.policy()),
-                    _ => None,
+            for record in records.iter().filter_map(|it| Record::from_bytes(it).ok()) {
+                match &record.entry.claim().entry {
+                    Entry::Revoke(revoke) => revoked.push(revoke.policy()),
+                    Entry::Grant(grant) => granted.push(grant.policy()),
+                    _ => {}
                 }
-            }));
+            }
         }
         *self.head.lock() = Some((head, Instant::now()));
         for policy in &revoked {
             self.answers.lock().remove(policy);
         }
-        Ok(News { head, revoked })
+        Ok(News {
+            head,
+            revoked,
+            granted,
+        })
     }
 
     fn by_our_clock(&self, state: PolicyState) -> PolicyState {

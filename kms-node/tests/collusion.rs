@@ -15,6 +15,7 @@ use kms_crypto::key::{DelegatingKey, IdentitySecret, LabelSecret, NodeSecret};
 use kms_crypto::policy::PolicyParams;
 use kms_crypto::scheme::{VerifiedCapsuleFrag, VerifiedKeyFrag};
 use kms_ledger::{Clock, MemoryLedger};
+use kms_node::audit::AuditLog;
 use kms_node::keyfile::{StorageKey, storage_key};
 use kms_node::node::{Node, Parts, Service};
 use kms_node::store::{Fragment, RedbStore, Slots, Vault};
@@ -49,6 +50,9 @@ impl Seized {
             ledger: Arc::new(MemoryLedger::new(NETWORK, Arc::clone(&clock))),
             clock,
             max_fragments: 10,
+            own_key: true,
+            requests: None,
+            audit: AuditLog::in_memory(),
         });
         node.promise(NOW + 1000);
         let (address, service) = (node.key(), Service::new(Arc::new(node)));

@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, NodeSecret, PublicKey};
 use kms_ledger::{Clock, MemoryLedger};
+use kms_node::audit::AuditLog;
 use kms_node::keyfile::StorageKey;
 use kms_node::node::{Node, Parts, Service};
+use kms_node::requests::RequestLog;
 use kms_node::store::{MemoryStore, RedbStore, Slots, Vault};
 use kms_proto::ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt, SignedEntry};
 use kms_proto::message::{Query, Refusal, Response};
@@ -120,6 +122,9 @@ impl World {
             ledger: Arc::<Distant>::clone(&self.ledger),
             clock: Self::clock(&self.time),
             max_fragments,
+            own_key: true,
+            requests: None,
+            audit: AuditLog::in_memory(),
         });
         node.promise(UNTIL);
         self.nodes.push((node.key(), Service::new(Arc::new(node))));
@@ -495,4 +500,99 @@ async fn what_lies_in_a_nodes_files_shows_no_key_and_no_recipient() {
             assert!(!bytes.windows(32).any(|window| window == part), "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_is_done_once_even_if_the_node_was_restarted_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(1);
+    let secret = NodeSecret::generate(&mut rng());
+    let bytes = secret.to_bytes();
+    let start = || {
+        let vault = Vault::open(
+            Box::new(MemoryStore::default()),
+            Slots::in_memory(),
+            &StorageKey::from_bytes(&[7; 32]),
+            START,
+        );
+        let node = Node::new(Parts {
+            secret: NodeSecret::from_bytes(&bytes).unwrap(),
+            network: NETWORK.to_owned(),
+            vault: vault.unwrap(),
+            ledger: Arc::<Distant>::clone(&world.ledger),
+            clock: World::clock(&world.time),
+            max_fragments: 9,
+            own_key: true,
+            audit: AuditLog::in_memory(),
+            requests: Some(RequestLog::open(&dir.path().join("requests")).unwrap()),
+        });
+        node.promise(UNTIL);
+        Service::new(Arc::new(node))
+    };
+    let request = policy(1, 1).arrange(&secret.public());
+    let first = start().answer(request.clone()).await;
+    assert!(matches!(first, Response::Arranged(_)), "{first:?}");
+    let again = start().answer(request).await;
+    assert!(
+        matches!(again, Response::Refused(Refusal::TooLate { .. })),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_policy_cannot_keep_a_node_busy_alone() {
+    let world = World::new(1);
+    let (loud, quiet) = (policy(1, 1), policy(1, 1));
+    let key = world.keys()[0];
+    let mut refused = 0;
+    for _ in 0..400 {
+        let answer = world.ask(0, loud.arrange(&key)).await;
+        refused += usize::from(answer == Response::Refused(Refusal::Busy));
+    }
+    assert!(refused > 0, "nothing was refused");
+    let answer = world.ask(0, quiet.arrange(&key)).await;
+    assert!(matches!(answer, Response::Arranged(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn fragments_that_are_never_granted_fill_a_tenth_of_the_room_at_most() {
+    let world = World::new(1);
+    let key = world.keys()[0];
+    // The node keeps 100 at most.
+    for _ in 0..10 {
+        let stored = world.ask(0, policy(1, 1).store(&key, 0)).await;
+        assert!(matches!(stored, Response::Stored { .. }), "{stored:?}");
+    }
+    let more = policy(1, 1);
+    assert_eq!(world.refusal(0, more.store(&key, 0)).await, Refusal::Full);
+    world.ask(0, more.grant(vec![key])).await;
+    let stored = world.ask(0, more.store(&key, 0)).await;
+    assert!(matches!(stored, Response::Stored { .. }), "{stored:?}");
+}
+
+#[tokio::test]
+async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
+    let world = World::new(1);
+    let policy = policy(1, 1);
+    world.grant(&policy).await;
+    let key = world.keys()[0];
+    let stranger = IdentitySecret::generate(&mut rng());
+    world
+        .ask(0, policy.reencrypt_as(&key, &stranger, vec![vec![1]]))
+        .await;
+    world.reencrypt(&policy, 0).await;
+    world.ask(0, policy.revoke(2)).await;
+    world.reencrypt(&policy, 0).await;
+    let Response::Audited(report) = world.ask(0, policy.audit(&key)).await else {
+        panic!("no report")
+    };
+    let report = report.verify().unwrap();
+    let (entries, _) = report.entries_after(&[0; 32]).unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|it| (it.recipient, it.outcome.as_str(), it.capsules))
+        .collect();
+    let bob = policy.recipient.public();
+    assert_eq!(told, [(bob, "ok", 1), (bob, "revoked", 1)]);
+    assert_eq!((report.total, report.node), (2, key));
 }

@@ -16,10 +16,10 @@ pub use chain::{
     Chain, ChainFault, MAX_RECORD_BYTES, NewRecord, Prepared, Record, genesis_hash, record_hash,
 };
 pub use entry::{
-    Entry, EntryRefusal, EntryStatement, Grant, MAX_ADDR_BYTES, MAX_ADDRS, MAX_ENTRY_BYTES,
-    RegisterNode, Revoke, SignedEntry, VerifiedEntry,
+    Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ADDR_BYTES, MAX_ADDRS,
+    MAX_ENTRY_BYTES, RegisterNode, Revoke, SignedEntry, VerifiedEntry,
 };
-pub use state::State;
+pub use state::{Place, State};
 
 /// The last record of a ledger. Before the first one: height 0, the network's genesis hash, time 0.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

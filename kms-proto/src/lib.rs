@@ -8,6 +8,7 @@ pub mod codec;
 pub mod gather;
 pub mod ledger;
 pub mod message;
+pub mod placement;
 pub mod secret;
 pub mod signed;
 pub mod transport;

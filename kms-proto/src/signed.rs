@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-pub use gate::{Gate, Incoming};
+pub use gate::{Arrival, Gate, Incoming, Mark, Opened};
 pub use request::{Address, MAX_DEADLINE_SECONDS, RequestStatement, SignedRequest};
 
 use crate::codec;

@@ -11,8 +11,9 @@ use kms_crypto::key::{DelegatingKey, IdentitySecret, NodeSecret, PublicKey};
 use kms_crypto::policy::PolicyParams;
 use kms_proto::ledger::{Entry, EntryRefusal, EntryStatement, Grant, Head, RegisterNode, Revoke};
 use kms_proto::message::{
-    Arrange, Arranged, Command, NodeStatus, Query, Records, Reencrypt, Refusal, RemoveRekey,
-    Removed, Response, StoreRekey,
+    Arrange, Arranged, Audit, AuditEntry, Audited, Command, ForwardRemovals, Handover, NodeStatus,
+    Query, Records, Reencrypt, Refusal, RemoveRekey, Removed, Response, Retire, Retiring,
+    StoreRekey, Taken,
 };
 use kms_proto::secret::SecretBytes;
 use kms_proto::signed::{Address, Signed};
@@ -153,6 +154,27 @@ fn commands(found: &mut Snapshots) {
             ledger_key: key(1),
             inner: [0x11; 32],
         }),
+        Command::Audit(Audit {
+            ledger_key: key(1),
+            inner: [0x11; 32],
+            from: 8,
+        }),
+        Command::Handover(Handover {
+            from: key(4),
+            params,
+            index: 2,
+            challenge: [0xcc; 32],
+            fragment: ByteBuf::from([0x5e; 5]),
+        }),
+        Command::ForwardRemovals(ForwardRemovals {
+            from: key(4),
+            removals: vec![ByteBuf::from([0x9e; 3])],
+        }),
+        Command::Retire(Retire {
+            node: key(3),
+            until: 1_800_000_009,
+            to: Some(key(4)),
+        }),
     ];
     let to = Address {
         network: "vectors",
@@ -165,11 +187,15 @@ fn commands(found: &mut Snapshots) {
             Command::StoreRekey(_) => ("store-rekey", person(1)),
             Command::Reencrypt(_) => ("reencrypt", person(2)),
             Command::RemoveRekey(_) => ("remove-rekey", person(1)),
+            Command::Audit(_) => ("audit", person(1)),
+            Command::Handover(_) => ("handover", person(4)),
+            Command::ForwardRemovals(_) => ("forward-removals", person(4)),
+            Command::Retire(_) => ("retire", person(3)),
         };
         let bytes = command.sign(&to, &signer, &mut Counter(0)).unwrap();
         found.insert(format!("command-{name}"), bytes);
     }
-    assert_eq!(found.len(), 3 + 4);
+    assert_eq!(found.len(), 3 + 8);
 }
 
 fn responses(found: &mut Snapshots) {
@@ -181,6 +207,7 @@ fn responses(found: &mut Snapshots) {
             time: 1_800_000_002,
             available_until: 1_950_000_000,
             fragments: 12,
+            own_key: true,
             head,
             addrs: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
         })
@@ -194,6 +221,34 @@ fn responses(found: &mut Snapshots) {
     };
     let node = NodeSecret::from_bytes(&[3; 32]).unwrap();
     let removed = Signed::sign(removed, &node, &mut Counter(0)).unwrap();
+    let taken = Taken {
+        network: "vectors".to_owned(),
+        node: key(3),
+        from: key(4),
+        policy: POLICY,
+        index: 2,
+        proof: [0xaa; 32],
+        at: 1_800_000_003,
+    };
+    let taken = Signed::sign(taken, &node, &mut Counter(0)).unwrap();
+    let entry = AuditEntry {
+        at: 1_800_000_001,
+        recipient: key(2),
+        outcome: "ok".to_owned(),
+        capsules: 2,
+        before: 7,
+    };
+    let audited = Audited {
+        network: "vectors".to_owned(),
+        node: key(3),
+        policy: POLICY,
+        at: 1_800_000_003,
+        from: 8,
+        total: 9,
+        prev: [0xbb; 32],
+        entries: vec![ByteBuf::from(entry.to_bytes())],
+    };
+    let audited = Signed::sign(audited, &node, &mut Counter(0)).unwrap();
     let fragments = vec![Ok(ByteBuf::from([0xcf; 4])), Err(Refusal::UnknownPolicy)];
     let all = [
         ("status", status(Some(HEAD))),
@@ -222,6 +277,18 @@ fn responses(found: &mut Snapshots) {
         ),
         ("reencrypted", Response::Reencrypted { fragments }),
         ("removed", Response::Removed(removed.into_signed())),
+        ("taken", Response::Taken(taken.into_signed())),
+        ("audited", Response::Audited(audited.into_signed())),
+        ("noted", Response::Noted),
+        (
+            "retiring",
+            Response::Retiring(Retiring {
+                until: 1_800_000_009,
+                left: 2,
+                done: false,
+                trouble: "nobody takes it".to_owned(),
+            }),
+        ),
     ];
     for (name, response) in all {
         // A new response must find its way here, too.
@@ -233,6 +300,10 @@ fn responses(found: &mut Snapshots) {
             | Response::Stored { .. }
             | Response::Reencrypted { .. }
             | Response::Removed(_)
+            | Response::Taken(_)
+            | Response::Audited(_)
+            | Response::Noted
+            | Response::Retiring(_)
             | Response::Refused(_) => {}
         }
         let bytes = response.to_bytes();
@@ -257,6 +328,8 @@ fn refusals(found: &mut Snapshots) {
         ),
         ("revoked", EntryRefusal::Revoked { at: 1_800_000_004 }),
         ("already-expired", EntryRefusal::AlreadyExpired),
+        ("not-holder", EntryRefusal::NotHolder),
+        ("unserved", EntryRefusal::Unserved),
     ];
     let ledger = ledger.map(|(name, refusal)| (format!("ledger-{name}"), Refusal::Ledger(refusal)));
     let others = [
@@ -348,12 +421,20 @@ fn entries(found: &mut Snapshots) {
             inner: [0x11; 32],
             epoch: 6,
         }),
+        Entry::Handover(ledger::Handover {
+            from: key(3),
+            to: key(4),
+            policy: POLICY,
+            index: 2,
+            after: 77,
+        }),
     ];
     for entry in all {
         let (name, signer) = match &entry {
             Entry::RegisterNode(_) => ("register", person(3)),
             Entry::Grant(_) => ("grant", person(1)),
             Entry::Revoke(_) => ("revoke", person(1)),
+            Entry::Handover(_) => ("handover", person(3)),
         };
         let statement = EntryStatement {
             network: "vectors".to_owned(),

@@ -1,4 +1,4 @@
-//! Every message of `spec/vectors/wire` is taken, or refused for the stated reason (WIRE §7).
+//! Every message of `spec/vectors/wire` is taken, or refused for the stated reason (WIRE §8).
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{collections::HashMap, fs, path::Path};
@@ -82,6 +82,7 @@ fn response(vector: &Vector) -> &'static str {
     match Response::from_bytes(&vector.payload) {
         Err(err) => decode_reason(&err),
         Ok(Response::Removed(receipt)) if receipt.clone().verify().is_err() => "bad-signature",
+        Ok(Response::Taken(receipt)) if receipt.clone().verify().is_err() => "bad-signature",
         Ok(response) => {
             assert_eq!(response.to_bytes(), vector.payload);
             "ok"

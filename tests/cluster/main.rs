@@ -10,7 +10,9 @@ mod ciphers;
 mod copies;
 mod five_minutes;
 mod leaks;
+mod node_keys;
 mod quorum;
+mod retirement;
 mod revocation;
 mod schemes;
 
@@ -32,8 +34,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with_nodes(5)
+    }
+
+    fn with_nodes(nodes: usize) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let net = Devnet::start(root.path(), 5);
+        let net = Devnet::start(root.path(), nodes);
         Self::on(net, root)
     }
 

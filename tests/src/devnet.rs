@@ -103,8 +103,74 @@ impl Devnet {
         });
     }
 
-    /// Starts a killed node again, the way its operator would.
+    /// `kms-node` with a node's configuration.
+    fn kms_node(&self, number: usize, args: &[&str]) -> Command {
+        let mut command = Command::new(program("kms-node"));
+        command
+            .args(args)
+            .arg("--config")
+            .arg(self.node_dir(number).join("config.toml"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Has a node hand over everything; what the command printed.
+    #[track_caller]
+    pub fn retire(&self, number: usize) -> String {
+        let output = self.kms_node(number, &["retire"]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Tries to start a node that must not start; what it said.
+    #[track_caller]
+    pub fn cannot_start(&self, number: usize) -> String {
+        let output = self.kms_node(number, &["run"]).output().unwrap();
+        assert!(!output.status.success(), "it has started and ended");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// How many fragments a running node keeps.
+    pub fn fragments(&self, number: usize) -> usize {
+        let output = self.kms_node(number, &["status", "--json"]).output();
+        let status: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        usize::try_from(status["fragments"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Starts a killed node again, the way its operator would, and waits until it answers.
     pub fn restart(&mut self, number: usize) {
+        self.begin(number);
+        self.answers(number);
+    }
+
+    /// Waits until a node answers.
+    pub fn answers(&self, number: usize) {
+        eventually("the node to answer", TIMEOUT, || {
+            let status = self.kms_node(number, &["status"]).output().unwrap();
+            status.status.success().then_some(())
+        });
+    }
+
+    /// What a node that was started again has logged.
+    pub fn log(&self, number: usize) -> String {
+        fs::read_to_string(self.node_dir(number).join("log.restarted")).unwrap_or_default()
+    }
+
+    /// Moves the storage key of a stopped node; what the command said, and whether it succeeded.
+    pub fn move_key(&self, number: usize, source: &str) -> Result<String, String> {
+        let output = self.kms_node(number, &["keys", "use", source]).output();
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr))
+        }
+    }
+
+    /// Starts a killed node again.
+    pub fn begin(&mut self, number: usize) {
         let log = fs::File::create(self.node_dir(number).join("log.restarted")).unwrap();
         let config = self.node_dir(number).join("config.toml");
         let child = Command::new(program("kms-node"))
@@ -117,15 +183,6 @@ impl Devnet {
             .spawn()
             .unwrap();
         self.restarted.push(child);
-        eventually("the restarted node to answer", TIMEOUT, || {
-            let status = Command::new(program("kms-node"))
-                .arg("status")
-                .arg("--config")
-                .arg(&config)
-                .output()
-                .unwrap();
-            status.status.success().then_some(())
-        });
     }
 }
 

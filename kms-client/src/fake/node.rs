@@ -85,6 +85,8 @@ impl FakeNode {
                 self.reencrypt(&it, source.unwrap_or(self))
             }
             Ok(Incoming::Command(Command::RemoveRekey(it))) => Ok(self.remove(it.policy())),
+            // Fake nodes stay for ever.
+            Ok(Incoming::Command(_)) => Err(Refusal::BadRequest),
             Err(refusal) => Err(refusal),
         };
         outcome.unwrap_or_else(Response::Refused)
@@ -103,6 +105,7 @@ impl FakeNode {
                 time: (self.clock)(),
                 available_until: (self.clock)() + SERVES,
                 fragments: self.fragments().try_into().unwrap_or(u64::MAX),
+                own_key: true,
                 head: self.ledger.head().ok(),
                 addrs: Vec::new(),
             })),

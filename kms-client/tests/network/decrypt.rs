@@ -1,6 +1,6 @@
 //! Fetching keys while nodes are dead, slow or dishonest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kms_client::fake::Conduct;
@@ -312,4 +312,54 @@ async fn without_a_ledger_no_n_minus_m_nodes_can_say_that_access_is_over() {
         matches!(error, Some(ClientError::Revoked { at: 7 })),
         "three of five are believed: {error:?}"
     );
+}
+
+/// A ledger whose disk hangs until the test is over.
+struct Hanging(Arc<(Mutex<bool>, Condvar)>);
+
+impl Hanging {
+    fn wait<T>(&self) -> Result<T, LedgerError> {
+        let (over, bell) = &*self.0;
+        let mut over = over.lock().unwrap();
+        while !*over {
+            over = bell.wait(over).unwrap();
+        }
+        unreachable()
+    }
+}
+
+impl Ledger for Hanging {
+    fn head(&self) -> Result<Head, LedgerError> {
+        self.wait()
+    }
+    fn submit(&self, _: &SignedEntry) -> Result<Receipt, LedgerError> {
+        self.wait()
+    }
+    fn policy(&self, _: &PolicyId) -> Result<PolicyState, LedgerError> {
+        self.wait()
+    }
+    fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
+        self.wait()
+    }
+    fn read(&self, _: u64, _: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.wait()
+    }
+}
+
+/// Every step had the whole time for itself: a ledger that hung took all of it, and none was left for the nodes, which
+/// could have answered without it.
+#[tokio::test]
+async fn a_ledger_that_hangs_leaves_time_for_the_nodes() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let request = scene.key_request(&grant);
+    let over = Arc::new((Mutex::new(false), Condvar::new()));
+    let client = scene.network.client_with(|config| {
+        config.ledger = Arc::new(Hanging(Arc::clone(&over)));
+        config.timeout = Duration::from_secs(3);
+    });
+    let secret = client.decrypt_key(&request, &scene.bob).await;
+    *over.0.lock().unwrap() = true;
+    over.1.notify_all();
+    assert!(secret.unwrap() == scene.secret);
 }

@@ -6,6 +6,7 @@ use kms_client::fake::{Conduct, SERVES};
 use kms_client::{Answer, ClientError, Threshold};
 use kms_proto::ledger::{Ledger, PolicyState};
 use kms_proto::message::Refusal;
+use kms_proto::placement::nearest_first;
 
 use crate::{Scene, WEEK};
 
@@ -32,6 +33,20 @@ async fn n_nodes_get_one_fragment_each_and_the_ledger_names_them_in_order() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn the_fragments_go_to_the_nodes_nearest_to_the_policy_as_the_ledger_stood() {
+    let scene = Scene::new(20);
+    let head = scene.network.ledger().head().unwrap().hash;
+    let registered = scene.network.ledger().nodes().unwrap();
+    let grant = scene.grant().await.unwrap();
+    let order = nearest_first(&grant.params.id(), &head, registered, grant.expiry);
+    let mut nearest: Vec<_> = order.iter().take(5).map(|it| it.key).collect();
+    let mut holders: Vec<_> = grant.nodes.iter().map(|it| it.key).collect();
+    nearest.sort_unstable();
+    holders.sort_unstable();
+    assert_eq!(holders, nearest);
 }
 
 #[tokio::test]

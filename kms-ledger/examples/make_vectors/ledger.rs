@@ -12,7 +12,8 @@ use kms_crypto::key::LedgerKey;
 use kms_ledger::{FileLedger, FileOptions};
 use kms_proto::{
     ledger::{
-        Entry, EntryStatement, Grant, Ledger, RegisterNode, Revoke, SignedEntry, record_hash,
+        Entry, EntryStatement, Grant, Handover, Ledger, RegisterNode, Revoke, SignedEntry,
+        record_hash,
     },
     signed::{Signed, Signer},
 };
@@ -268,17 +269,91 @@ fn rules(area: &Area) {
     );
     case(
         "rule-register-shorter",
-        "shortened",
+        "ok",
         &[
             (NOW, register(1, NOW + 9, &[])),
             (NOW, register(2, NOW + 8, addr)),
         ],
     );
+    case(
+        "rule-register-shorter-than-a-grant",
+        "shortened",
+        &[
+            (NOW, register(1, NOW + 2000, &[])),
+            (NOW, again(1)),
+            (NOW, register(2, NOW + 999, addr)),
+        ],
+    );
+    handovers(area);
     let late = grant(|it| it.expiry = NOW + 50);
     case(
         "rule-clock-went-back",
         "already_expired",
         &[(NOW + 50, register(1, NOW + 99, &[])), (NOW, late)],
+    );
+}
+
+fn handovers(area: &Area) {
+    let registered = |number: u8| {
+        let entry = Entry::RegisterNode(RegisterNode {
+            key: node(number).public(),
+            available_until: NOW + 1000,
+            addrs: Vec::new(),
+            seq: 1,
+        });
+        signed(NETWORK, entry, &node(number))
+    };
+    let handover = |index: u8, to: u8, after: u64| {
+        let entry = Entry::Handover(Handover {
+            from: node(1).public(),
+            to: node(to).public(),
+            policy: grant_of(&owner(1)).policy(),
+            index,
+            after,
+        });
+        signed(NETWORK, entry, &node(1))
+    };
+    let case = |name: &str, expect: &str, last: &[SignedEntry]| {
+        let entries = [grant(|_| {}), registered(4), registered(2)];
+        let entries: Vec<_> = entries
+            .iter()
+            .chain(last)
+            .map(|entry| (NOW, entry.to_bytes()))
+            .collect();
+        submit(area, name, "LEDGER 4", expect, &entries);
+    };
+    case("rule-handover", "ok", &[handover(0, 4, 1)]);
+    case(
+        "rule-handover-repeated",
+        "ok",
+        &[handover(0, 4, 1), handover(0, 4, 1)],
+    );
+    case(
+        "rule-handover-again-elsewhere",
+        "not_holder",
+        &[handover(0, 4, 1), handover(0, 2, 9)],
+    );
+    case(
+        "rule-handover-of-anothers",
+        "not_holder",
+        &[handover(1, 4, 1)],
+    );
+    case("rule-handover-of-none", "not_holder", &[handover(3, 4, 1)]);
+    case(
+        "rule-handover-signed-before",
+        "outnumbered",
+        &[handover(0, 4, 0)],
+    );
+    case("rule-handover-to-nobody", "unserved", &[handover(0, 5, 1)]);
+    case(
+        "rule-handover-to-a-keeper",
+        "bad_threshold",
+        &[handover(0, 2, 1)],
+    );
+    case(
+        "rule-handover-after-revoke",
+        "revoked",
+        &[revoke(2), handover(0, 4, 1)],
     );
 }
 

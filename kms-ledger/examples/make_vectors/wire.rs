@@ -1,11 +1,15 @@
 //! Messages.
 
-use kms_crypto::{id::PolicyId, key::LabelPublicKey, policy::PolicyParams};
+use kms_crypto::{
+    id::PolicyId,
+    key::{LabelPublicKey, NodeSecret},
+    policy::PolicyParams,
+};
 use kms_proto::{
     ledger::Head,
     message::{
-        Arrange, Arranged, Command, NodeStatus, Query, Records, Reencrypt, Refusal, RemoveRekey,
-        Removed, Response, StoreRekey,
+        Arrange, Arranged, Command, ForwardRemovals, Handover, NodeStatus, Parcel, Query, Records,
+        Reencrypt, Refusal, RemoveRekey, Removed, Response, Retire, Retiring, StoreRekey, Taken,
     },
     secret::SecretBytes,
     signed::{Address, Signed, Signer},
@@ -254,6 +258,7 @@ fn commands(to: &Requests<'_>) {
         "bad-request",
         by_owner(store(5)),
     );
+    handing_over(to, &address);
     for (name, m, n) in [("m-0", 0, 5), ("m-over-n", 6, 5), ("n-0", 0, 0)] {
         let Command::Arrange(it) = arrange() else {
             continue;
@@ -266,6 +271,67 @@ fn commands(to: &Requests<'_>) {
             by_owner(impossible),
         );
     }
+}
+
+fn handing_over(to: &Requests<'_>, address: &Address<'_>) {
+    let Command::StoreRekey(StoreRekey { params, .. }) = store(0) else {
+        return;
+    };
+    let leaving = node(2);
+    let parcel = Parcel {
+        network: NETWORK,
+        from: leaving.public(),
+        to: node(1).public(),
+        policy: params.id(),
+        index: 3,
+    };
+    let handover = Command::Handover(Handover {
+        from: leaving.public(),
+        params,
+        index: 3,
+        challenge: [0xcc; 32],
+        fragment: parcel.seal(&[0xf0; 40], &mut Counter(0)),
+    });
+    let by = |command, key: &_| signed(command, address, key);
+    to.write("command-handover", "WIRE 7.1", "ok", by(handover, &leaving));
+    let there = Address {
+        node: leaving.public(),
+        ..address.clone()
+    };
+    let removal = signed(remove(), &there, &owner(1)).split_off(7);
+    let forward = |count| {
+        Command::ForwardRemovals(ForwardRemovals {
+            from: leaving.public(),
+            removals: vec![ByteBuf::from(removal.clone()); count],
+        })
+    };
+    to.write(
+        "command-forward-removals",
+        "WIRE 7.1",
+        "ok",
+        by(forward(2), &leaving),
+    );
+    to.write(
+        "command-forward-no-removals",
+        "WIRE 3.2",
+        "bad-request",
+        by(forward(0), &leaving),
+    );
+    to.write(
+        "command-forward-33-removals",
+        "WIRE 3.2",
+        "bad-request",
+        by(forward(33), &leaving),
+    );
+    let retire = |whom: &NodeSecret| {
+        let wish = Retire {
+            node: whom.public(),
+            until: NOW,
+            to: Some(node(3).public()),
+        };
+        by(Command::Retire(wish), whom)
+    };
+    to.write("command-retire", "WIRE 7.1", "ok", retire(&node(1)));
 }
 
 fn gate(to: &Requests<'_>) {
@@ -351,6 +417,21 @@ fn negate(s: &mut [u8]) {
     }
 }
 
+fn taken() -> Signed<Taken> {
+    let taken = Taken {
+        network: NETWORK.into(),
+        node: node(1).public(),
+        from: node(2).public(),
+        policy: PolicyId([5; 32]),
+        index: 3,
+        proof: [0xaa; 32],
+        at: NOW,
+    };
+    Signed::sign(taken, &node(1), &mut Counter(0))
+        .expect("the node signs")
+        .into_signed()
+}
+
 fn responses(area: &Area) {
     let write = |name: &str, expect: &str, bytes: Vec<u8>| {
         let fields = [
@@ -372,6 +453,7 @@ fn responses(area: &Area) {
         time: NOW,
         available_until: NOW + 86_400,
         fragments: 12,
+        own_key: true,
         head: Some(head),
         addrs: vec!["/ip4/192.0.2.1/tcp/4100".into()],
     };
@@ -403,6 +485,17 @@ fn responses(area: &Area) {
             }),
         ),
         ("submitted", Response::Submitted { height: 4 }),
+        ("noted", Response::Noted),
+        (
+            "retiring",
+            Response::Retiring(Retiring {
+                until: NOW,
+                left: 2,
+                done: false,
+                trouble: "no other node".into(),
+            }),
+        ),
+        ("taken", Response::Taken(taken())),
         (
             "arranged",
             Response::Arranged(Arranged {

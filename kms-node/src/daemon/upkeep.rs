@@ -22,15 +22,33 @@ const UNGRANTED_SECONDS: u64 = 60 * 60;
 /// How long a fragment is kept after its policy's end: the end may yet be moved.
 const EXPIRED_SECONDS: u64 = 24 * 60 * 60;
 
+/// Until when a node registers.
+#[derive(Clone, Copy, Debug)]
+pub enum Term {
+    /// So long from now, renewed when half of it is over. A node that leaves keeps to what it has promised.
+    Lifetime(Duration),
+    /// Until this time and no longer: it has handed over what would outlive it.
+    Until(u64),
+}
+
 /// Registers the node until at least half of its lifetime from now, and tells it what it has promised.
 pub async fn register(
     node: &Arc<Node>,
     addresses: &[String],
     lifetime: Duration,
 ) -> Result<(), LedgerError> {
+    register_for(node, addresses, Term::Lifetime(lifetime)).await
+}
+
+/// Registers the node, if what it has registered is not enough or not true any more, and tells it what it has promised.
+pub async fn register_for(
+    node: &Arc<Node>,
+    addresses: &[String],
+    term: Term,
+) -> Result<(), LedgerError> {
     let (node, addresses) = (Arc::clone(node), addresses.to_vec());
     let registered = blocking(move || {
-        let until = register_now(&node, &addresses, lifetime)?;
+        let until = register_now(&node, &addresses, term)?;
         node.promise(until);
         Ok(())
     });
@@ -39,7 +57,7 @@ pub async fn register(
         .unwrap_or_else(|error| Err(LedgerError::Unavailable(Box::new(error))))
 }
 
-fn register_now(node: &Node, addresses: &[String], lifetime: Duration) -> Result<u64, LedgerError> {
+fn register_now(node: &Node, addresses: &[String], term: Term) -> Result<u64, LedgerError> {
     // Sets the head as well, by which the node tells the time.
     node.view().follow(node.view().ledger().head()?.height)?;
     let now = node.view().now();
@@ -49,17 +67,27 @@ fn register_now(node: &Node, addresses: &[String], lifetime: Duration) -> Result
         .nodes()?
         .into_iter()
         .find(|record| record.key == node.key());
-    let enough = now.saturating_add(lifetime.as_secs() / 2);
-    if let Some(known) = known
-        .as_ref()
-        .filter(|known| known.addrs == addresses && known.available_until >= enough)
-    {
-        return Ok(known.available_until);
+    let promised = known.as_ref().map(|known| known.available_until);
+    let until = match (term, node.retirement()) {
+        (Term::Until(until), _) => until,
+        (Term::Lifetime(_), Some(leaving)) if leaving.done => leaving.until,
+        (Term::Lifetime(_), Some(leaving)) => promised.unwrap_or(leaving.until),
+        (Term::Lifetime(lifetime), None) => {
+            let enough = now.saturating_add(lifetime.as_secs() / 2);
+            let promised = promised.unwrap_or(0);
+            if promised >= enough {
+                promised
+            } else {
+                now.saturating_add(lifetime.as_secs()).max(promised)
+            }
+        }
+    };
+    if known.as_ref().is_some_and(|known| known.addrs == addresses) && promised == Some(until) {
+        return Ok(until);
     }
-    let promised = known.as_ref().map_or(0, |known| known.available_until);
     let registration = RegisterNode {
         key: node.key(),
-        available_until: now.saturating_add(lifetime.as_secs()).max(promised),
+        available_until: until,
         addrs: addresses.to_vec(),
         seq: known.map_or(1, |known| known.seq.saturating_add(1)),
     };
@@ -107,6 +135,7 @@ async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
     });
     match followed.await {
         Ok(Ok(news)) => {
+            node.limits().settle(&news.granted);
             for policy in news.revoked {
                 erase(node, policy, "revoked", Memory::Long).await;
             }
@@ -157,7 +186,7 @@ fn uselessness(node: &Node, policy: &PolicyId, row: &Row) -> Option<(&'static st
         }
         PolicyState::Unknown => waited.then_some(("never granted", Memory::Short)),
         PolicyState::Live(grant) => (waited && !grant.nodes.contains(&node.key()))
-            .then_some(("granted to other nodes", Memory::Long)),
+            .then_some(("granted to other nodes", Memory::HandedOver)),
     }
 }
 
@@ -170,6 +199,7 @@ async fn erase(node: &Node, policy: PolicyId, why: &'static str, memory: Memory)
             return;
         }
     };
+    node.limits().settle(&[policy]);
     if held {
         tracing::info!(?policy, why, "a fragment is erased");
     }

@@ -4,12 +4,16 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
 use kms_crypto::policy::PolicyParams;
 use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
+use kms_net::PeerKey;
 use kms_proto::ledger::PolicyState;
-use kms_proto::message::{Arrange, Arranged, Reencrypt, Refusal, Removed, Response, StoreRekey};
+use kms_proto::message::{
+    Arrange, Arranged, Audit, Audited, Reencrypt, Refusal, Removed, Response, StoreRekey,
+};
 use kms_proto::signed::Signed;
 use serde_bytes::ByteBuf;
 
 use super::{Node, Step, store_refusal};
+use crate::audit::AuditNote;
 use crate::rng;
 use crate::store::{Fragment, Removal, Stored};
 
@@ -25,7 +29,7 @@ impl Node {
     }
 
     /// Whether a policy could have a fragment here until `expiry`.
-    fn check_room(&self, policy: &PolicyId, expiry: u64) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, policy: &PolicyId, expiry: u64) -> Result<(), Refusal> {
         let available_until = self.available_until();
         if expiry > available_until {
             return Err(Refusal::Outlives { available_until });
@@ -46,7 +50,7 @@ impl Node {
                 epoch: 0,
             });
         }
-        if self.vault.held() >= self.max_fragments {
+        if self.vault.held() >= self.max_fragments && !self.vault.holds(policy) {
             Err(Refusal::Full)
         } else {
             Ok(())
@@ -54,9 +58,28 @@ impl Node {
     }
 
     /// Checks a fragment against the parameters its policy id follows from.
-    pub(super) fn consider_rekey(&self, rekey: &StoreRekey) -> Result<Step, Refusal> {
+    pub(super) fn consider_rekey(
+        &self,
+        rekey: &StoreRekey,
+        peer: Option<PeerKey>,
+    ) -> Result<Step, Refusal> {
         let params = rekey.params;
-        self.check_room(&params.id(), rekey.expiry)?;
+        let policy = params.id();
+        self.check_room(&policy, rekey.expiry)?;
+        if matches!(self.view.policy(&policy)?, PolicyState::Unknown) {
+            self.limits
+                .wait_for_grant(policy, params.ledger_key, peer)?;
+        }
+        let checked = Self::check_fragment(rekey);
+        if checked.is_err() {
+            self.limits.settle(&[policy]);
+        }
+        checked
+    }
+
+    /// Verifies a fragment: the part that calculates.
+    fn check_fragment(rekey: &StoreRekey) -> Result<Step, Refusal> {
+        let params = rekey.params;
         let bad = |why: String| Refusal::BadFragment { why };
         let frag =
             KeyFrag::from_bytes(rekey.fragment.expose()).map_err(|error| bad(error.to_string()))?;
@@ -72,6 +95,7 @@ impl Node {
             expiry: rekey.expiry,
             index: rekey.index,
             frag: frag.to_bytes(),
+            given: zeroize::Zeroizing::new(rekey.fragment.expose().to_vec()),
         })))
     }
 
@@ -97,18 +121,36 @@ impl Node {
         }
     }
 
-    /// Re-encrypts, if the ledger says that the policy lives, for its recipient.
+    /// Re-encrypts, if the ledger says that the policy lives, for its recipient; notes that he asked.
     pub(super) fn reencrypt(&self, request: &Reencrypt) -> Result<Response, Refusal> {
-        let held = || {
-            self.vault
-                .fragment(&request.policy)
-                .map_err(|error| store_refusal(&error))
-        };
+        let held = self.vault.fragment(&request.policy);
+        let held = held.map_err(|error| store_refusal(&error))?;
+        let his = held
+            .as_ref()
+            .is_some_and(|it| it.params.recipient == request.recipient);
+        let answer = self.reencrypt_with(request, held);
+        if his {
+            let note = AuditNote {
+                at: self.view.now(),
+                recipient: request.recipient,
+                outcome: answer.as_ref().map_or_else(Refusal::name, |_| "ok"),
+                capsules: request.capsules.len(),
+            };
+            self.audit.note(&request.policy, &note);
+        }
+        answer
+    }
+
+    fn reencrypt_with(
+        &self,
+        request: &Reencrypt,
+        held: Option<Fragment>,
+    ) -> Result<Response, Refusal> {
+        let held = held.ok_or(Refusal::UnknownPolicy);
         let grant = match self.view.live(&request.policy) {
             // Tells the recipient which half is missing: the grant, or both.
             Err(Refusal::NotGranted) => {
-                let fragment = held()?.ok_or(Refusal::UnknownPolicy)?;
-                check_recipient(&fragment.params, &request.recipient)?;
+                check_recipient(&held?.params, &request.recipient)?;
                 return Err(Refusal::NotGranted);
             }
             grant => grant?,
@@ -116,7 +158,7 @@ impl Node {
         if !grant.nodes.contains(&self.key()) {
             return Err(Refusal::NotGranted);
         }
-        let fragment = held()?.ok_or(Refusal::UnknownPolicy)?;
+        let fragment = held?;
         check_recipient(&fragment.params, &request.recipient)?;
         let frag = VerifiedKeyFrag::from_bytes_trusted(&fragment.frag).map_err(|error| {
             tracing::error!(policy = ?request.policy, %error, "a stored fragment does not parse");
@@ -132,6 +174,28 @@ impl Node {
         let fragments = request.capsules.iter().map(one).collect();
         tracing::debug!(policy = ?request.policy, capsules = request.capsules.len(), "re-encrypted");
         Ok(Response::Reencrypted { fragments })
+    }
+
+    /// What was asked about a policy, for its owner.
+    pub(super) fn report(&self, asked: &Audit) -> Result<Response, Refusal> {
+        let policy = asked.policy();
+        let extract = self.audit.extract(&policy, asked.from).map_err(|error| {
+            tracing::error!(%error, "the audit log cannot be read");
+            Refusal::Internal
+        })?;
+        let statement = Audited {
+            network: self.network.clone(),
+            node: self.key(),
+            policy,
+            at: self.view.now(),
+            from: asked.from,
+            total: extract.total,
+            prev: extract.prev,
+            entries: extract.entries.into_iter().map(ByteBuf::from).collect(),
+        };
+        let report = Signed::sign(statement, &self.secret, &mut rng())
+            .expect("the statement names this node's key");
+        Ok(Response::Audited(report.into_signed()))
     }
 
     /// Signs for a removal.

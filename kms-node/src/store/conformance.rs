@@ -31,6 +31,7 @@ fn check_changes(store: &dyn FragmentStore) {
         at: NOW,
         until: NOW + 5,
         held: true,
+        request: vec![1; 300],
     };
     assert!(store.rows().unwrap().is_empty() && store.tombstones().unwrap().is_empty());
     store
@@ -42,7 +43,7 @@ fn check_changes(store: &dyn FragmentStore) {
     store
         .apply(&[
             Change::Put(policy(1), row(3, b"one again")),
-            Change::Remove(policy(2), stone),
+            Change::Remove(policy(2), stone.clone()),
         ])
         .unwrap();
     assert_eq!(store.row(&policy(1)).unwrap(), Some(row(3, b"one again")));
@@ -52,7 +53,7 @@ fn check_changes(store: &dyn FragmentStore) {
         [(policy(1), row(3, b""))],
         "a listing is without sealed bytes"
     );
-    assert_eq!(store.tombstone(&policy(2)).unwrap(), Some(stone));
+    assert_eq!(store.tombstone(&policy(2)).unwrap(), Some(stone.clone()));
     assert_eq!(store.tombstones().unwrap(), [(policy(2), stone)]);
     store
         .apply(&[
@@ -110,6 +111,7 @@ fn fragment(bytes: &[u8]) -> Fragment {
         expiry: NOW + 100,
         index: 2,
         frag: Zeroizing::new(bytes.to_vec()),
+        given: Zeroizing::new(b"as it was sent".to_vec()),
     }
 }
 

@@ -82,6 +82,7 @@ fn fragment(bytes: &[u8]) -> Fragment {
         expiry: NOW + 100,
         index: 0,
         frag: Zeroizing::new(bytes.to_vec()),
+        given: Zeroizing::new(b"as it was sent".to_vec()),
     }
 }
 

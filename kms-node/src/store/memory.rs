@@ -52,7 +52,7 @@ impl FragmentStore for MemoryStore {
     }
 
     fn tombstone(&self, policy: &PolicyId) -> Result<Option<Tombstone>, StoreError> {
-        Ok(self.tables.lock().tombstones.get(policy).copied())
+        Ok(self.tables.lock().tombstones.get(policy).cloned())
     }
 
     fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
@@ -61,7 +61,7 @@ impl FragmentStore for MemoryStore {
             .lock()
             .tombstones
             .iter()
-            .map(|(policy, stone)| (*policy, *stone))
+            .map(|(policy, stone)| (*policy, stone.clone()))
             .collect())
     }
 

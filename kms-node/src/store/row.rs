@@ -1,5 +1,7 @@
 //! The bytes of one row (NODE §3).
 
+use kms_proto::message::MAX_REMOVAL_BYTES;
+
 /// A sealed fragment and what is needed to find its key and to tidy up.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Row {
@@ -45,23 +47,26 @@ impl Row {
 }
 
 /// What is remembered of a removal, so that a late or repeated message cannot bring the fragment back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tombstone {
     /// When the fragment was erased, Unix seconds.
     pub at: u64,
     /// Until when this is remembered, Unix seconds.
     pub until: u64,
-    /// Whether there was a fragment.
+    /// Whether there was a fragment that is nowhere now.
     pub held: bool,
+    /// The owner's signed request, if that is why; it convinces other nodes, too.
+    pub request: Vec<u8>,
 }
 
 impl Tombstone {
-    /// Two numbers, big-endian, and a byte.
-    pub fn to_bytes(self) -> [u8; 17] {
-        let mut out = [0; 17];
-        out[..8].copy_from_slice(&self.at.to_be_bytes());
-        out[8..16].copy_from_slice(&self.until.to_be_bytes());
-        out[16] = self.held.into();
+    /// Two numbers, big-endian, a byte, and the request.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(17 + self.request.len());
+        out.extend_from_slice(&self.at.to_be_bytes());
+        out.extend_from_slice(&self.until.to_be_bytes());
+        out.push(self.held.into());
+        out.extend_from_slice(&self.request);
         out
     }
 
@@ -69,12 +74,17 @@ impl Tombstone {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (at, rest) = number(bytes)?;
         let (until, rest) = number(rest)?;
-        let held = match rest {
-            [0] => false,
-            [1] => true,
+        let (held, request) = match rest {
+            [0, request @ ..] => (false, request),
+            [1, request @ ..] => (true, request),
             _ => return None,
         };
-        Some(Self { at, until, held })
+        (request.len() <= MAX_REMOVAL_BYTES).then(|| Self {
+            at,
+            until,
+            held,
+            request: request.to_vec(),
+        })
     }
 }
 
@@ -101,9 +111,14 @@ mod tests {
             at: 3,
             until: 4,
             held: true,
+            request: vec![5; 9],
         };
-        assert_eq!(Tombstone::from_bytes(&stone.to_bytes()), Some(stone));
+        assert_eq!(
+            Tombstone::from_bytes(&stone.to_bytes()),
+            Some(stone.clone())
+        );
         assert_eq!(Tombstone::from_bytes(&stone.to_bytes()[..16]), None);
         assert_eq!(Tombstone::from_bytes(&[7; 17]), None);
+        assert_eq!(Tombstone::from_bytes(&[0; 18 + MAX_REMOVAL_BYTES]), None);
     }
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use self::writer::{ORDERS_TOGETHER, Order, removal_of};
+use self::writer::{ORDERS_TOGETHER, Order, Reason, removal_of};
 use super::slots::WrappedKey;
 use super::{Change, FragmentStore, Note, Row, Slots, StoreError, Tombstone};
 use crate::keyfile::StorageKey;
@@ -41,6 +41,8 @@ pub struct Fragment {
     pub index: u8,
     /// The verified fragment's own encoding.
     pub frag: Zeroizing<Vec<u8>>,
+    /// The fragment as its owner sent it: another node can verify that.
+    pub given: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Fragment {
@@ -52,7 +54,7 @@ impl std::fmt::Debug for Fragment {
 }
 
 /// What became of a fragment that was to be stored.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stored {
     /// It is on the disk.
     Durable,
@@ -68,6 +70,10 @@ pub enum Memory {
     /// As long as a message may be under way: for policies the ledger does not know. Anybody can make one, and have it
     /// stored and removed, as often as he likes.
     Short,
+    /// Until 24 hours after this time, Unix seconds, though there may have been no fragment.
+    Until(u64),
+    /// As [`Self::Long`], but there is no word to be given that the fragment is gone: another node has it.
+    HandedOver,
 }
 
 /// What became of a fragment that was to be removed.
@@ -171,13 +177,30 @@ impl Vault {
         now: u64,
         memory: Memory,
     ) -> Result<Removal, StoreError> {
+        self.remove_as_asked(policy, now, memory, Vec::new()).await
+    }
+
+    /// The same at the owner's request, which is kept as long as the removal is remembered.
+    pub async fn remove_as_asked(
+        &self,
+        policy: PolicyId,
+        now: u64,
+        memory: Memory,
+        request: Vec<u8>,
+    ) -> Result<Removal, StoreError> {
+        let why = Reason { memory, request };
         self.order(|reply| Order::Remove {
             policy,
             now,
-            memory,
+            why,
             reply,
         })
         .await
+    }
+
+    /// Every removal that is remembered. Blocks on the disk.
+    pub fn removals(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
+        self.shared.store.tombstones()
     }
 
     /// Forgets the removals whose time is over.
@@ -250,11 +273,14 @@ struct Plain {
     index: u8,
     #[serde(with = "serde_bytes")]
     frag: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    given: Vec<u8>,
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.frag);
+        zeroize::Zeroize::zeroize(&mut self.given);
     }
 }
 
@@ -297,7 +323,7 @@ impl Shared {
         }
         let removed: Vec<_> = keyless
             .iter()
-            .map(|(policy, row)| removal_of(*policy, Some(row), None, now, Memory::Long).0)
+            .map(|(policy, row)| removal_of(*policy, Some(row), None, now, Reason::unasked()).0)
             .collect();
         if !removed.is_empty() {
             tracing::info!(
@@ -324,6 +350,7 @@ impl Shared {
             expiry: fragment.expiry,
             index: fragment.index,
             frag: fragment.frag.to_vec(),
+            given: fragment.given.to_vec(),
         };
         let plain = Zeroizing::new(codec::encode(&plain));
         let sealed = seal_record(&key, &row_ad(&policy), &plain, &mut rng());
@@ -369,11 +396,13 @@ impl Shared {
         let plain = open_record(&key, &row_ad(policy), &row.sealed).ok()?;
         let mut plain: Plain = codec::decode(&plain, plain.len()).ok()?;
         let frag = Zeroizing::new(std::mem::take(&mut plain.frag));
+        let given = Zeroizing::new(std::mem::take(&mut plain.given));
         Some(Fragment {
             params: plain.params,
             expiry: plain.expiry,
             index: plain.index,
             frag,
+            given,
         })
     }
 }

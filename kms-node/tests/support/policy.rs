@@ -5,7 +5,9 @@ use kms_crypto::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey, Pub
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag, LabelContext, encapsulate};
 use kms_proto::ledger::{Entry, EntryStatement, Grant, Revoke};
-use kms_proto::message::{Arrange, Command, Query, Reencrypt, RemoveRekey, Response, StoreRekey};
+use kms_proto::message::{
+    Arrange, Audit, Command, Query, Reencrypt, RemoveRekey, Response, StoreRekey,
+};
 use kms_proto::secret::SecretBytes;
 use kms_proto::signed::{Address, Signed, Signer};
 use serde_bytes::ByteBuf;
@@ -153,6 +155,15 @@ impl Policy {
             inner: self.params.inner(),
         };
         self.sign(node, Command::RemoveRekey(remove), &self.author)
+    }
+
+    pub fn audit(&self, node: &PublicKey) -> Vec<u8> {
+        let audit = Audit {
+            ledger_key: self.author.public(),
+            inner: self.params.inner(),
+            from: 0,
+        };
+        self.sign(node, Command::Audit(audit), &self.author)
     }
 
     fn submit(&self, entry: Entry) -> Vec<u8> {

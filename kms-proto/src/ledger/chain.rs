@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    EntryRefusal, Head, LedgerError, MAX_ENTRY_BYTES, NodeRecord, PolicyState, SignedEntry, State,
-    VerifiedEntry, state::entry_hash,
+    EntryRefusal, Head, LedgerError, MAX_ENTRY_BYTES, NodeRecord, Place, PolicyState, SignedEntry,
+    State, VerifiedEntry, state::entry_hash,
 };
 use crate::{
     CLOCK_SKEW_SECONDS,
@@ -206,8 +206,8 @@ impl Chain {
         }
         // A clock that went back does not take the ledger along.
         let time = now.max(self.head.time);
-        self.state.check(&entry, time)?;
         let height = self.head.height + 1;
+        self.state.check(&entry, Place { height, time })?;
         let record = Record {
             version: RECORD_VERSION,
             network: self.network.clone(),
@@ -288,7 +288,11 @@ impl Chain {
     }
 
     fn take(&mut self, entry: &VerifiedEntry, head: Head) -> Result<(), EntryRefusal> {
-        self.state.apply(entry, head.time)?;
+        let place = Place {
+            height: head.height,
+            time: head.time,
+        };
+        self.state.apply(entry, place)?;
         self.heights.insert(entry_hash(entry), head.height);
         self.hashes.push(head.hash);
         self.head = head;

@@ -28,6 +28,8 @@ pub enum Entry {
     Grant(Grant),
     /// A policy ends, for good.
     Revoke(Revoke),
+    /// A fragment is at another node.
+    Handover(Handover),
 }
 
 /// A node's registration, signed by the node.
@@ -35,7 +37,7 @@ pub enum Entry {
 pub struct RegisterNode {
     /// The node, who signs.
     pub key: PublicKey,
-    /// Until when it serves, Unix seconds. It may rise, never fall: fragments were taken on that promise.
+    /// Until when it serves, Unix seconds. It may fall only as far as no grant that names the node outlives it.
     pub available_until: u64,
     /// Multiaddresses, at most [`MAX_ADDRS`] of at most [`MAX_ADDR_BYTES`].
     pub addrs: Vec<String>,
@@ -73,6 +75,21 @@ pub struct Revoke {
     pub epoch: u32,
 }
 
+/// A fragment's way from one node to another, signed by the one that leaves.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Handover {
+    /// The node that kept it, who signs.
+    pub from: PublicKey,
+    /// The node that keeps it now.
+    pub to: PublicKey,
+    /// The policy.
+    pub policy: PolicyId,
+    /// Which of its fragments.
+    pub index: u8,
+    /// The height of the head when this was signed: not less than that of the entry that put the fragment where it was.
+    pub after: u64,
+}
+
 /// What the author of an entry signs.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EntryStatement {
@@ -96,6 +113,7 @@ impl Statement for EntryStatement {
             Entry::RegisterNode(it) => it.key,
             Entry::Grant(it) => it.ledger_key,
             Entry::Revoke(it) => it.ledger_key,
+            Entry::Handover(it) => it.from,
         }
     }
 }
@@ -166,7 +184,7 @@ impl Entry {
                     Err(EntryRefusal::BadThreshold)
                 }
             }
-            Self::Revoke(_) => Ok(()),
+            Self::Revoke(_) | Self::Handover(_) => Ok(()),
         }
     }
 }
@@ -197,10 +215,10 @@ pub enum EntryRefusal {
         /// The latest number.
         latest: u64,
     },
-    /// The node has promised to serve longer.
-    #[error("the node has promised to serve until {until}")]
+    /// The node keeps a fragment of a policy that goes on for longer.
+    #[error("the node keeps a fragment of a policy that goes on until {until}")]
     Shortened {
-        /// Its promise, Unix seconds.
+        /// That policy's end, Unix seconds.
         until: u64,
     },
     /// The policy was revoked, which is for good.
@@ -209,7 +227,13 @@ pub enum EntryRefusal {
         /// When, Unix seconds.
         at: u64,
     },
-    /// The grant would be over before it began.
+    /// The grant would be over before it began, or is over.
     #[error("the expiry lies in the past")]
     AlreadyExpired,
+    /// The ledger does not know the author as the keeper of that fragment.
+    #[error("the node is not the keeper of that fragment")]
+    NotHolder,
+    /// The node that is to keep the fragment does not serve until the policy ends.
+    #[error("the new node does not serve until the policy ends")]
+    Unserved,
 }

@@ -1,12 +1,12 @@
 //! What follows from the entries, and which may follow them (LEDGER §4).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kms_crypto::{id::PolicyId, key::PublicKey};
 
 use super::{
-    Entry, EntryRefusal, EntryStatement, Grant, NodeRecord, PolicyState, RegisterNode, Revoke,
-    VerifiedEntry,
+    Entry, EntryRefusal, EntryStatement, Grant, Handover, NodeRecord, PolicyState, RegisterNode,
+    Revoke, VerifiedEntry,
 };
 
 /// All that the entries so far say. Two ledgers with the same entries have the same state.
@@ -14,11 +14,24 @@ use super::{
 pub struct State {
     policies: HashMap<PolicyId, Policy>,
     nodes: BTreeMap<PublicKey, NodeRecord>,
+    /// The policies whose last grant names a node, handovers included.
+    kept: HashMap<PublicKey, HashSet<PolicyId>>,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The height of its record.
+    pub height: u64,
+    /// The time of its record, Unix seconds.
+    pub time: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Policy {
     grant: Option<Grant>,
+    /// The height of the entry that put each fragment where it is.
+    placed: Vec<u64>,
     revoked: Option<Revocation>,
 }
 
@@ -59,18 +72,19 @@ impl State {
         self.nodes.get(key)
     }
 
-    /// Whether an entry may be appended at a time, Unix seconds.
-    pub fn check(&self, entry: &VerifiedEntry, time: u64) -> Result<(), EntryRefusal> {
+    /// Whether an entry may be appended at a place.
+    pub fn check(&self, entry: &VerifiedEntry, place: Place) -> Result<(), EntryRefusal> {
         match &entry.entry {
-            Entry::RegisterNode(it) => self.check_node(it),
-            Entry::Grant(it) => self.check_grant(it, time),
+            Entry::RegisterNode(it) => self.check_node(it, place.time),
+            Entry::Grant(it) => self.check_grant(it, place.time),
             Entry::Revoke(it) => self.check_revoke(it),
+            Entry::Handover(it) => self.check_handover(it, place.time),
         }
     }
 
     /// Takes an entry in, if it may be.
-    pub fn apply(&mut self, entry: &VerifiedEntry, time: u64) -> Result<(), EntryRefusal> {
-        self.check(entry, time)?;
+    pub fn apply(&mut self, entry: &VerifiedEntry, place: Place) -> Result<(), EntryRefusal> {
+        self.check(entry, place)?;
         match &entry.entry {
             Entry::RegisterNode(it) => {
                 let record = NodeRecord {
@@ -81,34 +95,103 @@ impl State {
                 };
                 self.nodes.insert(it.key, record);
             }
-            Entry::Grant(it) => {
-                self.policies.entry(it.policy()).or_default().grant = Some(it.clone())
-            }
+            Entry::Grant(it) => self.apply_grant(it, place.height),
             Entry::Revoke(it) => {
                 let policy = self.policies.entry(it.policy()).or_default();
-                let at = policy.revoked.map_or(time, |earlier| earlier.at);
+                let at = policy.revoked.map_or(place.time, |earlier| earlier.at);
                 policy.revoked = Some(Revocation {
                     at,
                     epoch: it.epoch,
                 });
             }
+            Entry::Handover(it) => self.apply_handover(it, place.height),
         }
         Ok(())
     }
 
-    fn check_node(&self, it: &RegisterNode) -> Result<(), EntryRefusal> {
+    fn apply_grant(&mut self, it: &Grant, height: u64) {
+        let id = it.policy();
+        let policy = self.policies.entry(id).or_default();
+        for node in policy.grant.iter().flat_map(|earlier| &earlier.nodes) {
+            if let Some(kept) = self.kept.get_mut(node) {
+                kept.remove(&id);
+            }
+        }
+        for node in &it.nodes {
+            self.kept.entry(*node).or_default().insert(id);
+        }
+        policy.placed = vec![height; it.nodes.len()];
+        policy.grant = Some(it.clone());
+    }
+
+    fn apply_handover(&mut self, it: &Handover, height: u64) {
+        let Some(policy) = self.policies.get_mut(&it.policy) else {
+            return;
+        };
+        let index = usize::from(it.index);
+        let nodes = policy.grant.as_mut().map(|grant| &mut grant.nodes);
+        if let Some(keeper) = nodes.and_then(|nodes| nodes.get_mut(index)) {
+            *keeper = it.to;
+        }
+        if let Some(placed) = policy.placed.get_mut(index) {
+            *placed = height;
+        }
+        if let Some(kept) = self.kept.get_mut(&it.from) {
+            kept.remove(&it.policy);
+        }
+        self.kept.entry(it.to).or_default().insert(it.policy);
+    }
+
+    fn check_node(&self, it: &RegisterNode, time: u64) -> Result<(), EntryRefusal> {
         let Some(known) = self.nodes.get(&it.key) else {
             return Ok(());
         };
         if it.seq <= known.seq {
             return Err(EntryRefusal::Outnumbered { latest: known.seq });
         }
-        if it.available_until < known.available_until {
-            return Err(EntryRefusal::Shortened {
-                until: known.available_until,
-            });
+        if it.available_until >= known.available_until {
+            return Ok(());
         }
-        Ok(())
+        let live = |id: &PolicyId| {
+            let policy = self.policies.get(id)?;
+            let grant = policy.grant.as_ref().filter(|_| policy.revoked.is_none())?;
+            Some(grant.expiry).filter(|expiry| *expiry > time && *expiry > it.available_until)
+        };
+        let kept = self.kept.get(&it.key).into_iter().flatten();
+        match kept.filter_map(live).max() {
+            Some(until) => Err(EntryRefusal::Shortened { until }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_handover(&self, it: &Handover, time: u64) -> Result<(), EntryRefusal> {
+        let policy = self.policies.get(&it.policy);
+        let policy = policy.ok_or(EntryRefusal::NotHolder)?;
+        if let Some(Revocation { at, .. }) = policy.revoked {
+            return Err(EntryRefusal::Revoked { at });
+        }
+        let index = usize::from(it.index);
+        let grant = policy
+            .grant
+            .as_ref()
+            .filter(|grant| grant.nodes.get(index) == Some(&it.from))
+            .ok_or(EntryRefusal::NotHolder)?;
+        if grant.expiry <= time {
+            return Err(EntryRefusal::AlreadyExpired);
+        }
+        let latest = policy.placed.get(index).copied().unwrap_or_default();
+        if it.after < latest {
+            return Err(EntryRefusal::Outnumbered { latest });
+        }
+        let serves = |node: &NodeRecord| node.available_until >= grant.expiry;
+        if !self.nodes.get(&it.to).is_some_and(serves) {
+            return Err(EntryRefusal::Unserved);
+        }
+        if grant.nodes.contains(&it.to) {
+            Err(EntryRefusal::BadThreshold)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_grant(&self, it: &Grant, time: u64) -> Result<(), EntryRefusal> {

@@ -11,6 +11,8 @@ use kms_crypto::{
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::audit::Audit;
+use super::handover::{ForwardRemovals, Handover, MAX_REMOVALS, Retire};
 use crate::{message::Refusal, secret::SecretBytes};
 
 /// The most capsules in one request.
@@ -32,6 +34,14 @@ pub enum Command {
     Reencrypt(Reencrypt),
     /// Delete the fragment. Signed by the policy's ledger key. Answered by `Response::Removed`.
     RemoveRekey(RemoveRekey),
+    /// Keep this fragment in my place. Signed by the node that leaves. Answered by `Response::Taken`.
+    Handover(Handover),
+    /// Remember what owners had removed here. Signed by the node that leaves. Answered by `Response::Noted`.
+    ForwardRemovals(ForwardRemovals),
+    /// What was asked about this policy? Signed by the policy's ledger key. Answered by `Response::Audited`.
+    Audit(Audit),
+    /// Hand over what outlives a time. Signed by the node addressed. Answered by `Response::Retiring`.
+    Retire(Retire),
 }
 
 /// Asks for a promise to keep a fragment.
@@ -110,6 +120,23 @@ impl Command {
             Self::StoreRekey(it) => it.params.ledger_key,
             Self::Reencrypt(it) => it.recipient,
             Self::RemoveRekey(it) => it.ledger_key,
+            Self::Audit(it) => it.ledger_key,
+            Self::Handover(it) => it.from,
+            Self::ForwardRemovals(it) => it.from,
+            Self::Retire(it) => it.node,
+        }
+    }
+
+    /// The policy it is about, if it is about one.
+    pub fn policy(&self) -> Option<PolicyId> {
+        match self {
+            Self::Arrange(it) => Some(it.policy()),
+            Self::StoreRekey(it) => Some(it.params.id()),
+            Self::Reencrypt(it) => Some(it.policy),
+            Self::RemoveRekey(it) => Some(it.policy()),
+            Self::Audit(it) => Some(it.policy()),
+            Self::Handover(it) => Some(it.params.id()),
+            Self::ForwardRemovals(_) | Self::Retire(_) => None,
         }
     }
 
@@ -119,7 +146,8 @@ impl Command {
             Self::Arrange(it) => 1 <= it.m && it.m <= it.n,
             Self::StoreRekey(it) => 1 <= it.m && it.m <= it.n && it.index < it.n,
             Self::Reencrypt(it) => (1..=MAX_CAPSULES).contains(&it.capsules.len()),
-            Self::RemoveRekey(_) => true,
+            Self::ForwardRemovals(it) => (1..=MAX_REMOVALS).contains(&it.removals.len()),
+            Self::RemoveRekey(_) | Self::Audit(_) | Self::Handover(_) | Self::Retire(_) => true,
         };
         if fits {
             Ok(())

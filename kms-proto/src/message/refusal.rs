@@ -75,6 +75,29 @@ pub enum Refusal {
     Internal,
 }
 
+impl Refusal {
+    /// Its name (WIRE §3.4).
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownPolicy => "unknown_policy",
+            Self::NotGranted => "not_granted",
+            Self::Revoked { .. } => "revoked",
+            Self::Expired { .. } => "expired",
+            Self::LedgerStale => "ledger_stale",
+            Self::Outlives { .. } => "outlives",
+            Self::BadRequest => "bad_request",
+            Self::BadSignature => "bad_signature",
+            Self::BadFragment { .. } => "bad_fragment",
+            Self::NotForMe => "not_for_me",
+            Self::TooLate { .. } => "too_late",
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Ledger(_) => "ledger",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// A node's own words as far as they may be shown: harmless on a terminal, and no longer than a line.
 fn quoted(words: &str) -> String {
     words

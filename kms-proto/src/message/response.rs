@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     codec::{self, DecodeError, Kind},
     ledger::Head,
-    message::Refusal,
+    message::{AuditReport, HandoverReceipt, Refusal, Retiring},
     signed::{Signed, Statement},
 };
 
@@ -40,6 +40,14 @@ pub enum Response {
     },
     /// To `Command::RemoveRekey`: gone, and signed for.
     Removed(RemoveReceipt),
+    /// To `Command::Handover`: verified, durable, and signed for.
+    Taken(HandoverReceipt),
+    /// To `Command::Audit`: signed.
+    Audited(AuditReport),
+    /// To `Command::ForwardRemovals`: durable.
+    Noted,
+    /// To `Command::Retire`: under way, or done.
+    Retiring(Retiring),
     /// To anything: no.
     Refused(Refusal),
 }
@@ -71,6 +79,8 @@ pub struct NodeStatus {
     pub available_until: u64,
     /// How many fragments it keeps.
     pub fragments: u64,
+    /// Whether it needs no other node to open its store (NODE §4).
+    pub own_key: bool,
     /// The ledger's head as it sees it; nothing when it has lost sight of the ledger.
     pub head: Option<Head>,
     /// Its addresses, as multiaddresses.

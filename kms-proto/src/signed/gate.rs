@@ -33,6 +33,24 @@ pub enum Incoming {
     Command(Command),
 }
 
+/// A message that has been read, before anything is calculated about it.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrival<'a> {
+    /// From anybody.
+    Query(&'a Query),
+    /// From whoever says so.
+    Command(&'a Command),
+}
+
+/// A message that may be acted upon, and what has to be remembered of it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The message.
+    pub incoming: Incoming,
+    /// Of a command: what tells it from all others.
+    pub mark: Option<Mark>,
+}
+
 /// Lets in what is addressed to one node of one network.
 pub struct Gate {
     network: String,
@@ -52,19 +70,39 @@ impl Gate {
 
     /// Checks a message received at `now` (Unix seconds).
     pub fn open(&self, message: &[u8], now: u64) -> Result<Incoming, Refusal> {
+        let opened = self.open_admitted(message, now, |_| Ok(()))?;
+        Ok(opened.incoming)
+    }
+
+    /// The same; what `admit` refuses costs no calculation. It sees commands whose author has not been checked yet.
+    pub fn open_admitted(
+        &self,
+        message: &[u8],
+        now: u64,
+        admit: impl FnOnce(Arrival<'_>) -> Result<(), Refusal>,
+    ) -> Result<Opened, Refusal> {
         let (kind, body) = codec::open_envelope(message).map_err(|_| Refusal::BadRequest)?;
         match kind {
             Kind::Query => {
                 let query =
                     codec::decode(body, MAX_REQUEST_BYTES).map_err(|_| Refusal::BadRequest)?;
-                Ok(Incoming::Query(query))
+                admit(Arrival::Query(&query))?;
+                Ok(Opened {
+                    incoming: Incoming::Query(query),
+                    mark: None,
+                })
             }
-            Kind::Command => self.open_command(body, now),
+            Kind::Command => self.open_command(body, now, admit),
             Kind::Response => Err(Refusal::BadRequest),
         }
     }
 
-    fn open_command(&self, body: &[u8], now: u64) -> Result<Incoming, Refusal> {
+    fn open_command(
+        &self,
+        body: &[u8],
+        now: u64,
+        admit: impl FnOnce(Arrival<'_>) -> Result<(), Refusal>,
+    ) -> Result<Opened, Refusal> {
         let signed: SignedRequest =
             codec::decode(body, MAX_REQUEST_BYTES).map_err(|_| Refusal::BadRequest)?;
         let claim = signed.claim();
@@ -75,9 +113,35 @@ impl Gate {
         check_deadline(claim.deadline, now)?;
         let mark = Mark::of(claim);
         self.seen().check(&mark, now)?;
+        admit(Arrival::Command(&claim.command))?;
         let verified = signed.verify().map_err(|_| Refusal::BadSignature)?;
         self.seen().remember(mark, now)?;
-        Ok(Incoming::Command(verified.into_statement().command))
+        Ok(Opened {
+            incoming: Incoming::Command(verified.into_statement().command),
+            mark: Some(mark),
+        })
+    }
+
+    /// Remembers requests that an earlier process has done.
+    pub fn recall(&self, marks: impl IntoIterator<Item = Mark>, now: u64) {
+        let mut seen = self.seen();
+        for mark in marks {
+            // What is over, or more than can be remembered, is refused or past all harm.
+            drop(seen.remember(mark, now));
+        }
+    }
+
+    /// The requests done whose deadline may still be met.
+    pub fn marks(&self) -> Vec<Mark> {
+        let seen = self.seen();
+        let all = seen.by_deadline.iter();
+        all.flat_map(|(deadline, ids)| {
+            ids.iter().map(|id| Mark {
+                deadline: *deadline,
+                id: *id,
+            })
+        })
+        .collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -97,10 +161,12 @@ fn check_deadline(deadline: u64, now: u64) -> Result<(), Refusal> {
 }
 
 /// What tells one request from another: its deadline, and a hash of its author and nonce.
-#[derive(Clone, Copy)]
-struct Mark {
-    deadline: u64,
-    id: [u8; 16],
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// When the request is void, Unix seconds.
+    pub deadline: u64,
+    /// The hash.
+    pub id: [u8; 16],
 }
 
 impl Mark {

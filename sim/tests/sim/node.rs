@@ -7,6 +7,7 @@ use futures::FutureExt;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::Clock;
+use kms_node::audit::AuditLog;
 use kms_node::daemon::upkeep;
 use kms_node::keyfile::StorageKey;
 use kms_node::node::{Node, Parts, Service};
@@ -166,6 +167,9 @@ impl SimNode {
             ledger: Arc::<Sight>::clone(&self.sight),
             clock: Arc::clone(&self.clock),
             max_fragments: 100_000,
+            own_key: true,
+            requests: None,
+            audit: AuditLog::in_memory(),
         }));
         let addresses = self.addresses();
         let registered = upkeep::register(&node, &addresses, LIFETIME);

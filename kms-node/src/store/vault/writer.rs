@@ -27,7 +27,7 @@ pub(super) enum Order {
     Remove {
         policy: PolicyId,
         now: u64,
-        memory: Memory,
+        why: Reason,
         reply: oneshot::Sender<Result<Removal, StoreError>>,
     },
     Forget {
@@ -39,6 +39,22 @@ pub(super) enum Order {
         value: Vec<u8>,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+}
+
+/// Why a fragment goes, and how long that is remembered.
+pub(super) struct Reason {
+    pub(super) memory: Memory,
+    /// The owner's signed request, or nothing.
+    pub(super) request: Vec<u8>,
+}
+
+impl Reason {
+    pub(super) const fn unasked() -> Self {
+        Self {
+            memory: Memory::Long,
+            request: Vec::new(),
+        }
+    }
 }
 
 impl Order {
@@ -177,10 +193,10 @@ impl Shared {
             Order::Remove {
                 policy,
                 now,
-                memory,
+                why,
                 reply,
             } => {
-                let outcome = self.plan_remove(batch, policy, now, memory);
+                let outcome = self.plan_remove(batch, policy, now, why);
                 batch.answer(reply, outcome);
             }
             Order::Forget { now, reply } => {
@@ -224,7 +240,7 @@ impl Shared {
         batch: &mut Batch,
         policy: PolicyId,
         now: u64,
-        memory: Memory,
+        why: Reason,
     ) -> Result<Removal, StoreError> {
         let row = self.store.row(&policy)?;
         let earlier = self.store.tombstone(&policy)?;
@@ -236,7 +252,7 @@ impl Shared {
             }
             batch.removed += 1;
         }
-        let (change, removal) = removal_of(policy, row.as_ref(), earlier, now, memory);
+        let (change, removal) = removal_of(policy, row.as_ref(), earlier, now, why);
         batch.changes.push(change);
         Ok(removal)
     }
@@ -260,29 +276,33 @@ pub(super) fn removal_of(
     row: Option<&Row>,
     earlier: Option<Tombstone>,
     now: u64,
-    memory: Memory,
+    why: Reason,
 ) -> (Change, Removal) {
+    let short = now.saturating_add(SHORT_SECONDS);
+    let until = match (why.memory, row) {
+        (Memory::Until(end), _) => end.max(now).saturating_add(REMOVAL_SECONDS),
+        (Memory::Long | Memory::HandedOver, Some(row)) => {
+            row.expiry.max(now).saturating_add(REMOVAL_SECONDS)
+        }
+        _ => short,
+    };
     let tombstone = match (row, earlier) {
-        (Some(row), _) => Tombstone {
-            at: now,
-            until: match memory {
-                Memory::Long => row.expiry.max(now).saturating_add(REMOVAL_SECONDS),
-                Memory::Short => now.saturating_add(SHORT_SECONDS),
-            },
-            held: true,
+        (None, Some(earlier)) if earlier.request.is_empty() => Tombstone {
+            until: earlier.until.max(until),
+            request: why.request,
+            ..earlier
         },
         (None, Some(earlier)) => earlier,
-        (None, None) => Tombstone {
+        (row, _) => Tombstone {
             at: now,
-            until: now.saturating_add(SHORT_SECONDS),
-            held: false,
+            until,
+            held: row.is_some() && why.memory != Memory::HandedOver,
+            request: why.request,
         },
     };
-    (
-        Change::Remove(policy, tombstone),
-        Removal {
-            held: tombstone.held,
-            at: tombstone.at,
-        },
-    )
+    let removal = Removal {
+        held: tombstone.held,
+        at: tombstone.at,
+    };
+    (Change::Remove(policy, tombstone), removal)
 }

@@ -1,0 +1,168 @@
+//! What strangers can make a node do: so many requests, so many fragments that nobody has granted (NODE §1.4).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kms_crypto::id::PolicyId;
+use kms_crypto::key::PublicKey;
+use kms_net::{PeerKey, RateLimit};
+use kms_proto::message::{Command, Query, Refusal};
+use kms_proto::signed::Arrival;
+use parking_lot::Mutex;
+
+const PAIR_BURST: u32 = 128;
+const PAIR_REFILL: Duration = Duration::from_millis(20);
+const ENTRY_BURST: u32 = 64;
+const ENTRY_REFILL: Duration = Duration::from_millis(100);
+const POLICY_BURST: u32 = 256;
+const POLICY_REFILL: Duration = Duration::from_millis(10);
+/// A ledger key is of one policy alone; a few more are an owner who tries again.
+const WAITING_PER_KEY: usize = 8;
+const WAITING_PER_PEER: usize = 256;
+/// The part of a node's room for fragments that wait for their grant, 1 divided by it.
+const WAITING_PART: u64 = 10;
+/// After this time a fragment without a grant is erased, and does not count any more either way.
+const WAITING_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Counts what is asked, by whom, about what.
+#[derive(Debug)]
+pub struct Limits {
+    pairs: Mutex<RateLimit<(PeerKey, PolicyId)>>,
+    entries: Mutex<RateLimit<PeerKey>>,
+    policies: Mutex<RateLimit<PolicyId>>,
+    waiting: Mutex<HashMap<PolicyId, Waiting>>,
+    waiting_at_most: usize,
+}
+
+/// A fragment without a grant.
+#[derive(Debug)]
+struct Waiting {
+    ledger_key: PublicKey,
+    peer: Option<PeerKey>,
+    since: Instant,
+}
+
+impl Limits {
+    /// Limits of a node that keeps at most so many fragments.
+    pub fn new(max_fragments: u64) -> Self {
+        let part = (max_fragments / WAITING_PART).max(1);
+        Self {
+            pairs: Mutex::new(RateLimit::new(PAIR_BURST, PAIR_REFILL)),
+            entries: Mutex::new(RateLimit::new(ENTRY_BURST, ENTRY_REFILL)),
+            policies: Mutex::new(RateLimit::new(POLICY_BURST, POLICY_REFILL)),
+            waiting: Mutex::default(),
+            waiting_at_most: usize::try_from(part).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Whether a peer may have a message looked at. Its author is not known yet.
+    pub fn admit(&self, peer: PeerKey, arrival: Arrival<'_>) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let admitted = match arrival {
+            Arrival::Query(Query::LedgerSubmit { .. }) => self.entries.lock().admit(peer, now),
+            Arrival::Query(_) => true,
+            Arrival::Command(command) => command
+                .policy()
+                .is_none_or(|policy| self.pairs.lock().admit((peer, policy), now)),
+        };
+        if admitted { Ok(()) } else { Err(Refusal::Busy) }
+    }
+
+    /// Whether a command of a known author may be done.
+    pub fn admit_author(&self, command: &Command) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let policy = command.policy();
+        if policy.is_none_or(|policy| self.policies.lock().admit(policy, now)) {
+            Ok(())
+        } else {
+            Err(Refusal::Busy)
+        }
+    }
+
+    /// Counts a fragment that is to be stored before its grant is in the ledger.
+    pub fn wait_for_grant(
+        &self,
+        policy: PolicyId,
+        ledger_key: PublicKey,
+        peer: Option<PeerKey>,
+    ) -> Result<(), Refusal> {
+        let mut waiting = self.waiting.lock();
+        if waiting.contains_key(&policy) {
+            return Ok(());
+        }
+        if waiting.len() >= self.waiting_at_most {
+            waiting.retain(|_, it| it.since.elapsed() < WAITING_FOR);
+        }
+        let of_key = waiting.values().filter(|it| it.ledger_key == ledger_key);
+        let full = waiting.len() >= self.waiting_at_most
+            || of_key.count() >= WAITING_PER_KEY
+            || (peer.is_some()
+                && waiting.values().filter(|it| it.peer == peer).count() >= WAITING_PER_PEER);
+        if full {
+            return Err(Refusal::Full);
+        }
+        let since = Instant::now();
+        waiting.insert(
+            policy,
+            Waiting {
+                ledger_key,
+                peer,
+                since,
+            },
+        );
+        Ok(())
+    }
+
+    /// These policies have been granted, or their fragments erased.
+    pub fn settle(&self, policies: &[PolicyId]) {
+        let mut waiting = self.waiting.lock();
+        for policy in policies {
+            waiting.remove(policy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng;
+    use kms_crypto::key::LedgerKey;
+
+    fn key() -> PublicKey {
+        LedgerKey::generate(&mut rng()).public()
+    }
+
+    fn policy(number: u16) -> PolicyId {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        PolicyId(id)
+    }
+
+    #[test]
+    fn fragments_that_nobody_grants_are_bounded_for_each_author_and_in_total() {
+        let limits = Limits::new(200);
+        let one = key();
+        for number in 0..8 {
+            assert_eq!(limits.wait_for_grant(policy(number), one, None), Ok(()));
+        }
+        assert_eq!(
+            limits.wait_for_grant(policy(3), one, None),
+            Ok(()),
+            "the same again"
+        );
+        assert_eq!(
+            limits.wait_for_grant(policy(8), one, None),
+            Err(Refusal::Full)
+        );
+        limits.settle(&[policy(0)]);
+        assert_eq!(limits.wait_for_grant(policy(8), one, None), Ok(()));
+        for number in 100..112 {
+            assert_eq!(limits.wait_for_grant(policy(number), key(), None), Ok(()));
+        }
+        assert_eq!(
+            limits.wait_for_grant(policy(200), key(), None),
+            Err(Refusal::Full),
+            "a tenth of 200"
+        );
+    }
+}
