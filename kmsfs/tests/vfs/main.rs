@@ -13,6 +13,7 @@ mod files;
 mod images;
 mod killed;
 mod model;
+mod mutation;
 mod posix;
 mod random;
 mod rekey;
