@@ -145,10 +145,21 @@ impl Vfs {
     /// Makes it durable that names of what the journal holds have gone.
     fn sync_losses(&self) -> Result<()> {
         let keeper = &self.owner()?.keeper;
-        let lost_in = std::mem::take(&mut keeper.lock().lost_in);
+        let (lost_in, litter) = {
+            let mut keeper = keeper.lock();
+            let keeper = &mut *keeper;
+            (
+                std::mem::take(&mut keeper.lost_in),
+                std::mem::take(&mut keeper.litter),
+            )
+        };
         let synced = self.sync_dirs(lost_in.iter().collect());
         if synced.is_err() {
-            keeper.lock().lost_in.extend(lost_in);
+            let mut keeper = keeper.lock();
+            keeper.lost_in.extend(lost_in);
+            keeper.litter.extend(litter);
+        } else {
+            litter.iter().for_each(|path| self.remove_side(path));
         }
         synced
     }

@@ -57,6 +57,8 @@ pub(super) struct Keeper {
     /// Directories that lost the last name of something the journal still holds: the name may come back until this is
     /// durable, and the journal is needed so long.
     pub(super) lost_in: Vec<Arc<Inode>>,
+    /// Side files of objects that have lost their last name: they go when that is durable.
+    pub(super) litter: Vec<String>,
     pub(super) last_change: Instant,
     /// The journal should be emptied soon.
     pub(super) wanted: bool,
@@ -98,6 +100,7 @@ impl Owner {
             new_dirs: VecDeque::new(),
             unbinds: Vec::new(),
             lost_in: Vec::new(),
+            litter: Vec::new(),
             last_change: Instant::now(),
             wanted: false,
             stopping: false,

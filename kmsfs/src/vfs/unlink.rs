@@ -104,8 +104,17 @@ impl Vfs {
                 loaded.orphan = true;
                 loaded.lost_in = (!is_fresh).then(|| Arc::clone(dir));
                 let names = loaded.header.names_path();
-                for path in names.into_iter().chain(loaded.outdated.drain(..)) {
-                    self.remove_side(&path);
+                let sides = names.into_iter().chain(loaded.outdated.drain(..));
+                if is_fresh {
+                    sides.for_each(|path| self.remove_side(&path));
+                } else if let Some(owner) = self.try_owner() {
+                    // A power cut may bring the name back, and with it a header that needs them.
+                    let mut keeper = owner.keeper.lock();
+                    let before = keeper.litter.len();
+                    keeper.litter.extend(sides);
+                    if keeper.litter.len() > before {
+                        keeper.lost_in.push(Arc::clone(dir));
+                    }
                 }
             }
             if cell.opens == 0 && !cell.replaced {

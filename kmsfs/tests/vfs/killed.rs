@@ -161,3 +161,34 @@ fn directories_that_change_places_as_parent_and_child_do_not_lead_in_a_circle() 
     kill!(world, vfs);
     assert_eq!(get(&vfs, "a/f").unwrap(), b"changed");
 }
+
+/// A file's names beyond the header's room are kept beside it, and went as soon as its last name was unlinked: had the
+/// power failed before the unlink was durable, the name would have come back with a header that could not be read.
+#[test]
+fn the_side_file_of_names_stays_until_the_last_unlink_is_durable() {
+    fn side_files(dir: &std::path::Path) -> usize {
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return 0;
+        };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .map(|path| if path.is_dir() { side_files(&path) } else { 1 })
+            .sum()
+    }
+    let world = World::new();
+    let vfs = world.open();
+    put(&vfs, "f", b"content").unwrap();
+    fsync(&vfs, "f").unwrap();
+    let names: Vec<_> = (0..30).map(|n| format!("name {n}")).collect();
+    for name in &names {
+        link(&vfs, "f", name).unwrap();
+    }
+    vfs.checkpoint().unwrap();
+    assert_eq!(side_files(&world.store().join("names")), 1);
+    for name in names.iter().map(String::as_str).chain(["f"]) {
+        unlink(&vfs, name).unwrap();
+    }
+    assert_ne!(side_files(&world.store().join("names")), 0);
+    vfs.checkpoint().unwrap();
+    assert_eq!(side_files(&world.store().join("names")), 0);
+}
