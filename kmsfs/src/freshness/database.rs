@@ -106,15 +106,20 @@ impl Link {
 
     pub(super) fn object(&self, id: &Id) -> Option<Object> {
         self.read(|open| {
-            let row = open.tables.objects.get(id)?;
-            Ok(row.map(|row| Object::from_bytes(row.value())))
+            let Some(row) = open.tables.objects.get(id)? else {
+                return Ok(None);
+            };
+            whole(Object::from_bytes(id, row.value())).map(Some)
         })?
     }
 
     pub(super) fn entry(&self, (dir, tag): &(Id, Id)) -> Option<Entry> {
         self.read(|open| {
-            let row = open.tables.entries.get(&key(dir, tag))?;
-            Ok(row.and_then(|row| Entry::from_bytes(row.value())))
+            let key = key(dir, tag);
+            let Some(row) = open.tables.entries.get(&key)? else {
+                return Ok(None);
+            };
+            whole(Entry::from_bytes(&key, row.value())).map(Some)
         })?
     }
 
@@ -125,10 +130,8 @@ impl Link {
             let (first, last) = (key(dir, &[0; 16]), key(dir, &[0xff; 16]));
             for row in open.tables.entries.range::<&[u8; 32]>(&first..=&last)? {
                 let (key, value) = row?;
-                if let (Some(tag), Some(entry)) = (
-                    key.value().last_chunk::<16>(),
-                    Entry::from_bytes(value.value()),
-                ) {
+                let entry = whole(Entry::from_bytes(key.value(), value.value()))?;
+                if let Some(tag) = key.value().last_chunk::<16>() {
                     all.insert(*tag, entry);
                 }
             }
@@ -247,13 +250,14 @@ impl Open {
         {
             let mut objects = write.open_table(OBJECTS)?;
             for (id, object) in &rows.objects {
-                objects.insert(id, &object.to_bytes())?;
+                objects.insert(id, &object.to_bytes(id))?;
             }
             let mut entries = write.open_table(ENTRIES)?;
             for ((dir, tag), entry) in &rows.entries {
+                let key = key(dir, tag);
                 match entry {
-                    Some(entry) => entries.insert(&key(dir, tag), &*entry.to_bytes())?,
-                    None => entries.remove(&key(dir, tag))?,
+                    Some(entry) => entries.insert(&key, &*entry.to_bytes(&key))?,
+                    None => entries.remove(&key)?,
                 };
             }
             let mut dirs = write.open_table(DIRS)?;
@@ -279,7 +283,8 @@ impl Open {
                 let id = *id.value();
                 let is_gone = objects
                     .get(&id)?
-                    .is_some_and(|row| Object::from_bytes(row.value()).gone);
+                    .and_then(|row| Object::from_bytes(&id, row.value()))
+                    .is_some_and(|object| object.gone);
                 if is_gone {
                     objects.remove(&id)?;
                 }
@@ -308,6 +313,10 @@ fn key(dir: &Id, tag: &Id) -> [u8; 32] {
     key[..16].copy_from_slice(dir);
     key[16..].copy_from_slice(tag);
     key
+}
+
+fn whole<T>(row: Option<T>) -> Result<T> {
+    row.ok_or_else(|| redb::Error::Corrupted("a row's checksum does not hold".to_owned()))
 }
 
 /// Runs `work` on a database that may be damaged in any way.

@@ -59,7 +59,21 @@ pub struct Entry {
     pub rest: Box<[u8]>,
 }
 
-pub(super) const OBJECT_LEN: usize = 1 + 24 + 16;
+/// With the checksum of its row.
+pub(super) const OBJECT_LEN: usize = ROW_LEN + CRC_LEN;
+const ROW_LEN: usize = 1 + 24 + 16;
+const CRC_LEN: usize = 4;
+
+/// redb does not look at its own checksums when it reads; a damaged row must not accuse anybody.
+fn checksum(key: &[u8], row: &[u8]) -> [u8; CRC_LEN] {
+    crc32c::crc32c_append(crc32c::crc32c(key), row).to_be_bytes()
+}
+
+/// The row before its checksum, if that holds.
+fn checked<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
+    let (row, crc) = row.split_last_chunk::<CRC_LEN>()?;
+    (checksum(key, row) == *crc).then_some(row)
+}
 
 impl Object {
     pub(super) const fn of(mark: Mark) -> Self {
@@ -70,17 +84,20 @@ impl Object {
         }
     }
 
-    pub(super) fn to_bytes(self) -> [u8; OBJECT_LEN] {
+    pub(super) fn to_bytes(self, key: &Id) -> [u8; OBJECT_LEN] {
         let mut bytes = [0; OBJECT_LEN];
         bytes[0] = u8::from(self.gone);
         bytes[1..9].copy_from_slice(&self.mark.generation.to_be_bytes());
         bytes[9..25].copy_from_slice(&self.mark.seal);
-        bytes[25..].copy_from_slice(&self.other);
+        bytes[25..ROW_LEN].copy_from_slice(&self.other);
+        let crc = checksum(key, &bytes[..ROW_LEN]);
+        bytes[ROW_LEN..].copy_from_slice(&crc);
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8; OBJECT_LEN]) -> Self {
-        let (head, other) = bytes.split_at(25);
+    /// `None` for a damaged row.
+    pub(super) fn from_bytes(key: &Id, bytes: &[u8; OBJECT_LEN]) -> Option<Self> {
+        let (head, other) = checked(key, bytes)?.split_at(25);
         let mut generation = [0; 8];
         generation.copy_from_slice(&head[1..9]);
         let mut object = Self::of(Mark {
@@ -90,23 +107,26 @@ impl Object {
         object.gone = head[0] & 1 != 0;
         object.mark.seal.copy_from_slice(&head[9..]);
         object.other.copy_from_slice(other);
-        object
+        Some(object)
     }
 }
 
 impl Entry {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(28 + self.rest.len());
+    pub(super) fn to_bytes(&self, key: &[u8; 32]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(28 + self.rest.len() + CRC_LEN);
         bytes.extend_from_slice(&self.object.unwrap_or_default());
         bytes.extend_from_slice(&[self.kind, u8::from(self.is_only_name)]);
         bytes.extend_from_slice(&self.mode.to_be_bytes());
         bytes.extend_from_slice(&self.generation.to_be_bytes());
         bytes.extend_from_slice(&self.rest);
+        let crc = checksum(key, &bytes);
+        bytes.extend_from_slice(&crc);
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (object, rest) = bytes.split_first_chunk::<16>()?;
+    /// `None` for a damaged row.
+    pub(super) fn from_bytes(key: &[u8; 32], bytes: &[u8]) -> Option<Self> {
+        let (object, rest) = checked(key, bytes)?.split_first_chunk::<16>()?;
         let ([kind, flags, high, low], rest) = rest.split_first_chunk::<4>()?;
         let (generation, rest) = rest.split_first_chunk::<8>()?;
         Some(Self {
