@@ -97,6 +97,9 @@ pub(crate) fn refusal(data: &[u8]) -> Option<EntryRefusal> {
         ),
         ("Revoked(uint256)", EntryRefusal::Revoked { at: number }),
         ("AlreadyExpired()", EntryRefusal::AlreadyExpired),
+        // Only of handovers: by a node that was never registered, or of what was never granted.
+        ("NotANode()", EntryRefusal::NotHolder),
+        ("NotGranted()", EntryRefusal::NotHolder),
     ];
     known
         .into_iter()

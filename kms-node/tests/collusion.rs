@@ -49,7 +49,7 @@ impl Seized {
             vault: Self::open(dir.path(), &key),
             ledger: Arc::new(MemoryLedger::new(NETWORK, Arc::clone(&clock))),
             clock,
-            max_fragments: 10,
+            max_fragments: 1000,
             own_key: true,
             requests: None,
             audit: AuditLog::in_memory(),

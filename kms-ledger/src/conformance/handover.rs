@@ -49,6 +49,7 @@ pub(super) fn check_a_fragment_moves_as_its_keeper_says(
     let author = Author::new();
     let [a, b, c, d] = &nodes();
     let refused = |entry: &SignedEntry| refusal(ledger.submit(entry));
+    submit(ledger, &registration(a, 1, START + 100, &[]));
     assert_eq!(
         refused(&author.handover(0, a, c, 0)),
         EntryRefusal::NotHolder,
@@ -86,7 +87,6 @@ pub(super) fn check_a_fragment_moves_as_its_keeper_says(
     assert_eq!(keepers(ledger, &author), [c.public(), b.public()]);
     assert_eq!(submit(ledger, &first), moved, "repeating is harmless");
     // Back again; then the first entry, under another signature or not, moves nothing.
-    submit(ledger, &registration(a, 1, START + 100, &[]));
     let back = submit(ledger, &author.handover(0, c, a, moved));
     assert_eq!(submit(ledger, &first), moved);
     assert_eq!(keepers(ledger, &author), [a.public(), b.public()]);
