@@ -9,6 +9,7 @@
 
 mod devnet;
 mod person;
+pub mod power;
 pub mod tree;
 mod wait;
 pub mod xattr;
