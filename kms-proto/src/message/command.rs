@@ -21,10 +21,6 @@ pub const MAX_CAPSULES: usize = 32;
 /// A request that is signed.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made one at a time and taken apart at once"
-)]
 pub enum Command {
     /// Would you keep a fragment? Signed by the policy's ledger key. Answered by `Response::Arranged`.
     Arrange(Arrange),
