@@ -3,6 +3,8 @@
 //! Every answer's proof is checked when it comes. A node that fails, lies or dawdles is replaced by another one; when m
 //! answers are good nobody else is waited for. Which nodes may be asked is said by the ledger, not by the ticket.
 
+use std::time::Duration;
+
 use kms_crypto::error::DecodeError;
 use kms_crypto::key::{IdentitySecret, LabelSecret};
 use kms_crypto::policy::{PolicyParams, Threshold};
@@ -11,7 +13,7 @@ use kms_proto::CLOCK_SKEW_SECONDS;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{Command, Reencrypt, Refusal, Response};
 use serde_bytes::ByteBuf;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::drive::{self, Fault, Patience};
@@ -40,6 +42,10 @@ impl KeyRequest {
     }
 }
 
+/// How long nodes may take to read what is read here, and how long is waited before they are asked again.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(4);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
 /// What the ledger says about a policy whose key is wanted.
 enum Standing {
     Live {
@@ -61,18 +67,23 @@ impl Client {
             return Err(RequestError::NotTheRecipient.into());
         }
         let deadline = self.deadline();
-        let standing = self.standing(request, deadline).await?;
-        match self
-            .gather_key(request, identity, &standing, deadline)
-            .await
-        {
-            Err(error) => {
-                let Some(moved) = self.moved(request, &standing, &error, deadline).await else {
-                    return Err(error);
-                };
-                self.gather_key(request, identity, &moved, deadline).await
+        let mut standing = self.standing(request, deadline).await?;
+        let caught_up = deadline.min(Instant::now() + CATCHES_UP_WITHIN);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let gathered = self.gather_key(request, identity, &standing, deadline);
+            let error = match gathered.await {
+                Err(error) => error,
+                secret => return secret,
+            };
+            if let Some(moved) = self.moved(request, &standing, &error, deadline).await {
+                standing = moved;
+            } else if !are_behind(&standing, &error) || Instant::now() + pause >= caught_up {
+                return Err(error);
+            } else {
+                sleep(pause).await;
+                pause = pause.saturating_mul(2);
             }
-            secret => secret,
         }
     }
 
@@ -232,6 +243,17 @@ fn check(request: &KeyRequest, bytes: &[u8]) -> Result<VerifiedCapsuleFrag, Answ
     } else {
         Err(Answer::Malformed)
     }
+}
+
+/// Whether there would be enough answers if the nodes had read as far in the ledger as is read here: a grant was written,
+/// or a fragment handed over, a moment ago.
+fn are_behind(standing: &Standing, error: &ClientError) -> bool {
+    let (Standing::Live { .. }, ClientError::NoQuorum(quorum)) = (standing, error) else {
+        return false;
+    };
+    let is_behind = |it: &Answer| *it == Answer::Refused(Refusal::NotGranted);
+    let behind = quorum.answers.count(is_behind);
+    behind > 0 && usize::from(quorum.good) + behind >= usize::from(quorum.needed)
 }
 
 /// Says in one word why there were too few good answers.

@@ -3,7 +3,7 @@
 //! Nothing has to be cleaned up after a crash: the lock is the kernel's, and store and ledger mend themselves when they
 //! are opened.
 
-mod leaving;
+pub mod leaving;
 mod renewal;
 pub mod upkeep;
 

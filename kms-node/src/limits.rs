@@ -1,7 +1,7 @@
 //! What strangers can make a node do: so many requests, so many fragments that nobody has granted (NODE §1.4).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
@@ -9,6 +9,7 @@ use kms_net::{PeerKey, RateLimit};
 use kms_proto::message::{Command, Query, Refusal};
 use kms_proto::signed::Arrival;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 const PAIR_BURST: u32 = 128;
 const PAIR_REFILL: Duration = Duration::from_millis(20);
@@ -57,7 +58,7 @@ impl Limits {
 
     /// Whether a peer may have a message looked at. Its author is not known yet.
     pub fn admit(&self, peer: PeerKey, arrival: Arrival<'_>) -> Result<(), Refusal> {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         let admitted = match arrival {
             Arrival::Query(Query::LedgerSubmit { .. }) => self.entries.lock().admit(peer, now),
             Arrival::Query(_) => true,
@@ -70,7 +71,7 @@ impl Limits {
 
     /// Whether a command of a known author may be done.
     pub fn admit_author(&self, command: &Command) -> Result<(), Refusal> {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         let policy = command.policy();
         if policy.is_none_or(|policy| self.policies.lock().admit(policy, now)) {
             Ok(())

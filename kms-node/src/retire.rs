@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use kms_crypto::id::PolicyId;
@@ -22,6 +22,7 @@ use kms_proto::signed::{Address, Signed};
 use kms_proto::transport::{Transport, TransportError};
 use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
+use tokio::time::Instant;
 
 use crate::node::Node;
 use crate::rng;
@@ -412,7 +413,7 @@ fn task(node: &Node, policy: &PolicyId, row: &Row, until: u64) -> Result<Task, H
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HandoverError> {
-    tokio::task::spawn_blocking(work)
+    crate::work::blocking(work)
         .await
         .map_err(|_| HandoverError::Internal)
 }

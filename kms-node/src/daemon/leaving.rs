@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_net::{ClientConfig, NetClient};
+use kms_proto::transport::Transport;
 
 use super::upkeep;
 use crate::node::{Node, Retirement};
@@ -22,7 +23,7 @@ pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, bootstrap: Vec<
             pause = FIRST_PAUSE;
             continue;
         };
-        match round(&node, &addresses, &bootstrap, state).await {
+        match round_on_network(&node, &addresses, &bootstrap, state).await {
             Ok(true) => {}
             Ok(false) => {
                 tokio::select! {
@@ -39,18 +40,29 @@ pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, bootstrap: Vec<
     }
 }
 
-/// One round; whether that was all.
-async fn round(
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn round_on_network(
     node: &Arc<Node>,
     addresses: &[String],
     bootstrap: &[String],
-    mut state: Retirement,
-) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    state: Retirement,
+) -> Result<bool, Failure> {
     let client = NetClient::start(&ClientConfig {
         network: node.network().to_owned(),
         bootstrap: bootstrap.to_vec(),
     })?;
-    let leaver = Leaver::new(Arc::clone(node), Arc::new(client));
+    round(node, addresses, Arc::new(client), state).await
+}
+
+/// One round; whether that was all.
+pub async fn round(
+    node: &Arc<Node>,
+    addresses: &[String],
+    transport: Arc<dyn Transport>,
+    mut state: Retirement,
+) -> Result<bool, Failure> {
+    let leaver = Leaver::new(Arc::clone(node), transport);
     let round = leaver.round(state.until, state.to).await?;
     state.left = round.left;
     state.trouble = round

@@ -152,9 +152,11 @@ impl Node {
             return Err(Refusal::NotGranted);
         }
         let forwarded = it.removals.iter().map(|request| {
-            let policy = forwarded_removal(request, &self.network, &it.from)
-                .map_err(|_| Refusal::BadRequest)?;
+            let policy =
+                forwarded_removal(request, &self.network).map_err(|_| Refusal::BadRequest)?;
             let memory = match self.view.policy(&policy)? {
+                // Taken back from a node that was too slow when the grant was made. This one has its place.
+                PolicyState::Live(grant) if grant.nodes.contains(&self.key()) => return Ok(None),
                 PolicyState::Live(grant)
                 | PolicyState::Expired { grant, .. }
                 | PolicyState::Revoked {
@@ -162,13 +164,14 @@ impl Node {
                 } => Memory::Until(grant.expiry),
                 PolicyState::Revoked { grant: None, .. } | PolicyState::Unknown => Memory::Short,
             };
-            Ok(Forwarded {
+            Ok(Some(Forwarded {
                 policy,
                 memory,
                 request: request.to_vec(),
-            })
+            }))
         });
-        Ok(Step::Note(forwarded.collect::<Result<_, Refusal>>()?))
+        let forwarded: Vec<_> = forwarded.collect::<Result<_, Refusal>>()?;
+        Ok(Step::Note(forwarded.into_iter().flatten().collect()))
     }
 
     pub(super) async fn note_removals(

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use kms_proto::ledger::PolicyState;
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::chance;
 use crate::conduct::Conduct;
+use crate::link::Link;
+use crate::node::SimNode;
 use crate::people::{Share, some_time};
 use crate::world::{Weather, World, run};
 
@@ -61,6 +64,8 @@ pub struct Tally {
     pub revoked: usize,
     pub crashes: usize,
     pub departures: usize,
+    /// How many of them had fragments to hand over.
+    pub handovers: usize,
     /// What was given out, or kept from somebody, and should not have been.
     pub complaints: Vec<String>,
     /// A hash over all that happened.
@@ -81,6 +86,7 @@ impl Tally {
             (&mut self.revoked, other.revoked),
             (&mut self.crashes, other.crashes),
             (&mut self.departures, other.departures),
+            (&mut self.handovers, other.handovers),
         ] {
             *sum += more;
         }
@@ -93,7 +99,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} granted ({} not acknowledged), {} lost, {} halves; opened {} of {} (with too few honest holders in \
-             reach {} of {}); {} revoked; {} crashes, {} left for good; {} complaints",
+             reach {} of {}); {} revoked; {} crashes, {} left for good, {} of them handing over; {} complaints",
             self.granted,
             self.refused,
             self.lost,
@@ -105,6 +111,7 @@ impl fmt::Display for Tally {
             self.revoked,
             self.crashes,
             self.departures,
+            self.handovers,
             self.complaints.len(),
         )
     }
@@ -117,7 +124,11 @@ struct Story {
     live: Mutex<Vec<Arc<Share>>>,
     unacknowledged: Mutex<Vec<Arc<Share>>>,
     revoked: Mutex<Vec<Arc<Share>>>,
+    leaving: Mutex<Vec<Arc<SimNode>>>,
 }
+
+/// How long a node may take to leave when all is well again.
+const LEAVES_WITHIN: Duration = Duration::from_secs(300);
 
 /// Lives through a plan.
 pub fn live_through(seed: u64, plan: Plan) -> Tally {
@@ -129,6 +140,7 @@ pub fn live_through(seed: u64, plan: Plan) -> Tally {
             live: Mutex::default(),
             unacknowledged: Mutex::default(),
             revoked: Mutex::default(),
+            leaving: Mutex::default(),
         });
         let mut people = Vec::new();
         for _ in 0..plan.grants {
@@ -147,8 +159,9 @@ pub fn live_through(seed: u64, plan: Plan) -> Tally {
         for person in people {
             person.await.expect("people do not panic");
         }
-        trouble.iter().for_each(tokio::task::JoinHandle::abort);
+        trouble.iter().for_each(JoinHandle::abort);
         story.world.heal().await;
+        story.await_departures().await;
         story.judge().await;
         let mut tally = story.tally.lock().clone();
         tally.complaints.extend(story.world.records.leaks());
@@ -199,12 +212,14 @@ impl Story {
 
     async fn open_once(&self, share: &Arc<Share>) {
         let (reader, _line) = self.world.client();
-        let began = Instant::now();
+        let (began, holders) = (Instant::now(), share.holders(&self.world));
         let opened = share.open(&reader).await;
         if self.world.ledger.revoked_at(&share.policy()).is_some() {
             return;
         }
-        let holders = share.honest_holders(&self.world, began);
+        // Those who were named when it began, and were there for everybody all the time.
+        let holders = holders.iter().filter(|node| node.serves_since(began));
+        let holders = holders.count();
         let fair = holders >= usize::from(share.threshold.needed());
         self.count(|it| match (fair, &opened) {
             (true, Ok(())) => (it.fair, it.opened) = (it.fair + 1, it.opened + 1),
@@ -251,9 +266,19 @@ impl Story {
             if node.is_gone() || node.is_down() {
                 continue;
             }
-            if chance::happens(0.4) && node.held() == 0 {
+            if chance::happens(0.4) {
                 self.count(|it| it.departures += 1);
-                node.leave();
+                if node.held() == 0 || node.conduct != Conduct::Honest {
+                    node.leave();
+                } else {
+                    self.count(|it| it.handovers += 1);
+                    let world = Arc::clone(&self.world);
+                    self.leaving.lock().push(Arc::clone(&node));
+                    tokio::spawn(async move {
+                        let line = Arc::new(Link::of_node(&world, node.key));
+                        node.retire(&world, &line).await;
+                    });
+                }
                 self.world.add_node();
                 continue;
             }
@@ -294,6 +319,21 @@ impl Story {
             ))
             .await;
             gone.iter().for_each(|node| node.move_to_island(false));
+        }
+    }
+
+    /// Whoever wants to leave must be able to.
+    async fn await_departures(&self) {
+        let leaving = self.leaving.lock().clone();
+        let latest = Instant::now() + LEAVES_WITHIN;
+        for node in leaving {
+            while !node.is_gone() && Instant::now() < latest {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            if !node.is_gone() {
+                let state = node.running().and_then(|node| node.retirement());
+                self.complain(format!("a node cannot leave: {state:?}"));
+            }
         }
     }
 

@@ -54,7 +54,8 @@ impl SharedLedger {
                     past.revoked.entry(revoke.policy()).or_insert(now);
                     revoke.policy()
                 }
-                _ => return Ok(receipt),
+                Entry::Handover(handover) => handover.policy,
+                Entry::RegisterNode(_) => return Ok(receipt),
             };
             let state = self.ledger.policy(&policy)?;
             past.policies.entry(policy).or_default().push((now, state));

@@ -16,6 +16,8 @@ use crate::world::World;
 
 pub struct Link {
     world: Weak<World>,
+    /// The node that speaks; without it, a person.
+    node: Option<PublicKey>,
     /// How many times a message was about to leave, or had come back.
     steps: AtomicUsize,
     dies_at: AtomicUsize,
@@ -28,9 +30,18 @@ impl Link {
     pub fn new(world: &Arc<World>) -> Self {
         Self {
             world: Arc::downgrade(world),
+            node: None,
             steps: AtomicUsize::new(0),
             dies_at: AtomicUsize::new(usize::MAX),
             died: Notify::new(),
+        }
+    }
+
+    /// A node's line to other nodes.
+    pub fn of_node(world: &Arc<World>, node: PublicKey) -> Self {
+        Self {
+            node: Some(node),
+            ..Self::new(world)
         }
     }
 
@@ -64,6 +75,10 @@ impl Transport for Link {
         Box::pin(async move {
             let world = self.world.upgrade().ok_or(TransportError::Local)?;
             self.step().await;
+            let speaker = self.node.and_then(|key| world.node(&key));
+            if speaker.is_some_and(|node| node.is_on_island()) {
+                return Err(TransportError::Unreachable);
+            }
             let (answer, answered) = oneshot::channel();
             // What is sent is sent, whether or not anybody waits for the answer.
             tokio::spawn(deliver(world, *node, request, answer));

@@ -101,6 +101,22 @@ fn a_network_in_which_every_other_node_is_dishonest_delays_and_substitutes_nothi
 }
 
 #[test]
+fn a_small_network_that_changes_hands_again_and_again_loses_no_grant() {
+    // Nearly everybody keeps something, and five times as many come and go in an hour as there are.
+    let plan = Plan {
+        nodes: 60,
+        churn: 5.0,
+        dishonest: 0.0,
+        revocations: 2,
+        ..Plan::HARD
+    };
+    let sum = live_through_all(plan, &seeds(3));
+    assert_eq!((sum.lost, sum.halves), (0, 0), "{sum}");
+    assert!(sum.handovers > 20, "{sum}");
+    assert!(sum.complaints.is_empty(), "{:?}", sum.complaints);
+}
+
+#[test]
 fn thousands_of_nodes_are_no_different() {
     let plan = Plan {
         nodes: 4000,
@@ -166,6 +182,14 @@ fn nodes_whose_power_fails_at_any_point_keep_what_they_acknowledged() {
         points >= 4,
         "{points}: a key, its row, and both on the disk"
     );
+}
+
+#[test]
+fn a_node_that_dies_at_any_step_of_handing_over_leaves_the_fragment_with_one_of_the_two() {
+    let steps = (0..).take_while(|step| steps::leaver_dies(*step)).count();
+    assert!(steps >= 2 * 2, "{steps}: offered, and offered again");
+    let points = (1..).take_while(|operation| steps::power_fails_handing_over(*operation));
+    assert!(points.count() >= 4, "taken, and erased");
 }
 
 #[test]

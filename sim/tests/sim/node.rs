@@ -8,14 +8,14 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::Clock;
 use kms_node::audit::AuditLog;
-use kms_node::daemon::upkeep;
+use kms_node::daemon::{leaving, upkeep};
 use kms_node::keyfile::StorageKey;
 use kms_node::node::{Node, Parts, Service};
 use kms_node::store::Vault;
 use kms_proto::codec::{self, MAX_REQUEST_BYTES};
 use kms_proto::ledger::{Entry, EntryStatement, RegisterNode};
-use kms_proto::message::{Command, Response};
-use kms_proto::signed::{Signed, SignedRequest};
+use kms_proto::message::{Command, Response, Retire};
+use kms_proto::signed::{Address, Signed, SignedRequest};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::chance;
 use crate::conduct::Conduct;
 use crate::disk::Disk;
 use crate::ledger::Sight;
+use crate::link::Link;
 use crate::world::{NETWORK, World};
 
 /// How long nodes promise to serve.
@@ -130,9 +131,13 @@ impl SimNode {
             }
             dishonest => dishonest.twist(response, &world.records),
         };
-        if let (Conduct::AllTalk, Response::Stored { policy, .. }) = (self.conduct, &response) {
+        if self.conduct == Conduct::AllTalk {
             // It has said so. It has not said for how long.
-            self.erase(policy);
+            match &response {
+                Response::Stored { policy, .. } => self.erase(policy),
+                Response::Taken(receipt) => self.erase(&receipt.claim().policy),
+                _ => {}
+            }
         }
         Reply::Bytes(response.to_bytes())
     }
@@ -172,6 +177,8 @@ impl SimNode {
             audit: AuditLog::in_memory(),
         }));
         let addresses = self.addresses();
+        let recalled = node.recall_retirement();
+        recalled.expect("its own note is readable");
         let registered = upkeep::register(&node, &addresses, LIFETIME);
         let registered = registered.now_or_never().expect("nothing waits in here");
         if registered.is_err() {
@@ -186,6 +193,57 @@ impl SimNode {
         });
         *self.steady_since.lock() = Instant::now();
         true
+    }
+
+    /// Tells it to leave for good, and waits until it has: hands over what it has, however often it is interrupted.
+    pub async fn retire(&self, world: &Arc<World>, line: &Arc<Link>) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let Some(node) = self.running().filter(|_| !self.disk.has_failed()) else {
+                continue;
+            };
+            let Some(state) = node.retirement() else {
+                self.wish_to_retire(world).await;
+                continue;
+            };
+            let addresses = self.addresses();
+            let round = leaving::round(&node, &addresses, Arc::<Link>::clone(line), state);
+            // Whoever crashes in a round does not end it.
+            let round = async { round.await.unwrap_or(false) };
+            let crashed = async {
+                while self.is_up() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = crashed => {}
+                done = round => if done && !self.disk.has_failed() {
+                    return self.leave();
+                },
+            }
+        }
+    }
+
+    async fn wish_to_retire(&self, world: &World) {
+        let wish = Command::Retire(Retire {
+            node: self.key,
+            until: world.now(),
+            to: None,
+        });
+        let secret = NodeSecret::from_bytes(&self.secret).expect("it was one before");
+        let to = Address {
+            network: NETWORK,
+            node: self.key,
+            deadline: world.now() + 30,
+        };
+        let request = wish.sign(&to, &secret, &mut kms_ledger::machine::rng());
+        // Read off its state whether it took it.
+        let _ = self.answer(world, request.expect("it asks itself")).await;
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(*self.state.lock(), State::Up(_)) && !self.disk.has_failed()
     }
 
     fn leave_state(&self, next: State) {

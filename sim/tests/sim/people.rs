@@ -15,7 +15,6 @@ use kms_proto::message::{Command, Reencrypt};
 use kms_proto::signed::Address;
 use kms_proto::transport::Transport;
 use serde_bytes::ByteBuf;
-use tokio::time::Instant;
 
 use crate::chance;
 use crate::conduct::Conduct;
@@ -169,13 +168,6 @@ impl Share {
             // What comes back is looked at where it leaves.
             let _ = line.call(&node, &[], request, Duration::from_secs(5)).await;
         }
-    }
-
-    /// The honest holders that have been there for everybody since `then`.
-    pub fn honest_holders(&self, world: &World, then: Instant) -> usize {
-        let holders = self.holders(world);
-        let serving = holders.iter().filter(|node| node.serves_since(then));
-        serving.count()
     }
 
     /// Whether every honest node that the ledger names has what it is named for.

@@ -175,3 +175,73 @@ pub fn node_dies(operation: u32) -> bool {
         failed
     })
 }
+
+/// A node that leaves is struck down at `step` of handing over; false if there were fewer steps.
+pub fn leaver_dies(step: usize) -> bool {
+    run(step as u64, async {
+        let world = world().await;
+        let share = Share::new(&world, 2, 3);
+        share.grant(&world.client().0).await.expect("granted");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let leaver = Arc::clone(&share.holders(&world)[0]);
+        let line = Arc::new(Link::of_node(&world, leaver.key));
+        line.die_at(step);
+        let left = until_death(&line, leaver.retire(&world, &line)).await;
+        if left.is_none() {
+            leaver.crash();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            world.heal().await;
+            assert!(share.is_whole(&world), "step {step}: a fragment is nowhere");
+            opens(&world, &share).await.expect("it opens in between");
+            let line = Arc::new(Link::of_node(&world, leaver.key));
+            leaver.retire(&world, &line).await;
+        }
+        has_moved(&world, &share).await;
+        left.is_none()
+    })
+}
+
+/// The power of all nodes fails at an operation of their disks while one hands over. False if there were fewer.
+pub fn power_fails_handing_over(operation: u32) -> bool {
+    run(u64::from(operation), async {
+        let world = world().await;
+        let share = Share::new(&world, 2, 3);
+        share.grant(&world.client().0).await.expect("granted");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let leaver = Arc::clone(&share.holders(&world)[0]);
+        for node in world.nodes() {
+            assert!(node.boot());
+            node.disk.fail_after(operation);
+        }
+        let line = Arc::new(Link::of_node(&world, leaver.key));
+        let leaving = {
+            let (world, leaver) = (Arc::clone(&world), Arc::clone(&leaver));
+            tokio::spawn(async move { leaver.retire(&world, &line).await })
+        };
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let nodes = world.nodes();
+        let failed = nodes
+            .iter()
+            .any(|node| node.disk.has_failed() || node.is_down());
+        world.heal().await;
+        assert!(
+            share.is_whole(&world),
+            "operation {operation}: a fragment is nowhere"
+        );
+        leaving.await.expect("leaving does not panic");
+        has_moved(&world, &share).await;
+        failed
+    })
+}
+
+/// What holds when a holder has left.
+async fn has_moved(world: &Arc<World>, share: &Share) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(share.is_whole(world), "the new holder has the fragment");
+    let holders = share.holders(world);
+    assert!(
+        holders.iter().all(|node| !node.is_gone()),
+        "nobody who left is named"
+    );
+    opens(world, share).await.expect("and it opens");
+}
