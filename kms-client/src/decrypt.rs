@@ -3,6 +3,8 @@
 //! Every answer's proof is checked when it comes. A node that fails, lies or dawdles is replaced by another one; when m
 //! answers are good nobody else is waited for. Which nodes may be asked is said by the ledger, not by the ticket.
 
+mod splits;
+
 use std::time::Duration;
 
 use kms_crypto::error::DecodeError;
@@ -15,6 +17,7 @@ use kms_proto::message::{Command, Reencrypt, Refusal, Response};
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, sleep};
 
+use self::splits::Splits;
 use crate::client::Client;
 use crate::drive::{self, Fault, Patience};
 use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
@@ -104,15 +107,10 @@ impl Client {
         let capsule = request.capsule.to_bytes();
         let ask =
             |index: usize| self.fragment(request, &capsule, identity, nodes.get(index), deadline);
-        let mut shares = Vec::with_capacity(need);
-        let accept = |frag: &VerifiedCapsuleFrag| {
-            if shares.contains(&frag.share_id()) {
-                return Err(Answer::Duplicate);
-            }
-            shares.push(frag.share_id());
-            Ok(())
-        };
-        let gathered = drive::gather(&nodes, need, patience, ask, accept).await?;
+        let mut splits = Splits::default();
+        let accept = |index, frag: &VerifiedCapsuleFrag| splits.add(index, frag);
+        let mut gathered = drive::gather(&nodes, need, patience, ask, accept).await?;
+        splits.sort_out(&nodes, &mut gathered);
         self.note_health(&gathered.answers);
         if gathered.good.len() < need {
             return Err(verdict(request, standing, gathered.answers, self.now()));

@@ -41,13 +41,14 @@ pub(crate) struct Patience {
 }
 
 /// Asks `nodes` by their index until `need` of them have answered well. `accept` may still refuse an answer in the light
-/// of the ones before it.
+/// of the ones before it; else it says how many good answers, up to this one, do not go together with the most of them:
+/// so many more are needed.
 pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
     nodes: &[NodeAddress],
     need: usize,
     patience: Patience,
     ask: impl Fn(usize) -> F,
-    mut accept: impl FnMut(&T) -> Result<(), Answer>,
+    mut accept: impl FnMut(usize, &T) -> Result<usize, Answer>,
 ) -> Result<Gathered<T>, ClientError> {
     let started = Instant::now();
     let give_up_at = patience.deadline.saturating_duration_since(started);
@@ -83,9 +84,16 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
             // In this order, so that the same happens each time the same comes in.
             biased;
             Some((index, result)) = running.next() => {
-                let result = result.and_then(|good| accept(&good).map(|()| good).map_err(Fault::Node));
+                let result = result.and_then(|good| {
+                    let astray = accept(index, &good).map_err(Fault::Node)?;
+                    Ok((good, astray))
+                });
                 match result {
-                    Ok(good) => machine.on_good(index, good),
+                    Ok((good, astray)) => {
+                        // Before the answer: with it there could seem to be enough.
+                        machine.set_need(need + astray);
+                        machine.on_good(index, good);
+                    }
                     Err(Fault::Node(answer)) => machine.on_failure(index, answer),
                     Err(Fault::Final(error)) => return Err(error),
                 }
@@ -104,8 +112,8 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
     );
     let patient_until = patience.deadline.min(Instant::now() + LAST_WORDS_WITHIN);
     while let Ok(Some((index, result))) = timeout_at(patient_until, running.next()).await {
-        let word = match result.and_then(|good| accept(&good).map_err(Fault::Node)) {
-            Ok(()) => gather::Answer::Good,
+        let word = match result.and_then(|good| accept(index, &good).map_err(Fault::Node)) {
+            Ok(_) => gather::Answer::Good,
             Err(Fault::Node(answer)) => gather::Answer::Failed(answer),
             Err(Fault::Final(error)) => return Err(error),
         };

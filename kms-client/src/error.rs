@@ -168,6 +168,8 @@ pub enum Answer {
     Malformed,
     /// It gave another node's share as its own.
     Duplicate,
+    /// Its share is good and of another split of the key than most of the others.
+    OtherSplit,
     /// It says that it has written into the ledger, and the ledger does not show it.
     NotWritten,
     /// What it reported before is not what it reports now.
@@ -216,6 +218,7 @@ impl fmt::Display for Answer {
             Self::BadProof(error) => write!(f, "returned an invalid proof, not used: {error}"),
             Self::Malformed => f.write_str("returned something else than an answer"),
             Self::Duplicate => f.write_str("returned another node's share"),
+            Self::OtherSplit => f.write_str("returned a share of another split of the key"),
             Self::NotWritten => f.write_str("says it has written what the ledger does not show"),
             Self::Altered => f.write_str("has altered what it reported before"),
             Self::Failed(error) => write!(f, "{error}"),

@@ -55,7 +55,7 @@ impl Client {
         };
         let write =
             |index: usize| self.write_through(policy, &signed, scribes.get(index), deadline);
-        let gathered = drive::gather(&scribes, 1, patience, write, |_| Ok(())).await?;
+        let gathered = drive::gather(&scribes, 1, patience, write, |_, _| Ok(0)).await?;
         self.forget_state(policy);
         if let Some(height) = gathered.good.first() {
             return Ok(*height);

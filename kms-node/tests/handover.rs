@@ -236,13 +236,18 @@ impl World {
 
     /// Puts a policy's fragments on the first nodes, and grants it.
     async fn grant(&self, policy: &Policy) {
-        let keys = self.keys();
-        let holders = &keys[..policy.frags.len()];
-        for (index, key) in holders.iter().enumerate() {
-            let stored = self.ask(index, policy.store(key, index)).await;
+        let first: Vec<usize> = (0..policy.frags.len()).collect();
+        self.grant_on(&first, policy).await;
+    }
+
+    async fn grant_on(&self, numbers: &[usize], policy: &Policy) {
+        for (index, number) in numbers.iter().enumerate() {
+            let stored = policy.store(&self.key(*number), index);
+            let stored = self.ask(*number, stored).await;
             assert!(matches!(stored, Response::Stored { .. }), "{stored:?}");
         }
-        let granted = self.ask(0, policy.grant(holders.to_vec())).await;
+        let holders = numbers.iter().map(|number| self.key(*number)).collect();
+        let granted = self.ask(0, policy.grant(holders)).await;
         assert!(matches!(granted, Response::Submitted { .. }), "{granted:?}");
     }
 
@@ -444,4 +449,76 @@ async fn a_policy_revoked_on_the_way_goes_nowhere() {
             "{answer:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn two_that_leave_do_not_hand_two_fragments_of_a_policy_to_the_same_node() {
+    // Two nodes left at once and had each offered the third one a fragment of the same policy before the ledger named
+    // anybody. The second offer took the place of the first; then the ledger named the third node for the index that it
+    // no longer had, and that fragment was nowhere.
+    let world = World::new(4);
+    let policy = policy(2, 2);
+    world.grant(&policy).await;
+    let to = Some(world.key(2));
+    // Stopped between the receipt and the entry.
+    world.steps.restart(3);
+    assert!(world.round(0, to).await.is_none_or(|it| it.left == 1));
+    world.steps.restart(usize::MAX);
+    assert!(world.holds(2, &policy), "the first one is taken");
+    let second = world.round(1, to).await.unwrap();
+    assert_eq!((second.handed_over, second.left), (0, 1));
+    let why = second.trouble.unwrap().to_string();
+    assert!(why.contains("another one of this policy is kept"), "{why}");
+    assert!(world.holds(1, &policy), "what was refused is still there");
+    assert_eq!(world.round(0, to).await.unwrap().handed_over, 1);
+    assert_eq!(world.keepers(&policy), [world.key(2), world.key(1)]);
+    assert!(world.opens(&policy).await);
+    assert_eq!(world.round(1, None).await.unwrap().handed_over, 1);
+    assert_eq!(world.keepers(&policy), [world.key(2), world.key(3)]);
+    assert!(world.opens(&policy).await);
+}
+
+#[tokio::test]
+async fn a_fragment_taken_back_from_a_slow_node_is_not_taken_back_from_the_one_in_its_place() {
+    // While a policy was granted a node was too slow; the owner gave its fragment to another one and had the first remove
+    // it. When the slow node left it passed the removal on to that other one, which erased what the ledger counts on.
+    let world = World::new(4);
+    let (policy, moves) = (policy(1, 1), policy(1, 1));
+    let slow = world.key(3);
+    world.ask(3, policy.store(&slow, 0)).await;
+    world.ask(3, policy.remove(&slow)).await;
+    world.grant_on(&[1], &policy).await;
+    world.grant_on(&[3], &moves).await;
+    let round = world.round(3, Some(world.key(1))).await.unwrap();
+    assert_eq!(round.handed_over, 1, "{round:?}");
+    assert!(world.holds(1, &policy) && world.opens(&policy).await);
+    assert!(world.opens(&moves).await);
+    // A node that the ledger does not name minds the owner's word.
+    let to = Some(world.key(2));
+    let later = self::policy(1, 1);
+    world.grant_on(&[3], &later).await;
+    assert_eq!(world.round(3, to).await.unwrap().handed_over, 1);
+    let stored = world.ask(2, policy.store(&world.key(2), 0)).await;
+    assert!(
+        matches!(stored, Response::Refused(Refusal::Revoked { epoch: 0, .. })),
+        "{stored:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_keeps_the_first_fragment_that_an_owner_sends_it() {
+    let world = World::new(1);
+    let policy = policy(1, 2);
+    let key = world.key(0);
+    for _ in 0..2 {
+        let stored = world.ask(0, policy.store(&key, 0)).await;
+        assert!(matches!(stored, Response::Stored { index: 0, .. }));
+    }
+    let other = world.ask(0, policy.store(&key, 1)).await;
+    assert!(
+        matches!(other, Response::Refused(Refusal::BadFragment { .. })),
+        "{other:?}"
+    );
+    let kept = world.node(0).vault().fragment(&policy.id()).unwrap();
+    assert_eq!(kept.map(|it| it.index), Some(0));
 }

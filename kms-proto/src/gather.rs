@@ -129,6 +129,13 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         }
     }
 
+    /// Sets how many good answers are needed: more than at first when some turn out not to go together.
+    pub fn set_need(&mut self, need: usize) {
+        if self.end == End::Open {
+            self.options.need = need;
+        }
+    }
+
     /// When to poll again if nothing happens before.
     pub fn wake_at(&self) -> Option<Duration> {
         if self.end != End::Open {

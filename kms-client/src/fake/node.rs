@@ -72,6 +72,16 @@ impl FakeNode {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Puts a fragment there, in place of what there is: what owners that went wrong have left behind.
+    ///
+    /// # Panics
+    /// It is not of this policy.
+    pub fn keep(&self, params: PolicyParams, frag: KeyFrag) {
+        let frag = frag.verify(&params).expect("of this policy");
+        let fragment = Fragment { params, frag };
+        self.kept.lock().insert(params.id(), fragment);
+    }
+
     /// The response to a request; from `source`'s fragments where it is not an honest node.
     pub(super) fn handle_with(&self, request: &[u8], source: Option<&Self>) -> Response {
         let outcome = match self.gate.open(request, (self.clock)()) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kms_client::fake::Conduct;
-use kms_client::{Answer, ClientError, Threshold};
+use kms_client::{Answer, ClientError, Grant, Threshold};
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::IdentitySecret;
 use kms_proto::ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt, SignedEntry};
@@ -177,6 +177,40 @@ async fn one_share_given_twice_counts_once() {
         error.to_string().contains("another node's share"),
         "{error}"
     );
+}
+
+/// Leaves fragments of a second split of the same policy on some nodes.
+fn split_again(scene: &Scene, grant: &Grant, nodes: &[usize]) {
+    let key = scene
+        .store_key
+        .delegating_key_for(scene.capsule.scheme(), &scene.label, 1)
+        .unwrap();
+    let author = scene.store_key.ledger_key(&scene.salt);
+    let frags = key.split(&mut rng(), &grant.params, &author, grant.threshold);
+    for (node, frag) in nodes.iter().zip(frags.unwrap()) {
+        scene.network.node(*node).keep(grant.params, frag);
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_keep_shares_of_another_split_keep_nobody_out() {
+    // An owner was struck down in the middle of a grant and made it again: some nodes kept what they had from the first
+    // time. Their answers were valid, and with one of them among m the key did not open, though m others were there.
+    let mut scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    split_again(&scene, &grant, &[1, 4]);
+    // In whatever order the nodes are asked.
+    for _ in 0..8 {
+        scene.client = scene.network.client();
+        scene.opens(&grant).await;
+    }
+    scene.network.set(0, Conduct::Dead);
+    let error = scene.refused(&grant).await;
+    assert!(
+        matches!(&error, ClientError::NoQuorum(quorum) if quorum.good == 2),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("another split"), "{error}");
 }
 
 #[tokio::test]

@@ -406,4 +406,11 @@ impl VerifiedCapsuleFrag {
     pub const fn share_id(&self) -> [u8; 32] {
         each!(self, frag => frag.share_id())
     }
+
+    /// Which split made that share, by what its owner signed: a key may have been split more than once for a policy, and
+    /// only answers of one split open a capsule together.
+    #[must_use]
+    pub fn split_id(&self) -> Vec<u8> {
+        each!(self, frag => frag.split_id())
+    }
 }

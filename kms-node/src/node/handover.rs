@@ -15,6 +15,7 @@ use kms_proto::message::{
 use kms_proto::signed::Signed;
 use serde::{Deserialize, Serialize};
 
+use super::policy::other_kept;
 use super::{Node, Service, Step, store_refusal, work_refusal};
 use crate::rng;
 use crate::store::{Fragment, Memory, Note, StoreError, Stored};
@@ -79,15 +80,14 @@ impl Node {
         let given = parcel
             .open(&offer.fragment, &self.secret)
             .map_err(|error| bad(error.to_string()))?;
-        if known {
-            // The ledger counts on a fragment that is here. No other one takes its place.
-            let kept = self.vault.fragment(&policy);
-            let kept = kept
-                .map_err(|error| store_refusal(&error))?
-                .ok_or(Refusal::UnknownPolicy)?;
-            if kept.given != given {
-                return Err(bad("another one is kept".to_owned()));
-            }
+        let kept = self.vault.fragment(&policy);
+        let kept = kept.map_err(|error| store_refusal(&error))?;
+        if known && kept.is_none() {
+            return Err(Refusal::UnknownPolicy);
+        }
+        // The ledger counts on a fragment that is here, or may do so in a moment. No other one takes its place.
+        if kept.is_some_and(|kept| kept.index != offer.index || kept.given != given) {
+            return Err(other_kept());
         }
         let frag = KeyFrag::from_bytes(&given).map_err(|error| bad(error.to_string()))?;
         let frag = frag
@@ -273,6 +273,7 @@ impl Service {
                         epoch: 0,
                     });
                 }
+                Stored::OtherKept => return Err(other_kept()),
             }
         }
         let node = std::sync::Arc::clone(&self.node);

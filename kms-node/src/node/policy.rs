@@ -118,6 +118,7 @@ impl Node {
                 at: tombstone.at,
                 epoch: 0,
             }),
+            Stored::OtherKept => Err(other_kept()),
         }
     }
 
@@ -211,6 +212,13 @@ impl Node {
         let receipt = Signed::sign(statement, &self.secret, &mut rng())
             .expect("the statement names this node's key");
         Response::Removed(receipt.into_signed())
+    }
+}
+
+/// There is one fragment of a policy, and it stays: the ledger may count on it.
+pub(super) fn other_kept() -> Refusal {
+    Refusal::BadFragment {
+        why: "another one of this policy is kept".to_owned(),
     }
 }
 

@@ -228,7 +228,32 @@ async fn removing_what_was_never_there_says_so() {
 }
 
 #[tokio::test]
-async fn a_second_fragment_of_a_policy_replaces_the_first_one_for_good() {
+async fn of_two_fragments_of_one_policy_the_first_stays_even_if_they_come_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = open(dir.path(), 1).unwrap();
+    let first = fragment(SECRET);
+    let sibling = || Fragment {
+        params: first.params,
+        ..fragment(SECRET)
+    };
+    let (mut second, mut third) = (sibling(), sibling());
+    second.index = 1;
+    third.given = Zeroizing::new(b"of another split".to_vec());
+    let outcomes = futures::join!(
+        vault.put(&first, NOW),
+        vault.put(&second, NOW),
+        vault.put(&third, NOW)
+    );
+    assert_eq!(outcomes.0.unwrap(), Stored::Durable);
+    assert_eq!(outcomes.1.unwrap(), Stored::OtherKept);
+    assert_eq!(outcomes.2.unwrap(), Stored::OtherKept);
+    assert_eq!(vault.put(&first, NOW).await.unwrap(), Stored::Durable);
+    let kept = vault.fragment(&first.params.id()).unwrap().unwrap();
+    assert_eq!((kept.index, kept.given), (first.index, first.given));
+}
+
+#[tokio::test]
+async fn the_same_fragment_again_replaces_the_first_one_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = fragment(SECRET);
     let id = kept.params.id();

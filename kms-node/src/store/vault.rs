@@ -45,6 +45,15 @@ pub struct Fragment {
     pub given: Zeroizing<Vec<u8>>,
 }
 
+/// What tells two fragments of one policy apart: the index, and the fragment as its owner sent it.
+type Identity = (u8, Zeroizing<Vec<u8>>);
+
+impl Fragment {
+    fn identity(&self) -> Identity {
+        (self.index, self.given.clone())
+    }
+}
+
 impl std::fmt::Debug for Fragment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fragment")
@@ -60,6 +69,8 @@ pub enum Stored {
     Durable,
     /// The policy's fragment was removed earlier, and stays so.
     RemovedBefore(Tombstone),
+    /// Another fragment of the policy is here, and stays.
+    OtherKept,
 }
 
 /// How long the removal of a fragment is remembered.
@@ -158,11 +169,13 @@ impl Vault {
         self.shared.store.rows()
     }
 
-    /// Stores a fragment, in place of an earlier one of its policy. It is durable when this returns.
+    /// Stores a fragment; one that is here already is sealed anew. It is durable when this returns.
     pub async fn put(&self, fragment: &Fragment, now: u64) -> Result<Stored, StoreError> {
         let (policy, key, row) = self.shared.seal(fragment, now);
+        let identity = fragment.identity();
         self.order(|reply| Order::Put {
             policy,
+            identity,
             key,
             row,
             reply,

@@ -365,7 +365,7 @@ impl Story {
             let policy = share.policy();
             let nodes = self.world.nodes();
             let honest = nodes.iter().filter(|node| node.conduct == Conduct::Honest);
-            if honest.filter(|node| node.keeps(&policy)).count() > 0 {
+            if honest.filter(|node| node.kept(&policy).is_some()).count() > 0 {
                 self.complain("a fragment of a revoked grant is still kept".to_owned());
             }
         }

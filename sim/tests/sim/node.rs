@@ -304,12 +304,10 @@ impl SimNode {
         }
     }
 
-    /// Whether it has a fragment of this policy, whole.
-    pub fn keeps(&self, policy: &PolicyId) -> bool {
-        self.running().is_some_and(|node| {
-            let fragment = node.vault().fragment(policy);
-            fragment.is_ok_and(|fragment| fragment.is_some())
-        })
+    /// Which fragment of this policy it has, whole.
+    pub fn kept(&self, policy: &PolicyId) -> Option<usize> {
+        let fragment = self.running()?.vault().fragment(policy);
+        fragment.ok()?.map(|it| it.index.into())
     }
 
     /// How many fragments it has.

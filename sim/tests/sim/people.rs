@@ -173,12 +173,14 @@ impl Share {
     /// Whether every honest node that the ledger names has what it is named for.
     pub fn is_whole(&self, world: &World) -> bool {
         let policy = self.policy();
-        let live = matches!(world.ledger.policy(&policy), PolicyState::Live(_));
-        let holders = self.holders(world);
-        let mut honest = holders
-            .iter()
-            .filter(|node| node.conduct == Conduct::Honest);
-        live && honest.all(|node| node.keeps(&policy))
+        let PolicyState::Live(grant) = world.ledger.policy(&policy) else {
+            return false;
+        };
+        let named = grant.nodes.iter().map(|key| world.node(key)).enumerate();
+        let mut named = named.filter_map(|(index, node)| Some((index, node?)));
+        named.all(|(index, node)| {
+            node.conduct != Conduct::Honest || node.kept(&policy) == Some(index)
+        })
     }
 }
 

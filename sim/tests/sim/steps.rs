@@ -168,7 +168,8 @@ pub fn node_dies(operation: u32) -> bool {
         world.heal().await;
         if revoked {
             assert!(opens(&world, &share).await.is_err(), "revoked");
-            let kept = world.nodes().iter().any(|node| node.keeps(&share.policy()));
+            let policy = share.policy();
+            let kept = world.nodes().iter().any(|it| it.kept(&policy).is_some());
             assert!(!kept, "operation {operation}: a revoked fragment is kept");
         }
         assert_eq!(world.records.leaks(), [""; 0]);

@@ -196,6 +196,10 @@ impl VerifiedCapsuleFrag {
     pub(in crate::scheme) const fn share_id(&self) -> [u8; 32] {
         self.frag.commitment.id
     }
+
+    pub(in crate::scheme) fn split_id(&self) -> Vec<u8> {
+        self.frag.commitment.sealed.to_vec()
+    }
 }
 
 impl fmt::Debug for VerifiedCapsuleFrag {

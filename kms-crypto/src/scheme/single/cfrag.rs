@@ -186,6 +186,10 @@ impl<D> VerifiedCapsuleFrag<D> {
     pub(in crate::scheme) const fn share_id(&self) -> [u8; 32] {
         self.frag.commitment.id
     }
+
+    pub(in crate::scheme) fn split_id(&self) -> Vec<u8> {
+        self.frag.commitment.sealed.to_vec()
+    }
 }
 
 impl<D> fmt::Debug for VerifiedCapsuleFrag<D> {

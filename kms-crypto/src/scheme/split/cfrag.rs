@@ -150,6 +150,10 @@ impl VerifiedCapsuleFrag {
     pub(in crate::scheme) const fn share_id(&self) -> [u8; 32] {
         self.frag.commitment.share.id
     }
+
+    pub(in crate::scheme) fn split_id(&self) -> Vec<u8> {
+        encode_point(&self.frag.commitment.share.precursor).to_vec()
+    }
 }
 
 impl fmt::Debug for VerifiedCapsuleFrag {

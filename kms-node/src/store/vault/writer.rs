@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use kms_crypto::id::PolicyId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Memory, Removal, Shared, Stored};
+use super::{Identity, Memory, Removal, Shared, Stored};
 use crate::store::slots::WrappedKey;
 use crate::store::{Change, Note, Row, StoreError, Tombstone};
 
@@ -20,6 +20,7 @@ const REMOVAL_SECONDS: u64 = 24 * 60 * 60;
 pub(super) enum Order {
     Put {
         policy: PolicyId,
+        identity: Identity,
         key: WrappedKey,
         row: Row,
         reply: oneshot::Sender<Result<Stored, StoreError>>,
@@ -183,11 +184,12 @@ impl Shared {
         match order {
             Order::Put {
                 policy,
+                identity,
                 key,
                 row,
                 reply,
             } => {
-                let outcome = self.plan_put(batch, policy, &key, row);
+                let outcome = self.plan_put(batch, policy, &identity, &key, row);
                 batch.answer(reply, outcome);
             }
             Order::Remove {
@@ -214,6 +216,7 @@ impl Shared {
         &self,
         batch: &mut Batch,
         policy: PolicyId,
+        identity: &Identity,
         key: &WrappedKey,
         mut row: Row,
     ) -> Result<Stored, StoreError> {
@@ -221,6 +224,11 @@ impl Shared {
             return Ok(Stored::RemovedBefore(tombstone));
         }
         let earlier = self.store.row(&policy)?;
+        // Found out here and nowhere before: two may be on their way at once.
+        let kept = earlier.as_ref().and_then(|row| self.open(&policy, row));
+        if kept.is_some_and(|kept| kept.identity() != *identity) {
+            return Ok(Stored::OtherKept);
+        }
         let mut slots = self.slots.lock();
         row.slot = slots.put(key)?;
         match earlier {
