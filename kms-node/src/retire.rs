@@ -34,16 +34,16 @@ use crate::store::{Fragment, Memory, Row, StoreError};
 pub enum HandoverError {
     /// The new node cannot be reached.
     #[error("the node {0} {1}")]
-    Transport(PublicKey, TransportError),
+    Transport(Box<PublicKey>, TransportError),
     /// The new node refuses.
     #[error("the node {0} refuses: {1}")]
-    Refused(PublicKey, Refusal),
+    Refused(Box<PublicKey>, Refusal),
     /// The new node says something else than it should, or does not prove that it has the fragment.
     #[error("the node {0} does not prove that it has taken the fragment")]
-    NoProof(PublicKey),
+    NoProof(Box<PublicKey>),
     /// The new node's answer does not parse.
     #[error("the node {0} answers with something else: {1}")]
-    Malformed(PublicKey, DecodeError),
+    Malformed(Box<PublicKey>, DecodeError),
     /// The ledger does not answer, or does not take the entry.
     #[error("the ledger: {0}")]
     Ledger(#[from] LedgerError),
@@ -174,7 +174,7 @@ impl Leaver {
             Task::Finish(keeper) => {
                 let known = self.registered().await?;
                 let record = known.into_iter().find(|it| it.key == keeper);
-                let record = record.ok_or(HandoverError::NoProof(keeper))?;
+                let record = record.ok_or(HandoverError::NoProof(Box::new(keeper)))?;
                 let Some(fragment) = self.fragment(policy).await? else {
                     return Ok(None);
                 };
@@ -229,7 +229,7 @@ impl Leaver {
             return Ok(None);
         }
         if taken.elapsed() > RECEIPT_COUNTS {
-            return Err(HandoverError::NoProof(to.key));
+            return Err(HandoverError::NoProof(Box::new(to.key)));
         }
         blocking(move || node.view().ledger().submit(&entry)).await??;
         self.offer(to, fragment).await?;
@@ -277,7 +277,7 @@ impl Leaver {
             challenge,
             fragment: parcel.seal(&fragment.given, &mut rng()),
         });
-        let no_proof = || HandoverError::NoProof(to.key);
+        let no_proof = || HandoverError::NoProof(Box::new(to.key));
         let Response::Taken(receipt) = self.ask(to, command).await? else {
             return Err(no_proof());
         };
@@ -326,7 +326,7 @@ impl Leaver {
         let command = Command::ForwardRemovals(ForwardRemovals { from, removals });
         match self.ask(to, command).await? {
             Response::Noted => Ok(()),
-            _ => Err(HandoverError::NoProof(to.key)),
+            _ => Err(HandoverError::NoProof(Box::new(to.key))),
         }
     }
 
@@ -344,11 +344,13 @@ impl Leaver {
             .call(&to.key, &to.addrs, message, CALL_TIMEOUT);
         let answer = answer
             .await
-            .map_err(|error| HandoverError::Transport(to.key, error))?;
+            .map_err(|error| HandoverError::Transport(Box::new(to.key), error))?;
         match Response::from_bytes(&answer) {
-            Ok(Response::Refused(refusal)) => Err(HandoverError::Refused(to.key, refusal)),
+            Ok(Response::Refused(refusal)) => {
+                Err(HandoverError::Refused(Box::new(to.key), refusal))
+            }
             Ok(response) => Ok(response),
-            Err(error) => Err(HandoverError::Malformed(to.key, error)),
+            Err(error) => Err(HandoverError::Malformed(Box::new(to.key), error)),
         }
     }
 
