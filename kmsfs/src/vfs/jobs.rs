@@ -136,7 +136,12 @@ impl Vfs {
             .and_then(|mut file| {
                 std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.sync_all())
             })
-            .and_then(|()| std::fs::rename(&new, &jobs.list));
+            .and_then(|()| std::fs::rename(&new, &jobs.list))
+            // The old list must not come back after a power cut: what a revocation began would not be carried through.
+            .and_then(|()| match jobs.list.parent() {
+                Some(dir) => std::fs::File::open(dir)?.sync_all(),
+                None => Ok(()),
+            });
         written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO).into())
     }
 
