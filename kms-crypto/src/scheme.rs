@@ -95,6 +95,34 @@ pub struct LabelContext {
 }
 
 /// A re-encryption scheme. Sealed: schemes are specified, reviewed and numbered here.
+///
+/// What is of one scheme goes together,
+///
+/// ```
+/// use kms_crypto::scheme::{LabelContext, Scheme, Split};
+///
+/// fn open(key: &<Split as Scheme>::DelegatingKey, capsule: &<Split as Scheme>::Capsule, of: &LabelContext) {
+///     Split::decapsulate(key, capsule, of);
+/// }
+/// ```
+///
+/// and what is of two does not compile:
+///
+/// ```compile_fail,E0308
+/// use kms_crypto::scheme::{Afgh, LabelContext, Scheme, Split};
+///
+/// fn open(key: &<Split as Scheme>::DelegatingKey, capsule: &<Afgh as Scheme>::Capsule, of: &LabelContext) {
+///     Split::decapsulate(key, capsule, of);
+/// }
+/// ```
+///
+/// ```compile_fail,E0308
+/// use kms_crypto::scheme::{Bbs98, Ecies, LabelContext, Scheme};
+///
+/// fn open(key: &<Bbs98 as Scheme>::DelegatingKey, capsule: &<Ecies as Scheme>::Capsule, of: &LabelContext) {
+///     Bbs98::decapsulate(key, capsule, of);
+/// }
+/// ```
 pub trait Scheme: sealed::Sealed + Sized {
     /// Its number in every encoding.
     const ID: SchemeId;
