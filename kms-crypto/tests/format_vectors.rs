@@ -162,6 +162,7 @@ fn every_vector_is_read_or_refused_as_it_says() {
             "chunk" => chunk(&vector),
             "layout" => layout(&vector),
             "length" => length(&vector),
+            "name-key" => name_key(&vector),
             "name" => name(&vector),
             "target" => target(&vector),
             "config" => config(&vector),
@@ -341,6 +342,14 @@ fn names(vector: &Vector) -> NameCipher {
         &NameKey::from_bytes(&vector.array("name-key")),
         DirId(vector.array("dir")),
     )
+}
+
+fn name_key(vector: &Vector) -> Outcome {
+    let key = StoreKey::from_bytes(&vector.array("store-key"));
+    let dir = DirId(vector.array("dir"));
+    let epoch = vector.number("epoch").try_into().unwrap();
+    assert_eq!(key.name_key(&dir, epoch).as_bytes()[..], vector.bytes());
+    Ok(())
 }
 
 fn name(vector: &Vector) -> Outcome {

@@ -23,7 +23,6 @@ fn private_files_cost_no_public_key_operation() {
         Core::dir(core.store, dir.id(), core.cipher),
         &dir.key(),
         0o700,
-        &mut rng,
     );
     let name = names.unwrap().names().unwrap().encrypt(b"private").unwrap();
     file.bind(&dir, name.tag).unwrap();

@@ -104,6 +104,10 @@ def dir_key(ident=DIR, epoch=1):
     return derive(STORE_KEY, "kms/dir-key/1", ident, u32(epoch))
 
 
+def name_key(ident=DIR, epoch=1):
+    return derive(dir_key(ident, epoch), "kms/dir-names/1", ident, u32(epoch))
+
+
 # --- FORMAT 3: headers ------------------------------------------------------------------------
 class Object:
     """A header; every part can be replaced by a wrong one before it is sealed."""
@@ -120,7 +124,7 @@ class Object:
         self.generation, self.mode, self.xattrs = 5, 0o644, None
         self.size, self.leaves, self.root = 0, [], bytes(32)
         self.device = None
-        self.name_key, self.signs = bytes32(f"{name} name key"), 0
+        self.name_key, self.signs = name_key(self.id), 0
         self.owner_mac, self.signer = OWNER_MAC, None
         self.version, self.extra, self.core_extra = 1, {}, []
         self.change = {}
@@ -727,6 +731,9 @@ def names():
     def case(called, expect, backing, /, **more):
         write(f"name-{called}", "7.1", "name", expect, backing + "\n", **fields, **more)
 
+    for epoch in (1, 2, 2**32 - 1):
+        write(f"name-key-{epoch}", "3.6", "name-key", "ok", name_key(epoch=epoch),
+              **{"store-key": STORE_KEY.hex(), "dir": ident.hex(), "epoch": epoch})
     for name, plain in (("plain", b"report.txt"), ("one-byte", b"x"), ("not-utf-8", b"\xff\xfe"), ("longest-short", b"n" * 175)):
         s = sealed(plain)
         case(name, "ok", b64(s), name=plain.hex(), tag=s[:16].hex())

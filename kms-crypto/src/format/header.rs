@@ -8,6 +8,7 @@ mod label;
 mod names;
 mod open;
 mod parse;
+mod rebuild;
 mod rekey;
 mod seal;
 mod special;
@@ -20,11 +21,12 @@ use super::leaf::LeafTable;
 use super::xattr::Xattrs;
 use crate::aead::{unwrap_key, wrap_key};
 use crate::id::{CurveId, DirId, LabelId, SchemeId};
-use crate::key::NameKey;
+use crate::key::{DirKey, NameKey};
 use crate::name::{NameCipher, NameTag};
 
 pub use label::LabelKey;
 pub use open::{Check, Via};
+pub use rebuild::Remains;
 pub use rekey::Keepers;
 pub use seal::Sealer;
 pub use special::Special;
@@ -223,6 +225,12 @@ impl Header {
         &self.state
     }
 
+    /// Whether it bears a signature; not verified yet.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        self.seals.signature.is_some()
+    }
+
     /// The epoch of its key; not verified yet.
     #[must_use]
     pub const fn key_epoch(&self) -> u32 {
@@ -372,6 +380,12 @@ impl OpenHeader {
         unwrap_key(self.ring.current.key(), &ad, wrapped)
             .map(|key| NameKey::from_bytes(&key))
             .map_err(|_| HeaderError::Refused(Part::Names))
+    }
+
+    /// The name key a directory gets with a key of its own (FORMAT §3.6).
+    fn name_key_of(&self, key: &DirKey, epoch: u32) -> Result<NameKey, HeaderError> {
+        let (id, _) = self.name_keys()?;
+        Ok(NameKey::of_dir(key, &id, epoch))
     }
 
     fn wrap_name_key(&self, key: &NameKey) -> [u8; 48] {

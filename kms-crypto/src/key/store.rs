@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{DirKey, LedgerKey, StoreKey};
+use super::{DirKey, LedgerKey, NameKey, StoreKey};
 use crate::curve;
 use crate::id::DirId;
 use crate::kdf;
@@ -15,6 +15,12 @@ impl StoreKey {
         without_trace(|| {
             DirKey::from_bytes(&self.derive32("kms/dir-key/1", &[&dir.0, &epoch.to_be_bytes()]))
         })
+    }
+
+    /// The name key a directory the owner made got with its key of this epoch.
+    #[must_use]
+    pub fn name_key(&self, dir: &DirId, epoch: u32) -> NameKey {
+        NameKey::of_dir(&self.dir_key(dir, epoch), dir, epoch)
     }
 
     /// The key of the MAC by which the owner recognises his own headers.
@@ -49,5 +55,17 @@ impl StoreKey {
 
     fn derive_scalar(&self, domain: &'static str, context: &[&[u8]]) -> k256::Scalar {
         curve::wide_scalar(&kdf::derive64(self.as_bytes(), domain, context))
+    }
+}
+
+impl NameKey {
+    /// The name key that comes of a directory's key (FORMAT §3.6): whoever has the one has the other, and the owner can
+    /// have it again when the header is lost.
+    #[must_use]
+    pub fn of_dir(key: &DirKey, dir: &DirId, epoch: u32) -> Self {
+        without_trace(|| {
+            let parts: [&[u8]; 2] = [&dir.0, &epoch.to_be_bytes()];
+            Self::from_bytes(&kdf::derive32(key.as_bytes(), "kms/dir-names/1", &parts))
+        })
     }
 }

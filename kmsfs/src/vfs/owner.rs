@@ -145,7 +145,7 @@ impl Owner {
 
 fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
     let core = Core::dir(info.id, id, info.cipher);
-    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode, &mut rng())
+    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode)
         .map_err(|_| Part::Header.into())
 }
 

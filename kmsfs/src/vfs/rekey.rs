@@ -15,7 +15,7 @@ use super::error::header_error;
 use super::file::{DIRTY_MAX, FileCell};
 use super::header::Promise;
 use super::jobs::pass_over_damage;
-use super::{Part, Result, Vfs, rng};
+use super::{Part, Result, Vfs};
 use crate::backing::{Kind, Replace};
 use crate::inode::{Inode, Place};
 
@@ -166,7 +166,7 @@ impl Vfs {
         }
         if !has_prev_names {
             self.change_header(inode, Promise::Stored, |header| {
-                header.begin_rename(&mut rng()).map_err(header_error)
+                header.begin_rename().map_err(header_error)
             })?;
         }
         let entries = self.disk.list(self.dir_fd(inode)?)?;

@@ -9,7 +9,7 @@ use crate::format::core::{Kind, ObjectId};
 use crate::format::error::{HeaderError, Part};
 use crate::format::keys::{DirKeys, EpochKey};
 use crate::id::LabelId;
-use crate::key::{DirKey, FileKey, LabelSecret, NameKey};
+use crate::key::{DirKey, FileKey, LabelSecret};
 
 /// What still has to be able to open an object after its key has changed.
 #[derive(Clone, Copy, Debug)]
@@ -95,9 +95,16 @@ impl OpenHeader {
         Ok(())
     }
 
-    /// Gives a directory a new name key; the old one is kept until [`OpenHeader::finish_rename`].
-    pub fn begin_rename(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), HeaderError> {
-        let fresh = self.wrap_name_key(&NameKey::generate(rng));
+    /// Gives a directory the name key that comes of its current key, which must be new; the old one is kept until [`OpenHeader::finish_rename`].
+    pub fn begin_rename(&mut self) -> Result<(), HeaderError> {
+        let current = &self.ring.current;
+        let fresh = self.name_key_of(&DirKey::from_bytes(current.key()), current.epoch)?;
+        let fresh = self.wrap_name_key(&fresh);
+        // Wrapping is deterministic: of one key comes one name key.
+        let is_old = matches!(&self.state.content, Content::Dir(names) if names.current == fresh);
+        if is_old {
+            return Err(HeaderError::Rekeying);
+        }
         match &mut self.state.content {
             Content::Dir(DirContent { prev: Some(_), .. }) => Err(HeaderError::Rekeying),
             Content::Dir(names) => {

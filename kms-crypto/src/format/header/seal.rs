@@ -38,33 +38,42 @@ impl OpenHeader {
         )
     }
 
-    /// A new directory with this key and a fresh name key. An owner takes `StoreKey::dir_key` of epoch 1.
-    pub fn new_dir(
+    /// A new directory with this key and the name key that comes of it. An owner takes `StoreKey::dir_key` of epoch 1.
+    pub fn new_dir(core: Core, key: &DirKey, mode: u32) -> Result<Self, HeaderError> {
+        let mut header = Self::dir_of_epoch(core, key, 1, mode)?;
+        let names = header.name_key_of(key, 1)?;
+        header.set_names(&names, None, Signs::Nothing);
+        Ok(header)
+    }
+
+    /// A directory whose key is of this epoch, and that has no name keys yet.
+    pub(super) fn dir_of_epoch(
         core: Core,
         key: &DirKey,
+        epoch: u32,
         mode: u32,
-        rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, HeaderError> {
         let names = DirContent {
             current: [0; 48],
             prev: None,
             signs: Signs::Nothing,
         };
-        let mut header = Self::new(
+        Self::new(
             core,
             Kind::Dir,
             key.as_bytes(),
-            1,
+            epoch,
             mode,
             Content::Dir(names),
-        )?;
-        let current = header.wrap_name_key(&NameKey::generate(rng));
-        header.state.content = Content::Dir(DirContent {
-            current,
-            prev: None,
-            signs: Signs::Nothing,
+        )
+    }
+
+    pub(super) fn set_names(&mut self, current: &NameKey, prev: Option<&NameKey>, signs: Signs) {
+        self.state.content = Content::Dir(DirContent {
+            current: self.wrap_name_key(current),
+            prev: prev.map(|prev| self.wrap_name_key(prev)),
+            signs,
         });
-        Ok(header)
     }
 
     fn new(

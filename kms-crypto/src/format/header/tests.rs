@@ -50,8 +50,7 @@ impl World {
     fn subdir(&self) -> OpenHeader {
         let id = DirId::random(&mut rng());
         let core = Core::dir(STORE, id, Cipher::Aes256Gcm);
-        let mut dir =
-            OpenHeader::new_dir(core, &self.key.dir_key(&id, 1), 0o755, &mut rng()).unwrap();
+        let mut dir = OpenHeader::new_dir(core, &self.key.dir_key(&id, 1), 0o755).unwrap();
         dir.bind(&self.dir, NAME).unwrap();
         dir
     }
@@ -167,9 +166,26 @@ fn a_directory_keeps_its_name_key() {
     let bytes = world.seal(&mut dir);
     let mut read = world.open(&bytes).unwrap();
     assert_eq!(read.names().unwrap().encrypt(b"inside"), Ok(name.clone()));
+    let again = NameCipher::new(
+        &world.key.name_key(&read.dir_id().unwrap(), 1),
+        read.dir_id().unwrap(),
+    );
+    assert_eq!(again.encrypt(b"inside"), Ok(name.clone()));
 
-    read.begin_rename(&mut rng()).unwrap();
-    assert_eq!(read.begin_rename(&mut rng()), Err(HeaderError::Rekeying));
+    assert_eq!(
+        read.begin_rename(),
+        Err(HeaderError::Rekeying),
+        "a new name key comes of a new key"
+    );
+    let id = read.dir_id().unwrap();
+    let keepers = Keepers {
+        dirs: &[&world.dir],
+        labels: &[],
+    };
+    read.rekey_dir(&world.key.dir_key(&id, 2), &keepers)
+        .unwrap();
+    read.begin_rename().unwrap();
+    assert_eq!(read.begin_rename(), Err(HeaderError::Rekeying));
     let read = world.open(&world.seal(&mut read)).unwrap();
     assert_ne!(read.names().unwrap().encrypt(b"inside"), Ok(name.clone()));
     assert_eq!(
@@ -187,8 +203,7 @@ fn the_root_is_known_by_its_id() {
     let world = World::new();
     let root = DirId(STORE.0);
     let core = Core::dir(STORE, root, Cipher::Aes256Gcm);
-    let mut header =
-        OpenHeader::new_dir(core, &world.key.dir_key(&root, 1), 0o755, &mut rng()).unwrap();
+    let mut header = OpenHeader::new_dir(core, &world.key.dir_key(&root, 1), 0o755).unwrap();
     let bytes = world.seal(&mut header);
     let via = Via::Store {
         key: &world.key,
@@ -361,4 +376,42 @@ fn names_the_header_has_no_room_for_are_kept_beside_it_and_verified() {
         file.bind(&world.dir, tag(number)).unwrap();
     }
     assert!(before <= 2);
+}
+
+#[test]
+fn a_directory_is_rebuilt_with_the_names_it_had() {
+    let world = World::new();
+    let mut dir = world.subdir();
+    let id = dir.dir_id().unwrap();
+    let old = dir.names().unwrap().encrypt(b"old").unwrap();
+    let keepers = Keepers {
+        dirs: &[&world.dir],
+        labels: &[],
+    };
+    dir.rekey_dir(&world.key.dir_key(&id, 2), &keepers).unwrap();
+    dir.begin_rename().unwrap();
+    let new = dir.names().unwrap().encrypt(b"new").unwrap();
+    let remains = Remains {
+        id,
+        epoch: 2,
+        prev: Some(1),
+        names: 2,
+        prev_names: Some(1),
+        generation: 70,
+        signs: Signs::WhatIsNew,
+        mode: 0o750,
+    };
+    let mut rebuilt = OpenHeader::rebuild_dir(*dir.core(), &world.key, &remains).unwrap();
+    rebuilt.bind(&world.dir, NAME).unwrap();
+    let read = world.open(&world.seal_signed(&mut rebuilt)).unwrap();
+    assert_eq!(read.names().unwrap().encrypt(b"new"), Ok(new));
+    let prev = read.prev_names().unwrap().unwrap();
+    assert_eq!(prev.encrypt(b"old"), Ok(old));
+    assert_eq!((read.state.generation, read.state.mode), (71, 0o750));
+    assert_eq!((read.key_epoch(), read.is_rekeying()), (2, true));
+    assert_eq!(
+        read.dir_keys().unwrap().key().as_bytes(),
+        dir.dir_keys().unwrap().key().as_bytes()
+    );
+    assert!(read.needs_signature());
 }
