@@ -1,6 +1,5 @@
 //! What both sides of the network are made of, with every queue and table bounded.
 
-use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -10,14 +9,12 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad,
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad,
     memory_connection_limits, noise, ping, request_response, tcp, yamux,
 };
 
 use crate::NetError;
-use crate::address::{ADDRESSES_PER_PEER, AddressScope, without_peer};
 use crate::codec::RawCodec;
-use crate::peer::is_node_id;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -56,6 +53,11 @@ impl Protocols {
             kad: name("kad"),
             family: format!("/kms/{network}/1"),
         })
+    }
+
+    /// Whether a peer says of itself that it is a node of this network.
+    pub(crate) fn are_of_a_node(&self, info: &identify::Info) -> bool {
+        info.protocol_version == self.family && info.protocols.contains(&self.kad)
     }
 }
 
@@ -185,7 +187,7 @@ fn behaviour(keypair: &Keypair, protocols: &Protocols, shape: Shape) -> Behaviou
         ),
         kad: kademlia(id, protocols, shape.mode),
         identify: identify::Behaviour::new(
-            identify::Config::new(protocols.family.clone(), keypair.public())
+            identify::Config::new_with_signed_peer_record(protocols.family.clone(), keypair)
                 .with_agent_version(concat!("kms/", env!("CARGO_PKG_VERSION")).to_owned())
                 .with_cache_size(0),
         ),
@@ -203,7 +205,7 @@ fn kademlia(id: PeerId, protocols: &Protocols, mode: kad::Mode) -> kad::Behaviou
         .set_query_timeout(KAD_QUERY_TIMEOUT)
         .set_substreams_timeout(KAD_PEER_TIMEOUT)
         .set_parallelism(NonZeroUsize::new(6).expect("six is not zero"))
-        // Peers enter the table through `admit` only, after identify has shown what they are.
+        // Peers enter the table through `Routing` only, after identify has shown what they are.
         .set_kbucket_inserts(kad::BucketInserts::Manual)
         // Nothing is ever stored for others: fragments belong to one node each.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
@@ -221,55 +223,4 @@ fn kademlia(id: PeerId, protocols: &Protocols, mode: kad::Mode) -> kad::Behaviou
     let mut kad = kad::Behaviour::with_config(id, MemoryStore::with_config(id, nothing), config);
     kad.set_mode(Some(mode));
     kad
-}
-
-/// How often each peer could not be dialled in a row: Kademlia itself keeps peers that are gone.
-#[derive(Debug, Default)]
-pub(crate) struct Liveness {
-    failures: HashMap<PeerId, u8>,
-}
-
-const FAILURES_ALLOWED: u8 = 3;
-const FAILURES_REMEMBERED: usize = 1024;
-
-impl Liveness {
-    pub(crate) fn on_connected(&mut self, peer: &PeerId) {
-        self.failures.remove(peer);
-    }
-
-    /// Drops a peer from the routing table when it has failed too often.
-    pub(crate) fn on_failure(&mut self, swarm: &mut Swarm<Behaviour>, peer: PeerId) {
-        if self.failures.len() >= FAILURES_REMEMBERED {
-            self.failures.clear();
-        }
-        let failures = self.failures.entry(peer).or_default();
-        *failures = failures.saturating_add(1);
-        if *failures >= FAILURES_ALLOWED {
-            self.failures.remove(&peer);
-            swarm.behaviour_mut().kad.remove_peer(&peer);
-        }
-    }
-}
-
-/// Puts an identified peer into the routing table if it is a node of our network.
-pub(crate) fn admit(
-    swarm: &mut Swarm<Behaviour>,
-    protocols: &Protocols,
-    scope: AddressScope,
-    peer: PeerId,
-    info: identify::Info,
-) {
-    let ours = info.protocol_version == protocols.family && info.protocols.contains(&protocols.kad);
-    if !ours || !is_node_id(&peer) {
-        return;
-    }
-    let kept = info
-        .listen_addrs
-        .into_iter()
-        .map(without_peer)
-        .filter(|a| scope.admits(a))
-        .take(ADDRESSES_PER_PEER);
-    for address in kept.collect::<Vec<Multiaddr>>() {
-        swarm.behaviour_mut().kad.add_address(&peer, address);
-    }
 }

@@ -13,16 +13,18 @@ use kms_proto::transport::{BoxFuture, Transport, TransportError};
 use libp2p::identity::Keypair;
 use libp2p::kad::{GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
 use libp2p::request_response::{self, OutboundFailure, OutboundRequestId};
-use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::NetError;
 use crate::address::{self, ADDRESSES_PER_PEER, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Liveness, Protocols, Shape, admit, swarm};
+use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
 use crate::codec::REQUEST_LIMIT;
 use crate::peer::{key_of, peer};
+use crate::routing::Routing;
 
 /// How a client takes part in the network.
 #[derive(Clone, Debug)]
@@ -66,9 +68,11 @@ impl NetClient {
         };
         let driver = Driver {
             swarm: swarm(Keypair::generate_secp256k1(), &protocols, shape)?,
-            scope: AddressScope::of(bootstrap.iter().map(|(_, address)| address)),
-            protocols,
-            liveness: Liveness::default(),
+            routing: Routing::new(
+                protocols,
+                AddressScope::of(bootstrap.iter().map(|(_, address)| address)),
+            ),
+            impostors: HashMap::new(),
             bootstrap,
             calls: HashMap::new(),
             searches: HashMap::new(),
@@ -106,7 +110,7 @@ impl NetClient {
         &self,
         node: &PublicKey,
         addresses: &[String],
-        request: Vec<u8>,
+        request: Zeroizing<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Vec<u8>, TransportError> {
         if request.len() > REQUEST_LIMIT {
@@ -125,6 +129,7 @@ impl NetClient {
             request,
             deadline,
             searched: false,
+            wrong_peer: false,
             by_old_connection: None,
             reply,
         };
@@ -149,6 +154,8 @@ impl Transport for NetClient {
         request: Vec<u8>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+        // At once: it may never be polled.
+        let request = Zeroizing::new(request);
         Box::pin(self.request(node, addresses, request, timeout))
     }
 }
@@ -177,15 +184,25 @@ enum Command {
 struct Call {
     peer: PeerId,
     addresses: Vec<Multiaddr>,
-    request: Vec<u8>,
+    request: Zeroizing<Vec<u8>>,
     deadline: Instant,
     searched: bool,
+    /// Somebody else was found at one of the addresses.
+    wrong_peer: bool,
     /// Whether the call went over a connection that was there before it; none as long as it was not sent.
     by_old_connection: Option<bool>,
     reply: oneshot::Sender<Result<Vec<u8>, TransportError>>,
 }
 
 impl Call {
+    fn not_reached(&self) -> TransportError {
+        if self.wrong_peer {
+            TransportError::WrongPeer
+        } else {
+            TransportError::Unreachable
+        }
+    }
+
     fn fail(self, error: TransportError) {
         // An error here means that the caller has gone.
         drop(self.reply.send(Err(error)));
@@ -208,9 +225,9 @@ enum Goal {
 
 struct Driver {
     swarm: Swarm<Behaviour>,
-    protocols: Protocols,
-    scope: AddressScope,
-    liveness: Liveness,
+    routing: Routing,
+    /// Addresses at which another peer than the one meant was found.
+    impostors: HashMap<PeerId, Multiaddr>,
     /// Put into the routing table when a search begins, for it may have dropped them when they were down.
     bootstrap: Vec<(PeerId, Multiaddr)>,
     calls: HashMap<OutboundRequestId, Call>,
@@ -328,23 +345,54 @@ impl Driver {
                 info,
                 ..
             })) => {
-                admit(&mut self.swarm, &self.protocols, self.scope, peer_id, info);
+                self.routing.on_identified(&mut self.swarm, peer_id, info);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) if ping.result.is_err() => {
                 self.swarm.close_connection(ping.connection);
             }
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                self.liveness.on_connected(&peer_id)
+                self.impostors.remove(&peer_id);
+                self.routing.on_connected(&peer_id);
             }
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),
+                error,
                 ..
-            } => self.liveness.on_failure(&mut self.swarm, peer),
+            } => self.on_dial_error(peer, &error),
             _ => {}
         }
     }
 
-    fn on_rpc(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+    fn on_dial_error(&mut self, peer: PeerId, error: &DialError) {
+        if let DialError::WrongPeerId { address, .. } = error
+            && self.impostors.len() < CALLS_AT_ONCE
+        {
+            let address = address::without_peer(address.clone());
+            self.impostors.insert(peer, address);
+        }
+        self.routing.on_failure(&mut self.swarm, peer);
+    }
+
+    /// Nobody could be reached at the addresses of a call, or somebody else: there may be other addresses.
+    fn after_dial_failure(&mut self, mut call: Call) {
+        if let Some(impostor) = self.impostors.remove(&call.peer) {
+            call.wrong_peer = true;
+            let before = call.addresses.len();
+            call.addresses.retain(|address| *address != impostor);
+            if !call.addresses.is_empty() && call.addresses.len() < before {
+                return self.send(call);
+            }
+        }
+        if call.searched {
+            let error = call.not_reached();
+            call.fail(error);
+        } else {
+            // The address may have changed since it was written down.
+            self.search(call);
+        }
+    }
+
+    fn on_rpc(&mut self, event: request_response::Event<Zeroizing<Vec<u8>>, Vec<u8>>) {
         match event {
             request_response::Event::Message {
                 message:
@@ -366,9 +414,8 @@ impl Driver {
                 };
                 tracing::debug!(node = %call.peer, %error, "a call failed");
                 match error {
-                    // The address may have changed since it was written down.
-                    OutboundFailure::DialFailure if !call.searched && !call.reply.is_closed() => {
-                        self.search(call)
+                    OutboundFailure::DialFailure if !call.reply.is_closed() => {
+                        self.after_dial_failure(call);
                     }
                     // The connection was dead already, of a node that has come back since, perhaps.
                     error
@@ -427,7 +474,8 @@ impl Driver {
                         call.addresses.clone_from(&addresses);
                         self.send(call);
                     } else {
-                        call.fail(TransportError::Unreachable);
+                        let error = call.not_reached();
+                        call.fail(error);
                     }
                 }
             }
@@ -436,7 +484,7 @@ impl Driver {
 
     fn usable(&self, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
         let own = addresses.into_iter().map(address::without_peer);
-        own.filter(|address| self.scope.admits(address))
+        own.filter(|address| self.routing.scope().admits(address))
             .take(ADDRESSES_PER_PEER)
             .collect()
     }

@@ -1,11 +1,13 @@
 //! The framing of requests and responses: a length and that many bytes (NODE §1.3).
 //!
-//! Refuses what is longer than the limit before it reads it, and what goes on after the announced end.
+//! Refuses what is longer than the limit before it reads it, and what goes on after the announced end. Requests may carry
+//! a key fragment and are wiped wherever they end, also when they were never sent.
 
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
+use zeroize::Zeroizing;
 
 /// The longest request, in bytes.
 pub const REQUEST_LIMIT: usize = kms_proto::codec::MAX_REQUEST_BYTES;
@@ -18,10 +20,14 @@ pub(crate) struct RawCodec;
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    type Request = Zeroizing<Vec<u8>>;
     type Response = Vec<u8>;
 
-    async fn read_request<T>(&mut self, _: &Self::Protocol, io: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(
+        &mut self,
+        _: &Self::Protocol,
+        io: &mut T,
+    ) -> io::Result<Zeroizing<Vec<u8>>>
     where
         T: AsyncRead + Unpin + Send,
     {
@@ -32,14 +38,15 @@ impl request_response::Codec for RawCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_frame(io, RESPONSE_LIMIT).await
+        let mut response = read_frame(io, RESPONSE_LIMIT).await?;
+        Ok(std::mem::take(&mut *response))
     }
 
     async fn write_request<T>(
         &mut self,
         _: &Self::Protocol,
         io: &mut T,
-        request: Vec<u8>,
+        request: Zeroizing<Vec<u8>>,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
@@ -60,7 +67,10 @@ impl request_response::Codec for RawCodec {
     }
 }
 
-async fn read_frame<T: AsyncRead + Unpin>(io: &mut T, limit: usize) -> io::Result<Vec<u8>> {
+async fn read_frame<T: AsyncRead + Unpin>(
+    io: &mut T,
+    limit: usize,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut length = [0; 4];
     io.read_exact(&mut length).await?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -70,7 +80,7 @@ async fn read_frame<T: AsyncRead + Unpin>(io: &mut T, limit: usize) -> io::Resul
             "the frame is too long",
         ));
     }
-    let mut frame = vec![0; length];
+    let mut frame = Zeroizing::new(vec![0; length]);
     io.read_exact(&mut frame).await?;
     if io.read(&mut [0]).await? != 0 {
         return Err(io::Error::new(
@@ -102,7 +112,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        block_on(read_frame(&mut Cursor::new(bytes), 8))
+        block_on(read_frame(&mut Cursor::new(bytes), 8)).map(|frame| frame.to_vec())
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod client;
 mod codec;
 mod limit;
 mod peer;
+mod routing;
 mod server;
 
 pub use address::AddressScope;
@@ -21,7 +22,8 @@ pub use client::{ClientConfig, Found, NetClient};
 pub use codec::{REQUEST_LIMIT, RESPONSE_LIMIT};
 pub use limit::RateLimit;
 pub use peer::{PeerKey, distance, peer_id, public_key};
-pub use server::{Handler, NetServer, ServerConfig};
+pub use routing::Members;
+pub use server::{Handler, Neighbours, NetServer, ServerConfig};
 
 /// Why the network could not be started.
 #[derive(Debug, thiserror::Error)]

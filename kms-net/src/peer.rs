@@ -61,10 +61,6 @@ pub(crate) fn key_of(peer: &PeerId) -> Option<PublicKey> {
     PublicKey::from_bytes(&secp256k1_key(peer)?.to_bytes()).ok()
 }
 
-pub(crate) fn is_node_id(peer: &PeerId) -> bool {
-    secp256k1_key(peer).is_some()
-}
-
 fn secp256k1_key(peer: &PeerId) -> Option<identity::secp256k1::PublicKey> {
     let multihash = peer.as_ref();
     // Code 0 is "identity": the digest is the key's own encoding.

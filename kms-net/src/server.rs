@@ -1,33 +1,36 @@
 //! The node's side: listens, serves Kademlia, and hands requests to a [`Handler`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use kms_crypto::key::NodeSecret;
+use kms_crypto::key::{NodeSecret, PublicKey};
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, ResponseChannel};
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use zeroize::Zeroizing;
 
 use crate::NetError;
 use crate::address::{self, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Liveness, Protocols, Shape, admit, swarm};
+use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
 use crate::limit::RateLimit;
 use crate::peer::{PeerKey, keypair};
+use crate::routing::{self, Members, Routing};
 
 /// Answers requests. Whatever bytes arrive, an answer is due.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request of at most [`REQUEST_LIMIT`](crate::REQUEST_LIMIT) bytes; the answer has at most
     /// [`RESPONSE_LIMIT`](crate::RESPONSE_LIMIT).
-    fn handle(&self, peer: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>>;
+    fn handle(&self, peer: PeerKey, request: Zeroizing<Vec<u8>>) -> BoxFuture<'_, Vec<u8>>;
 
     /// The answer when there is no room for another request.
     fn busy(&self) -> Vec<u8>;
@@ -44,6 +47,8 @@ pub struct ServerConfig {
     pub external: Vec<String>,
     /// Nodes to begin with, each ending in `/p2p/…`. The node's own address may be among them.
     pub bootstrap: Vec<String>,
+    /// Nodes met in an earlier life, as [`Neighbours::addresses`] has named them; what cannot be read is left out.
+    pub remembered: Vec<String>,
     /// New connections are refused while the process is larger than this.
     pub max_memory_bytes: usize,
 }
@@ -56,8 +61,34 @@ impl ServerConfig {
             listen,
             external: Vec::new(),
             bootstrap: Vec::new(),
+            remembered: Vec::new(),
             max_memory_bytes: 512 * 1024 * 1024,
         }
+    }
+}
+
+/// A handle on the routing table of a server.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    members: watch::Sender<Members>,
+    addresses: watch::Receiver<Vec<String>>,
+}
+
+impl Neighbours {
+    /// Says whom the ledger knows: nobody else is in the table from now on. Until then all nodes are let in.
+    pub fn set_members(&self, members: HashSet<PublicKey>) {
+        self.members.send_if_modified(|known| {
+            let is_new = known.as_deref() != Some(&members);
+            if is_new {
+                *known = Some(Arc::new(members));
+            }
+            is_new
+        });
+    }
+
+    /// Addresses of nodes in the table, each ending in `/p2p/…`: worth remembering for the next start.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses.borrow().clone()
     }
 }
 
@@ -65,6 +96,7 @@ impl ServerConfig {
 #[derive(Debug)]
 pub struct NetServer {
     addresses: Vec<String>,
+    neighbours: Neighbours,
     stop: Option<oneshot::Sender<()>>,
     driver: JoinHandle<()>,
 }
@@ -116,17 +148,19 @@ impl NetServer {
             .into_iter()
             .map(|address| address.with(Protocol::P2p(own)).to_string())
             .collect();
-        let bootstrap = bootstrap
-            .into_iter()
-            .filter(|(peer, _)| *peer != own)
-            .collect();
+        let remembered = config.remembered.iter().take(REMEMBERED);
+        let remembered = remembered.filter_map(|text| address::parse_with_peer(text).ok());
+        let known = bootstrap.into_iter().chain(remembered);
+        let known = known.filter(|(peer, _)| *peer != own).collect();
         let (stop, stopped) = oneshot::channel();
+        let (members, told) = watch::channel(None);
+        let (found, neighbours) = watch::channel(Vec::new());
         let driver = Driver {
             swarm,
-            protocols,
-            scope,
-            liveness: Liveness::default(),
-            bootstrap,
+            routing: Routing::new(protocols, scope),
+            members: told,
+            found,
+            known,
             handler,
             work: JoinSet::new(),
             rate: RateLimit::new(REQUEST_BURST, REQUEST_REFILL),
@@ -134,6 +168,10 @@ impl NetServer {
         };
         Ok(Self {
             addresses,
+            neighbours: Neighbours {
+                members,
+                addresses: neighbours,
+            },
             stop: Some(stop),
             driver: tokio::spawn(driver.run(stopped)),
         })
@@ -142,6 +180,11 @@ impl NetServer {
     /// The announced addresses, each ending in `/p2p/…`, with the ports that were really bound.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Its routing table.
+    pub const fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
     }
 
     /// Stops listening; requests already taken are answered first, within a moment.
@@ -162,8 +205,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const BIND_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a node without any peer tries its bootstrap addresses again.
-const LONELY_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a node without any peer calls those that it knows again, and looks who is in its table.
+const TICK: Duration = Duration::from_secs(2);
+/// How many nodes are worth remembering.
+const REMEMBERED: usize = 64;
 const MAX_CONNECTIONS: u32 = 256;
 const CONNECTIONS_PER_IP: usize = 32;
 const REQUESTS_AT_ONCE: usize = 256;
@@ -228,10 +273,11 @@ async fn bind(
 
 struct Driver {
     swarm: Swarm<Behaviour>,
-    protocols: Protocols,
-    scope: AddressScope,
-    liveness: Liveness,
-    bootstrap: Vec<(PeerId, Multiaddr)>,
+    routing: Routing,
+    members: watch::Receiver<Members>,
+    found: watch::Sender<Vec<String>>,
+    /// Nodes to begin with.
+    known: Vec<(PeerId, Multiaddr)>,
     handler: Arc<dyn Handler>,
     work: JoinSet<(ResponseChannel<Vec<u8>>, Vec<u8>)>,
     rate: RateLimit<PeerId>,
@@ -241,32 +287,47 @@ struct Driver {
 impl Driver {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         self.join_network();
-        let mut lonely = tokio::time::interval(LONELY_INTERVAL);
+        let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 _ = &mut stopped => break,
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => self.answer(done),
-                _ = lonely.tick() => {
-                    if self.swarm.connected_peers().next().is_none() {
-                        self.join_network();
-                    }
+                Ok(()) = self.members.changed() => {
+                    let members = self.members.borrow_and_update().clone();
+                    self.routing.set_members(&mut self.swarm, members);
                 }
+                _ = tick.tick() => self.look_round(),
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
         self.drain().await;
     }
 
+    /// Calls the nodes to begin with. They enter the table as all others do: when they have shown what they are, and
+    /// then Kademlia itself looks for more.
     fn join_network(&mut self) {
-        for (peer, address) in &self.bootstrap {
-            self.swarm
-                .behaviour_mut()
-                .kad
-                .add_address(peer, address.clone());
+        for (peer, address) in &self.known {
+            let call = DialOpts::peer_id(*peer)
+                .addresses(vec![address.clone()])
+                .build();
+            if let Err(error) = self.swarm.dial(call) {
+                tracing::debug!(%peer, %error, "not called");
+            }
         }
-        if !self.bootstrap.is_empty() && self.swarm.behaviour_mut().kad.bootstrap().is_err() {
-            tracing::debug!("no peer to begin with");
+    }
+
+    fn look_round(&mut self) {
+        if self.swarm.connected_peers().next().is_none() {
+            self.join_network();
         }
+        let found = routing::addresses(&mut self.swarm, REMEMBERED);
+        self.found.send_if_modified(|before| {
+            let changed = *before != found && !found.is_empty();
+            if changed {
+                *before = found;
+            }
+            changed
+        });
     }
 
     /// Lets the requests already taken finish, and their answers leave.
@@ -320,7 +381,7 @@ impl Driver {
                 info,
                 ..
             })) => {
-                admit(&mut self.swarm, &self.protocols, self.scope, peer_id, info);
+                self.routing.on_identified(&mut self.swarm, peer_id, info);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) if ping.result.is_err() => {
                 self.swarm.close_connection(ping.connection);
@@ -328,22 +389,27 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),
                 ..
-            } => self.liveness.on_failure(&mut self.swarm, peer),
+            } => self.routing.on_failure(&mut self.swarm, peer),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
                 endpoint,
                 ..
             } => {
-                self.liveness.on_connected(&peer_id);
+                self.routing.on_connected(&peer_id);
                 self.on_connected(connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { endpoint, .. } => self.on_closed(&endpoint),
+            SwarmEvent::ConnectionClosed {
+                peer_id, endpoint, ..
+            } => {
+                self.routing.on_closed(&self.swarm, &peer_id);
+                self.on_closed(&endpoint);
+            }
             _ => {}
         }
     }
 
-    fn on_rpc(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+    fn on_rpc(&mut self, event: request_response::Event<Zeroizing<Vec<u8>>, Vec<u8>>) {
         match event {
             request_response::Event::Message {
                 peer,
@@ -360,7 +426,12 @@ impl Driver {
         }
     }
 
-    fn on_request(&mut self, peer: PeerId, request: Vec<u8>, channel: ResponseChannel<Vec<u8>>) {
+    fn on_request(
+        &mut self,
+        peer: PeerId,
+        request: Zeroizing<Vec<u8>>,
+        channel: ResponseChannel<Vec<u8>>,
+    ) {
         let Some(key) = PeerKey::of(&peer) else {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;

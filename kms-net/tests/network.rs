@@ -13,6 +13,7 @@ use kms_net::{
     ServerConfig,
 };
 use kms_proto::transport::{Transport, TransportError};
+use zeroize::Zeroizing;
 
 const NETWORK: &str = "test";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,14 +25,14 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    fn handle(&self, _: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
+    fn handle(&self, _: PeerKey, request: Zeroizing<Vec<u8>>) -> BoxFuture<'_, Vec<u8>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             match request.as_slice() {
                 b"panic" => panic!("as asked"),
                 b"big" => vec![7; RESPONSE_LIMIT],
                 b"too big" => vec![7; RESPONSE_LIMIT + 1],
-                _ => request,
+                _ => request.to_vec(),
             }
         })
     }
@@ -279,8 +280,104 @@ async fn another_node_at_the_address_is_not_taken_for_the_one_meant() {
     let answer = client
         .call(&other, &[address], b"who?".to_vec(), PATIENCE)
         .await;
-    assert_eq!(answer, Err(TransportError::Unreachable));
+    assert_eq!(answer, Err(TransportError::WrongPeer), "blamed");
     assert_eq!(node.echo.asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_impostor_at_one_address_does_not_hide_the_node_at_another() {
+    let (impostor, node) = (start(32, vec![]).await, start(33, vec![]).await);
+    let bare = |node: &Node| {
+        node.addresses()[0]
+            .split("/p2p/")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    for addresses in [
+        [bare(&impostor), bare(&node)],
+        [bare(&node), bare(&impostor)],
+    ] {
+        let answer = client(vec![])
+            .call(&node.key, &addresses, b"you!".to_vec(), PATIENCE)
+            .await;
+        assert_eq!(answer.unwrap(), b"you!");
+    }
+    assert_eq!(impostor.echo.asked.load(Ordering::Relaxed), 0);
+}
+
+/// Whether a search that begins at `first` finds a node.
+async fn is_found(first: &Node, node: &Node) -> Result<(), ()> {
+    let client = client(first.addresses());
+    let found = client.closest([7; 32], 20, PATIENCE).await.unwrap();
+    let found = found.iter().any(|it| it.node == node.key);
+    if found { Ok(()) } else { Err(()) }
+}
+
+#[tokio::test]
+async fn only_nodes_of_the_ledger_are_in_a_table() {
+    let first = start(34, vec![]).await;
+    let second = start(35, first.addresses()).await;
+    let third = start(36, first.addresses()).await;
+    for node in [&second, &third] {
+        eventually(|| is_found(&first, node)).await;
+    }
+    let neighbours = first.server.neighbours();
+    neighbours.set_members([first.key, second.key].into());
+    eventually(|| async {
+        match is_found(&first, &third).await {
+            Ok(()) => Err(()),
+            Err(()) => Ok(()),
+        }
+    })
+    .await;
+    is_found(&first, &second).await.unwrap();
+
+    // One that comes before its entry in the ledger waits for that at the door.
+    let fourth = start(37, first.addresses()).await;
+    assert!(ask(&client(vec![]), &fourth, b"up").await.is_ok());
+    assert_eq!(is_found(&first, &fourth).await, Err(()));
+    neighbours.set_members([first.key, second.key, fourth.key].into());
+    eventually(|| is_found(&first, &fourth)).await;
+}
+
+#[tokio::test]
+async fn a_node_joins_by_any_of_its_bootstrap_nodes_and_by_those_it_remembers() {
+    let first = start(38, vec![]).await;
+    let gone = format!(
+        "/ip4/127.0.0.1/tcp/9/p2p/{}",
+        kms_net::peer_id(&secret(42).public())
+    );
+    let second = start(39, [vec![gone.clone()], first.addresses()].concat()).await;
+    eventually(|| is_found(&first, &second)).await;
+    let remembered = eventually(|| async {
+        let addresses = second.server.neighbours().addresses();
+        if addresses.is_empty() {
+            Err(())
+        } else {
+            Ok(addresses)
+        }
+    })
+    .await;
+    assert_eq!(remembered, first.addresses());
+
+    let config = ServerConfig {
+        remembered: ["nonsense".to_owned(), gone]
+            .into_iter()
+            .chain(remembered)
+            .collect(),
+        ..ServerConfig::new(NETWORK, vec!["/ip4/127.0.0.1/tcp/0".to_owned()])
+    };
+    let echo = Arc::new(Echo::default());
+    let server = NetServer::start(config, &secret(41), Arc::<Echo>::clone(&echo))
+        .await
+        .unwrap();
+    let third = Node {
+        key: secret(41).public(),
+        server,
+        echo,
+    };
+    eventually(|| is_found(&first, &third)).await;
 }
 
 #[tokio::test]

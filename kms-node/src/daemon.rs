@@ -4,6 +4,7 @@
 //! are opened.
 
 pub mod leaving;
+mod neighbours;
 mod renewal;
 pub mod upkeep;
 
@@ -88,9 +89,7 @@ pub enum StartError {
 pub struct Daemon {
     node: Arc<Node>,
     server: NetServer,
-    upkeep: tokio::task::JoinHandle<()>,
-    leaving: tokio::task::JoinHandle<()>,
-    renewal: Option<tokio::task::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     monitor: Option<Monitor>,
     pid_file: Option<PathBuf>,
     addresses_file: PathBuf,
@@ -127,6 +126,7 @@ impl Daemon {
         let server_config = ServerConfig {
             external: config.external.clone(),
             bootstrap: config.bootstrap.clone(),
+            remembered: neighbours::remembered(&config.data_dir.join(PEERS_FILE)),
             ..ServerConfig::new(&config.network, config.listen.clone())
         };
         let service = Arc::new(Service::new(Arc::clone(&node)));
@@ -148,6 +148,11 @@ impl Daemon {
             server.addresses().to_vec(),
             config.bootstrap.clone(),
         ));
+        let neighbours = tokio::spawn(neighbours::run(
+            Arc::clone(&node),
+            server.neighbours().clone(),
+            config.data_dir.join(PEERS_FILE),
+        ));
         let renewal = (source == Source::Kms)
             .then(|| tokio::spawn(renewal::run(config.clone(), Arc::clone(&node), storage_key)));
         if let Some(monitor) = &monitor {
@@ -157,9 +162,10 @@ impl Daemon {
         Ok(Self {
             node,
             server,
-            upkeep,
-            leaving,
-            renewal,
+            tasks: [upkeep, leaving, neighbours]
+                .into_iter()
+                .chain(renewal)
+                .collect(),
             monitor,
             pid_file: config.pid_file,
             addresses_file,
@@ -190,7 +196,7 @@ impl Daemon {
             monitor.stopping();
         }
         self.server.stop().await;
-        for task in [self.upkeep, self.leaving].into_iter().chain(self.renewal) {
+        for task in self.tasks {
             task.abort();
             // Aborted or ended, it holds the node no longer.
             let _ = task.await;
@@ -220,6 +226,9 @@ fn since(at: u64) -> String {
         .and_then(|at| jiff::Timestamp::from_second(at).ok());
     moment.map_or_else(|| "before".to_owned(), |moment| format!("at {moment}"))
 }
+
+/// The file in the data directory that names some of the nodes met.
+const PEERS_FILE: &str = "peers";
 
 /// The file in the data directory that says where the running node is reached.
 pub const ADDRESSES_FILE: &str = "addresses";
@@ -325,16 +334,18 @@ fn open_ledger(
     }
 }
 
-/// Replaces a small file at once, so that nobody reads half of it.
 fn write_line(path: &Path, text: &str) -> Result<(), StartError> {
-    let failed = |source| StartError::DataDir {
+    replace_file(path, text).map_err(|source| StartError::DataDir {
         path: path.to_owned(),
         source,
-    };
+    })
+}
+
+/// Replaces a small file at once, so that nobody reads half of it.
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
-    fs::write(&temporary, format!("{text}\n"))
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(failed)
+    fs::write(&temporary, format!("{text}\n"))?;
+    fs::rename(&temporary, path)
 }

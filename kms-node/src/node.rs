@@ -30,6 +30,7 @@ use crate::store::{Fragment, Memory, StoreError, Vault};
 use crate::tally::Tally;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
 pub use self::handover::Retirement;
 use self::handover::{Forwarded, Offer};
@@ -302,17 +303,21 @@ impl Service {
 
     /// Answers a message of nobody in particular.
     pub async fn answer(&self, message: Vec<u8>) -> Response {
-        self.answer_to(None, message).await
+        self.answer_to(None, Zeroizing::new(message)).await
     }
 
-    /// Answers a message of a peer.
-    pub async fn answer_to(&self, peer: Option<PeerKey>, message: Vec<u8>) -> Response {
+    /// Answers a message of a peer. It may contain a key fragment.
+    pub async fn answer_to(&self, peer: Option<PeerKey>, message: Zeroizing<Vec<u8>>) -> Response {
         let response = self.consider_and_do(peer, message).await;
         self.node.tally.count(&response);
         response
     }
 
-    async fn consider_and_do(&self, peer: Option<PeerKey>, message: Vec<u8>) -> Response {
+    async fn consider_and_do(
+        &self,
+        peer: Option<PeerKey>,
+        message: Zeroizing<Vec<u8>>,
+    ) -> Response {
         let node = Arc::clone(&self.node);
         let step = match self
             .calculations
@@ -362,7 +367,7 @@ impl Service {
 }
 
 impl Handler for Service {
-    fn handle(&self, peer: PeerKey, request: Vec<u8>) -> BoxFuture<'_, Vec<u8>> {
+    fn handle(&self, peer: PeerKey, request: Zeroizing<Vec<u8>>) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async move {
             // A message that takes longer has been given up by its sender.
             match tokio::time::timeout(ANSWER_TIMEOUT, self.answer_to(Some(peer), request)).await {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
@@ -30,6 +31,7 @@ pub struct LedgerView {
     lease: Duration,
     answers: Mutex<HashMap<PolicyId, (PolicyState, Instant)>>,
     head: Mutex<Option<(Head, Instant)>>,
+    registrations: AtomicU64,
 }
 
 impl std::fmt::Debug for LedgerView {
@@ -60,6 +62,7 @@ impl LedgerView {
             lease,
             answers: Mutex::default(),
             head: Mutex::default(),
+            registrations: AtomicU64::new(0),
         }
     }
 
@@ -132,6 +135,11 @@ impl LedgerView {
             .map(|record| record.available_until))
     }
 
+    /// How many registrations [`Self::follow`] has seen: as long as it is the same, so are the nodes.
+    pub fn registrations(&self) -> u64 {
+        self.registrations.load(Ordering::Relaxed)
+    }
+
     /// Reads what was appended after record `after`. May block.
     pub fn follow(&self, after: u64) -> Result<News, LedgerError> {
         let head = self.ledger.head()?;
@@ -147,7 +155,10 @@ impl LedgerView {
                 match &record.entry.claim().entry {
                     Entry::Revoke(revoke) => revoked.push(revoke.policy()),
                     Entry::Grant(grant) => granted.push(grant.policy()),
-                    _ => {}
+                    Entry::RegisterNode(_) => {
+                        self.registrations.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Entry::Handover(_) => {}
                 }
             }
         }
