@@ -1,0 +1,180 @@
+//! Node processes, each in a network namespace of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use kms_client::NetworkConfig;
+use kms_client::blocking::Client;
+use kms_crypto::key::PublicKey;
+use kms_tests::program;
+
+use crate::namespace::Place;
+
+/// How many nodes there are: `KMS_NETWORK_NODES`, or 8.
+pub(crate) fn count() -> u8 {
+    std::env::var("KMS_NETWORK_NODES").map_or(8, |text| text.parse().expect("a number of nodes"))
+}
+
+/// The nodes, and their ledger in a file that all of them see.
+pub(crate) struct Nodes {
+    dir: tempfile::TempDir,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    place: Place,
+    dir: PathBuf,
+    key: PublicKey,
+    /// Runs as long as this is there.
+    process: Option<Child>,
+}
+
+/// The two that all others begin with; they begin with each other, as far as they remember.
+const BOOTSTRAPS: usize = 2;
+
+impl Nodes {
+    /// Starts so many nodes.
+    pub(crate) fn start(count: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut nodes = Vec::new();
+        let mut bootstrap = Vec::new();
+        for number in 1..=count {
+            let place = Place::new(number);
+            let home = dir.path().join(number.to_string());
+            fs::create_dir(&home).unwrap();
+            let config = format!(
+                "data_dir = \"data\"\nledger = \"file:../ledger\"\nlisten = [\"/ip4/{}/tcp/4710\"]\nbootstrap = {bootstrap:?}\n",
+                place.address()
+            );
+            fs::write(home.join("config.toml"), config).unwrap();
+            let process = run(&place, &home);
+            let address = fs::read_to_string(home.join("data/addresses")).unwrap();
+            let address = address.trim().to_owned();
+            let key = kms_net::public_key(address.rsplit('/').next().unwrap()).unwrap();
+            if bootstrap.len() < BOOTSTRAPS {
+                bootstrap.push(address);
+            }
+            nodes.push(Node {
+                place,
+                dir: home,
+                key,
+                process: Some(process),
+            });
+        }
+        Self { dir, nodes }
+    }
+
+    /// A client that has met nobody yet.
+    pub(crate) fn client(&self) -> Client {
+        let addresses = self.nodes.iter().take(BOOTSTRAPS);
+        Client::connect(&NetworkConfig {
+            ledger: format!("file:{}", self.dir.path().join("ledger").display()),
+            bootstrap: addresses
+                .map(|node| {
+                    let id = kms_net::peer_id(&node.key);
+                    format!("/ip4/{}/tcp/4710/p2p/{id}", node.place.address())
+                })
+                .collect(),
+            ..NetworkConfig::default()
+        })
+        .unwrap()
+    }
+
+    /// Which node has a key.
+    pub(crate) fn number(&self, key: &PublicKey) -> usize {
+        let at = self.nodes.iter().position(|node| node.key == *key);
+        at.expect("a node of ours")
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self, number: usize) {
+        let mut process = self.nodes[number].process.take().expect("it runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Starts a node again, and waits until it serves.
+    pub(crate) fn restart(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        node.process = Some(run(&node.place, &node.dir));
+    }
+
+    /// Kills all nodes that run, then starts them all again.
+    pub(crate) fn restart_all(&mut self) {
+        let living = |number: &usize| self.nodes[*number].process.is_some();
+        let all: Vec<_> = (0..self.nodes.len()).filter(living).collect();
+        all.iter().for_each(|number| self.kill(*number));
+        let begin = |number: &usize| {
+            let node = &self.nodes[*number];
+            (*number, begin(&node.place, &node.dir))
+        };
+        let begun: Vec<_> = all.iter().map(begin).collect();
+        for (number, process) in begun {
+            self.nodes[number].process = Some(ready(process));
+        }
+    }
+
+    /// Pulls a node's cable, or plugs it in again.
+    pub(crate) fn plug(&self, number: usize, is_in: bool) {
+        self.nodes[number].place.plug(is_in);
+    }
+
+    /// Has a node hand over everything, and stops it for good.
+    pub(crate) fn retire(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        let mut command = node.place.command(program("kms-node"));
+        let output = command.args(["retire", "--config"]).arg(config(&node.dir));
+        let output = output.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            fs::read_to_string(node.dir.join("log")).unwrap_or_default()
+        );
+        self.kill(number);
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for process in self.nodes.iter_mut().filter_map(|it| it.process.as_mut()) {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn config(dir: &Path) -> PathBuf {
+    dir.join("config.toml")
+}
+
+fn run(place: &Place, dir: &Path) -> Child {
+    ready(begin(place, dir))
+}
+
+/// Starts a node's process; it ends when its input does, and so with the test.
+fn begin(place: &Place, dir: &Path) -> Child {
+    let mut log = fs::File::options();
+    let log = log.create(true).append(true).open(dir.join("log"));
+    place
+        .command(program("kms-node"))
+        .args(["run", "--supervised", "--config"])
+        .arg(config(dir))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a process says that it serves.
+fn ready(mut process: Child) -> Child {
+    let mut line = String::new();
+    let output = process.stdout.take().unwrap();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    process
+}
