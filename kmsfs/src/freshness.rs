@@ -262,6 +262,15 @@ impl Freshness {
         known.into_iter().map(missing).collect()
     }
 
+    /// This client has just made the directory: all that will be in it, it will have put there itself.
+    pub fn begin_dir(&self, dir: Id) {
+        let mut layers = self.rows.lock();
+        if layers.has_room() {
+            layers.new.dirs.insert(dir, self.age);
+            self.touched(&mut layers);
+        }
+    }
+
     /// Whether what this client knows of a directory's entries is all its own removals left.
     #[must_use]
     pub fn is_sure(&self, dir: &Id) -> bool {

@@ -45,6 +45,19 @@ fn what_is_older_is_refused_and_a_fork_is_taken_once() {
     assert_eq!(seen.see(FILE, mark(6, 3)), Verdict::Fits);
 }
 
+/// The first listing after a remount once forgot which objects stand in a directory, and so their permission bits: all
+/// headers were read again.
+#[test]
+fn what_stands_in_a_directory_made_here_is_known_at_the_first_listing() {
+    let seen = Freshness::of_process();
+    seen.begin_dir(DIR);
+    seen.put_entry(DIR, TAG, entry(Some(FILE)));
+    assert!(names_missing(&seen, &[TAG]).is_empty());
+    assert_eq!(seen.entry(&DIR, &TAG), Some(entry(Some(FILE))));
+    let missing = names_missing(&seen, &[]);
+    assert!(missing.iter().all(|it| it.sure) && missing.len() == 1);
+}
+
 #[test]
 fn what_is_gone_comes_back_only_as_something_newer() {
     let seen = Freshness::of_process();

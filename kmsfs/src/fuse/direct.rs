@@ -18,6 +18,8 @@ use nix::{
     unistd::{getegid, geteuid},
 };
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 use super::{KernelFlag, MountOptions};
 
 /// Mounts at `at` and returns the connection to the kernel; `None` where only
@@ -31,13 +33,14 @@ pub(super) fn try_mount(at: &Path, options: &MountOptions) -> io::Result<Option<
         .write(true)
         .open("/dev/fuse")?;
     let kind = std::fs::metadata(at)?.mode() & libc::S_IFMT;
-    let others = if options.allow_other {
-        ",allow_other"
-    } else {
-        ""
+    let checks = match (options.allow_other, overrides_permissions()) {
+        (true, _) => ",default_permissions,allow_other",
+        (false, false) => ",default_permissions",
+        // Nobody but root comes in, whom no permission bits stop: the kernel need not ask for them before each call.
+        (false, true) => "",
     };
     let data = format!(
-        "fd={},rootmode={kind:o},user_id={},group_id={},default_permissions{others}",
+        "fd={},rootmode={kind:o},user_id={},group_id={}{checks}",
         device.as_raw_fd(),
         geteuid(),
         getegid()
@@ -55,6 +58,14 @@ pub(super) fn try_mount(at: &Path, options: &MountOptions) -> io::Result<Option<
         Err(Errno::EPERM) => Ok(None),
         Err(err) => Err(err.into()),
     }
+}
+
+/// Whether this process may read and write whatever permission bits say.
+fn overrides_permissions() -> bool {
+    capabilities(None).is_ok_and(|sets| {
+        sets.effective
+            .contains(CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER)
+    })
 }
 
 fn flags(options: &MountOptions) -> MsFlags {

@@ -8,16 +8,17 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 
 use super::words::{access, allocation, special, time_change};
 use super::{Bridge, caller, file_attr};
 use crate::backing::Replace;
-use crate::vfs::{AttrChange, Handle, Ino, Seek, XattrMode};
+use crate::vfs::{Access, AttrChange, Handle, Ino, Seek, XattrMode};
 
 thread_local! {
     /// Reads are answered from here; a buffer for each would cost more than the decryption.
@@ -214,12 +215,12 @@ impl Filesystem for Bridge {
             let truncate = flags.0 & libc::O_TRUNC != 0;
             match this.call(|| this.vfs.open(caller, Ino(ino.0), access(flags), truncate)) {
                 Ok(opened) => {
-                    let keep = if opened.keep_cache {
-                        FopenFlags::FOPEN_KEEP_CACHE
-                    } else {
-                        FopenFlags::empty()
-                    };
-                    reply.opened(FileHandle(opened.handle.0), keep);
+                    let mut how = FopenFlags::empty();
+                    how.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
+                    // Who has written nothing has nothing to be told when he closes.
+                    let reads_only = access(flags) == Access::Read && !truncate;
+                    how.set(FopenFlags::FOPEN_NOFLUSH, reads_only);
+                    reply.opened(FileHandle(opened.handle.0), how);
                 }
                 Err(errno) => reply.error(errno),
             }
@@ -426,6 +427,14 @@ impl Filesystem for Bridge {
         self.answer_empty(reply, || {
             self.vfs
                 .removexattr(caller(req), Ino(ino.0), name.as_bytes())
+        });
+    }
+
+    /// Asked only where the kernel does not compare permission bits itself, which is where nobody but root comes in.
+    fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.answer_empty(reply, || {
+            self.vfs
+                .root_may(Ino(ino.0), mask.contains(AccessFlags::X_OK))
         });
     }
 

@@ -41,6 +41,18 @@ impl Vfs {
         self.attr(&inode)
     }
 
+    /// What root may do, whom permission bits do not stop: anything, but run what nobody may run.
+    ///
+    /// # Errors
+    /// `EACCES`, or as [`Self::getattr`].
+    pub fn root_may(&self, ino: Ino, execute: bool) -> Result<()> {
+        let attr = self.attr(&self.inode(ino)?)?;
+        if execute && attr.kind != Kind::Dir && attr.mode & 0o111 == 0 {
+            return Err(Errno::ACCESS.into());
+        }
+        Ok(())
+    }
+
     pub(super) fn attr(&self, inode: &Arc<Inode>) -> Result<Attr> {
         self.settle_times(inode)?;
         let stat = self.stat_inode(inode)?;

@@ -204,6 +204,7 @@ impl Vfs {
             let mut state = node.state.write();
             self.install_dir_header(&inode, &mut state, header)?;
         }
+        self.dir_made(&inode);
         let gid = self.new_gid(&place.dir, caller)?;
         if (stat.uid, stat.gid) != (caller.uid, gid) {
             self.disk

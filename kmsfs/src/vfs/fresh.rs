@@ -136,6 +136,13 @@ impl Vfs {
         }
     }
 
+    /// A directory has come into being, with nothing in it.
+    pub(super) fn dir_made(&self, dir: &Inode) {
+        if let Some(id) = self.dir_id(dir) {
+            self.seen.begin_dir(id);
+        }
+    }
+
     /// A name has come into being, or what it stands for has other permissions.
     pub(super) fn name_made(&self, place: &Place, kind: Kind, header: &OpenHeader) {
         if let Some(dir) = self.dir_id(&place.dir) {

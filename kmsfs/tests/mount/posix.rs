@@ -220,3 +220,25 @@ fn a_running_program_is_not_emptied() {
     rustix::fs::open(&path, flags, Mode::empty()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 0);
 }
+
+#[test]
+fn root_reads_what_nobody_may_read_and_runs_nothing_that_nobody_may_run() {
+    if !is_root() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let script = mounted.at("script");
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    let may_run = || rustix::fs::access(&script, rustix::fs::Access::EXEC_OK).is_ok();
+    let runs = || Command::new(&script).status().is_ok_and(|it| it.success());
+    for (mode, can) in [(0o000, false), (0o644, false), (0o010, true)] {
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(
+            (may_run(), runs()),
+            (can, can),
+            "with permission bits {mode:o}"
+        );
+        assert_eq!(fs::read(&script).unwrap().len(), 17);
+        fs::OpenOptions::new().write(true).open(&script).unwrap();
+    }
+}
