@@ -39,6 +39,8 @@ pub(crate) struct Inode {
     special: OnceLock<Option<Special>>,
     /// What of its header was last noted for its names.
     pub(crate) noted: AtomicU32,
+    /// Its id, once a verified header has told.
+    object: Mutex<Option<[u8; 16]>>,
 }
 
 /// What an object is and what is remembered for it.
@@ -102,6 +104,7 @@ impl Inode {
             mode: AtomicU32::new(UNKNOWN_MODE),
             special: OnceLock::new(),
             noted: AtomicU32::new(UNKNOWN_MODE),
+            object: Mutex::default(),
         }
     }
 
@@ -235,6 +238,14 @@ impl Inode {
         // Before the mode: whoever finds that known relies on this.
         self.special.get_or_init(|| state.special);
         self.set_mode(state.mode);
+    }
+
+    pub(crate) fn object(&self) -> Option<[u8; 16]> {
+        *self.object.lock()
+    }
+
+    pub(crate) fn set_object(&self, id: [u8; 16]) {
+        *self.object.lock() = Some(id);
     }
 
     /// Whether this is `dir` or lies below it, with any of its names.

@@ -100,6 +100,7 @@ impl Vfs {
                 self.notice(path, Oddity::Forked);
             }
         }
+        inode.set_object(id);
         if let Some(place) = place
             && let Some((dir, tag)) = self.key_of(inode, place)
         {
@@ -127,7 +128,9 @@ impl Vfs {
 
     /// This client has sealed a header, and the store or the journal has it.
     pub(super) fn wrote(&self, inode: &Inode, header: &OpenHeader, mark: Mark) {
-        self.seen.wrote(*header.core().id.as_bytes(), mark);
+        let id = *header.core().id.as_bytes();
+        self.seen.wrote(id, mark);
+        inode.set_object(id);
         if inode.noted.swap(noted(header), Ordering::Relaxed) == noted(header) {
             return;
         }
@@ -199,15 +202,41 @@ impl Vfs {
         }
     }
 
-    /// A name is gone, and with its last one the object.
-    pub(super) fn name_removed(&self, place: &Place, is_last: bool) {
-        let Some(dir) = self.dir_id(&place.dir) else {
-            return;
+    /// The object that goes with a name about to be taken away, if that is its last one and anything is known of what
+    /// stands there. What is known does not tell which: something else may stand there since, put by another machine,
+    /// or by this one before it crashed.
+    pub(super) fn object_going(&self, place: &Place, stat: &Stat) -> Option<Id> {
+        let is_last = stat.kind == Kind::Dir || stat.nlink <= 1;
+        if !is_last || stat.kind == Kind::Symlink {
+            return None;
+        }
+        let known = self.seen.entry(&self.dir_id(&place.dir)?, &place.tag.0)?;
+        let remembered = known.object.filter(|_| known.is_only_name);
+        known.object?;
+        let Ok(inode) = self.intern(stat, place.clone(), 0) else {
+            return remembered;
         };
-        if let Some(known) = self.seen.remove_entry(dir, place.tag.0)
-            && let Some(object) = known.object
-            && is_last
-        {
+        // One that cannot be read is taken for what it was.
+        let read = match inode.object() {
+            Some(_) => Ok(()),
+            None => self.read_header(&inode, |_| ()),
+        };
+        let object = inode.object().or(remembered.filter(|_| read.is_err()));
+        self.table.sweep(inode);
+        object
+    }
+
+    /// A name is gone, and with its last one the object.
+    pub(super) fn name_removed(&self, place: &Place, object: Option<Id>) {
+        if let Some(dir) = self.dir_id(&place.dir) {
+            self.seen.remove_entry(dir, place.tag.0);
+        }
+        self.object_removed(object);
+    }
+
+    /// An object has lost its last name.
+    pub(super) fn object_removed(&self, object: Option<Id>) {
+        if let Some(object) = object {
             self.seen.gone(object);
         }
     }

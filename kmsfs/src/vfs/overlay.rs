@@ -29,10 +29,12 @@ impl Overlay {
         self.pieces.get(&offset).map(Vec::as_slice)
     }
 
-    /// Forgets everything at or past `len`.
+    /// Forgets everything that reaches past `len`: a last chunk that is shorter now has been put again, or is a hole.
     pub(crate) fn cut(&mut self, len: u64) {
-        self.pieces.split_off(&len);
-        self.unlogged.split_off(&len);
+        self.pieces
+            .retain(|offset, bytes| offset + bytes.len() as u64 <= len);
+        self.unlogged
+            .retain(|offset| self.pieces.contains_key(offset));
     }
 
     /// Forgets the pieces in a stretch: something else was written there directly.

@@ -12,6 +12,7 @@ use super::header::Promise;
 use super::hooks::{Moved, Removed, Replaced};
 use super::{Caller, Ino, Result, Vfs};
 use crate::backing::{Kind, Replace, Stat};
+use crate::freshness::Id;
 use crate::inode::{Inode, Place};
 
 /// One rename, looked up.
@@ -34,6 +35,8 @@ struct Victim {
     place: Place,
     known: Option<Arc<Inode>>,
     label: Option<Removed>,
+    /// Its id, if it is about to lose its last name.
+    object: Option<Id>,
     /// What it points to, if it is a symbolic link with a side file.
     link: Option<String>,
 }
@@ -134,8 +137,10 @@ impl Vfs {
         let known = self.table.find(stat.ino, stat.kind);
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
+        let object = self.object_going(&place, &stat);
         Ok(Victim {
             link,
+            object,
             stat,
             place,
             known,
@@ -245,9 +250,11 @@ impl Vfs {
     fn after_move(&self, caller: Caller, it: &Move) {
         self.names_changed(&it.from.dir);
         self.names_changed(&it.to.dir);
-        if let Some(victim) = it.victim.as_ref().filter(|_| it.kind != Kind::Symlink) {
-            let is_last = victim.stat.kind == Kind::Dir || victim.stat.nlink <= 1;
-            self.name_removed(&victim.place, is_last);
+        match &it.victim {
+            // A link's own entry stands there already.
+            Some(victim) if it.kind == Kind::Symlink => self.object_removed(victim.object),
+            Some(victim) => self.name_removed(&victim.place, victim.object),
+            None => {}
         }
         if it.kind != Kind::Symlink {
             self.name_moved(&it.from, &it.to, it.kind);

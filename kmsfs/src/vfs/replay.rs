@@ -344,7 +344,6 @@ fn merged<'a>(states: &[State<'a>]) -> (BTreeMap<u64, &'a [u8]>, u64) {
     let mut pieces: BTreeMap<u64, &[u8]> = BTreeMap::new();
     let mut len = HEADER_LEN as u64;
     for state in states {
-        pieces.split_off(&state.len.max(1));
         for range in state.direct {
             pieces
                 .retain(|offset, _| *offset < range.offset || *offset >= range.offset + range.len);
@@ -352,6 +351,8 @@ fn merged<'a>(states: &[State<'a>]) -> (BTreeMap<u64, &'a [u8]>, u64) {
         for piece in state.pieces {
             pieces.insert(piece.offset, &piece.bytes);
         }
+        // What reaches past the end stood there before: what is left of it has been put again, or is a hole.
+        pieces.retain(|offset, bytes| offset + bytes.len() as u64 <= state.len);
         len = state.len;
     }
     (pieces, len)

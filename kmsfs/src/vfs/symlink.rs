@@ -179,7 +179,7 @@ impl Vfs {
         self.put_link(&stat, to, &StoredLink::of(sealed))?;
         if !from.is(&to.dir, &to.name) {
             self.disk.unlink(from_fd, &from.name)?;
-            self.name_removed(from, true);
+            self.name_removed(from, None);
         }
         self.link_made(to, target)?;
         if let Some(link) = side {

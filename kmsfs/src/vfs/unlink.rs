@@ -29,9 +29,10 @@ impl Vfs {
         }
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
+        let object = self.object_going(&place, &stat);
         self.will_remove(&dir);
         self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
-        self.name_removed(&place, stat.nlink <= 1);
+        self.name_removed(&place, object);
         self.drop_side_file(&dir, &place.name);
         if let Some(link) = link {
             self.drop_link_side(&dir, &link);
@@ -172,6 +173,7 @@ impl Vfs {
         let node = inode.dir().ok_or(Errno::NOTDIR)?;
         let _inner = node.names.lock();
         self.refuse_unless_empty(&inode)?;
+        let object = self.object_going(&place, &stat);
         let mut state = node.state.write();
         // The header goes first, as the directory must be empty for the system as well.
         self.will_remove(&dir);
@@ -184,7 +186,7 @@ impl Vfs {
         state.staged = None;
         state.unlogged = false;
         drop(state);
-        self.name_removed(&place, true);
+        self.name_removed(&place, object);
         self.drop_side_file(&dir, &place.name);
         self.names_changed(&dir);
         inode.remove_place(&dir, &place.name);

@@ -1,7 +1,7 @@
 //! What random operations and crashes have found: each test is one story, cut down to what it takes.
 
 use crate::support::*;
-use kmsfs::vfs::Access;
+use kmsfs::vfs::{Access, Allocate, Result, Vfs};
 
 /// The process is gone, and the store is mounted again.
 macro_rules! kill {
@@ -191,4 +191,55 @@ fn the_side_file_of_names_stays_until_the_last_unlink_is_durable() {
     assert_ne!(side_files(&world.store().join("names")), 0);
     vfs.checkpoint().unwrap();
     assert_eq!(side_files(&world.store().join("names")), 0);
+}
+
+/// What was written stood in the journal only when the file was cut in the middle of a chunk and all of it became a
+/// hole; then it was brought over. No new chunk had taken the place of the old one, which was longer: the replay put
+/// that there again, and the file was too long to be opened.
+#[test]
+fn a_chunk_that_was_cut_and_became_a_hole_does_not_make_the_file_longer() {
+    let world = World::new();
+    let vfs = world.open();
+    put(&vfs, "f", b"short").unwrap();
+    vfs.close().unwrap();
+    kill!(world, vfs);
+    patch(&vfs, "f", 0, &pattern(2 * CHUNK, 1)).unwrap();
+    let handle = open(&vfs, "f", Access::Write).unwrap();
+    truncate(&vfs, "f", CHUNK + 100).unwrap();
+    vfs.fallocate(handle, 0, 2 * CHUNK as u64, Allocate::PunchHole)
+        .unwrap();
+    close(&vfs, handle).unwrap();
+    link(&vfs, "f", "g").unwrap();
+    kill!(world, vfs);
+    assert_eq!(attr(&vfs, "f").unwrap().size, CHUNK as u64 + 100);
+    assert_eq!(get(&vfs, "f").unwrap(), [0; CHUNK + 100]);
+    assert_eq!(fsck(&vfs), [""; 0]);
+}
+
+/// A link took one of a file's two names, the process was killed before that was remembered, and the link was removed
+/// unread: what was remembered under its name, the file, was taken for gone, and refused under its other name as if
+/// somebody had put it back.
+#[test]
+fn a_file_is_not_gone_when_what_took_one_of_its_names_is_removed() {
+    for replace in [
+        (|vfs| symlink(vfs, "target", "new")) as fn(&Vfs) -> Result<()>,
+        |vfs| put(vfs, "new", b"other"),
+        |vfs| mkdir(vfs, "new"),
+    ] {
+        let world = World::new();
+        let vfs = world.open();
+        put(&vfs, "a", b"content").unwrap();
+        link(&vfs, "a", "b").unwrap();
+        vfs.close().unwrap();
+        kill!(world, vfs);
+        replace(&vfs).unwrap();
+        if rename(&vfs, "new", "b").is_err() {
+            unlink(&vfs, "b").unwrap();
+            rename(&vfs, "new", "b").unwrap();
+        }
+        kill!(world, vfs);
+        unlink(&vfs, "b").or_else(|_| rmdir(&vfs, "b")).unwrap();
+        assert_eq!(get(&vfs, "a").unwrap(), b"content");
+        assert_eq!(fsck(&vfs), [""; 0]);
+    }
 }
