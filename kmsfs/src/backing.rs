@@ -83,15 +83,25 @@ impl Disk {
         Self { gate: Some(gate) }
     }
 
-    /// Does a call, unless the gate is against it.
-    fn call<T>(&self, call: Call<'_>, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Does a call, unless the gate is against it. One that a signal has interrupted, as may happen on network and FUSE
+    /// filesystems, is done once more.
+    fn call<T>(&self, call: Call<'_>, mut run: impl FnMut() -> Result<T>) -> Result<T> {
         let Some(gate) = &self.gate else {
-            return run();
+            return rustix::io::retry_on_intr(run);
         };
-        gate.pass(&call)?;
-        let result = run()?;
+        let result = rustix::io::retry_on_intr(|| {
+            gate.pass(&call)?;
+            run()
+        })?;
         gate.done(&call);
         Ok(result)
+    }
+
+    /// How many bytes a system call may move, of those that are wanted.
+    fn at_most(&self, wanted: usize) -> Result<usize> {
+        self.gate
+            .as_ref()
+            .map_or(Ok(wanted), |gate| gate.at_most(wanted))
     }
 
     /// Opens the store's own directory; the one place where an ordinary path is followed.
@@ -165,7 +175,7 @@ impl Disk {
     pub fn fstat(&self, fd: impl AsFd) -> Result<Stat> {
         self.call(Call::Read, || {
             // AT_EMPTY_PATH also serves the O_PATH descriptors directories are kept by.
-            rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH).map(|raw| Stat::from_raw(&raw))
+            rustix::fs::statat(&fd, c"", AtFlags::EMPTY_PATH).map(|raw| Stat::from_raw(&raw))
         })
     }
 
@@ -175,12 +185,14 @@ impl Disk {
             let mut done = 0;
             while done < buf.len() {
                 let at = offset.checked_add(done as u64).ok_or(Errno::INVAL)?;
-                match rustix::io::pread(&fd, &mut buf[done..], at) {
-                    Ok(0) => break,
-                    Ok(read) => done += read,
-                    Err(Errno::INTR) => {}
-                    Err(err) => return Err(err),
+                let read = rustix::io::retry_on_intr(|| {
+                    let until = done + self.at_most(buf.len() - done)?;
+                    rustix::io::pread(&fd, &mut buf[done..until], at)
+                })?;
+                if read == 0 {
+                    break;
                 }
+                done += read;
             }
             Ok(done)
         })
@@ -198,12 +210,14 @@ impl Disk {
                 let mut done = 0;
                 while done < bytes.len() {
                     let at = offset.checked_add(done as u64).ok_or(Errno::FBIG)?;
-                    match rustix::io::pwrite(&fd, &bytes[done..], at) {
-                        Ok(0) => return Err(Errno::IO),
-                        Ok(written) => done += written,
-                        Err(Errno::INTR) => {}
-                        Err(err) => return Err(err),
+                    let written = rustix::io::retry_on_intr(|| {
+                        let until = done + self.at_most(bytes.len() - done)?;
+                        rustix::io::pwrite(&fd, &bytes[done..until], at)
+                    })?;
+                    if written == 0 {
+                        return Err(Errno::IO);
                     }
+                    done += written;
                 }
                 Ok(())
             },
@@ -224,7 +238,7 @@ impl Disk {
     /// Reserves room, leaving the length alone.
     pub fn reserve(&self, fd: impl AsFd, offset: u64, len: u64) -> Result<()> {
         self.call(Call::Change, || {
-            match rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, len) {
+            match rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, offset, len) {
                 // Not every filesystem can; the write itself will then tell.
                 Err(Errno::OPNOTSUPP) => Ok(()),
                 result => result,
@@ -340,7 +354,7 @@ impl Disk {
     /// Sets the permission bits of an open file.
     pub fn set_mode(&self, fd: impl AsFd, mode: u32) -> Result<()> {
         self.call(Call::Change, || {
-            rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))
+            rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o7777))
         })
     }
 
@@ -374,7 +388,7 @@ impl Disk {
     pub fn set_owner_of(&self, fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         self.call(Call::Change, || {
             let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-            rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
+            rustix::fs::chownat(&fd, c"", uid, gid, AtFlags::EMPTY_PATH)
         })
     }
 
@@ -399,7 +413,7 @@ impl Disk {
     /// Sets access and modification time of an open file (not of an `O_PATH` descriptor).
     pub fn set_times_of(&self, fd: impl AsFd, atime: TimeChange, mtime: TimeChange) -> Result<()> {
         self.call(Call::Change, || {
-            rustix::fs::futimens(fd, &times(atime, mtime))
+            rustix::fs::futimens(&fd, &times(atime, mtime))
         })
     }
 
@@ -432,7 +446,7 @@ impl Disk {
 
     /// Figures of the filesystem that holds the store.
     pub fn statfs(&self, fd: impl AsFd) -> Result<StatVfs> {
-        self.call(Call::Read, || rustix::fs::fstatvfs(fd))
+        self.call(Call::Read, || rustix::fs::fstatvfs(&fd))
     }
 
     /// Takes the exclusive lock of an open file without waiting; it goes with the descriptor.

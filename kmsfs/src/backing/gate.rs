@@ -85,4 +85,12 @@ pub trait Gate: Send + Sync {
     fn done(&self, call: &Call<'_>) {
         let _ = call;
     }
+
+    /// How many of the `wanted` bytes the next system call moves, at least one: the kernel may move fewer, too.
+    ///
+    /// # Errors
+    /// `EINTR`: a signal came first.
+    fn at_most(&self, wanted: usize) -> Result<usize> {
+        Ok(wanted)
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::header::Promise;
-use super::{Attr, AttrChange, Caller, Figures, Handle, Ino, Result, Vfs};
+use super::{Attr, AttrChange, Caller, Figures, Handle, Ino, Result, Vfs, VfsError};
 use crate::backing::{Kind, Stat, Time, TimeChange};
 use crate::inode::Inode;
 
@@ -105,7 +105,7 @@ impl Vfs {
 
     /// The attributes to show for what the store says.
     pub(super) fn attr_from(&self, inode: &Arc<Inode>, stat: &Stat) -> Result<Attr> {
-        let mode = self.mode_of(inode, stat);
+        let mode = self.mode_of(inode, stat)?;
         let mut attr = Attr {
             ino: inode.ino,
             kind: inode.shown_kind(),
@@ -159,13 +159,13 @@ impl Vfs {
             .unwrap_or_else(|| stat.size.saturating_sub(4096));
     }
 
-    fn mode_of(&self, inode: &Arc<Inode>, stat: &Stat) -> u32 {
+    fn mode_of(&self, inode: &Arc<Inode>, stat: &Stat) -> Result<u32> {
         if let Some(mode) = inode.mode().filter(|_| self.is_owner()) {
-            return mode;
+            return Ok(mode);
         }
         let is_plain = stat.mode & MODE_IN_HEADER == 0;
         if inode.kind() == Kind::Symlink || !self.is_owner() && is_plain {
-            return stat.mode & 0o777;
+            return Ok(stat.mode & 0o777);
         }
         let seen = self.seen_mode(inode);
         if let Some(mode) = seen
@@ -173,16 +173,18 @@ impl Vfs {
             && stored_mode(inode.kind(), mode) == stat.mode
             && !may_be_special(stat)
         {
-            return mode;
+            return Ok(mode);
         }
-        // A header that does not verify is reported when the object is opened.
+        // A header that does not verify is reported when the object is opened; one that cannot be read now may tell
+        // of a FIFO, which must not pass for a file.
         let learned = self.read_header(inode, |header| {
             inode.learn(&header.state);
             header.state.mode
         });
         match learned {
-            Ok(mode) => mode,
-            Err(_) => seen.unwrap_or(stat.mode & 0o777),
+            Ok(mode) => Ok(mode),
+            Err(error @ VfsError::Os(Errno::IO)) => Err(error),
+            Err(_) => Ok(seen.unwrap_or(stat.mode & 0o777)),
         }
     }
 
@@ -263,6 +265,7 @@ impl Vfs {
                     TimeChange::Now | TimeChange::To(_) => loaded.mtime = None,
                 }
             }
+            cell.identity = None;
             drop(cell);
             self.with_stored(inode, |disk, fd| disk.set_times_of(fd, atime, mtime))?;
             let stat = self.stat_inode(inode)?;
@@ -298,7 +301,7 @@ impl Vfs {
     /// Takes set-id bits off a file somebody writes to.
     pub(super) fn clear_setid(&self, inode: &Arc<Inode>) -> Result<()> {
         let stat = self.stat_inode(inode)?;
-        let mode = self.mode_of(inode, &stat);
+        let mode = self.mode_of(inode, &stat)?;
         // A set-group-id bit without execution means something else and stays.
         let gone = 0o4000 | if mode & 0o010 != 0 { 0o2000 } else { 0 };
         if mode & gone == 0 {

@@ -209,6 +209,8 @@ impl Vfs {
             }
         }
         let stored = self.disk.fstat(&file.fd)?;
+        // As in `commit_directly`.
+        cell.identity = None;
         for (offset, bytes) in file.overlay.header_last() {
             self.disk.write_at(&file.fd, offset, bytes)?;
         }
@@ -243,6 +245,7 @@ impl Vfs {
             return Ok(());
         };
         let mtime = written.unwrap_or(before.mtime);
+        cell.identity = None;
         self.disk
             .set_times_of(&file.fd, TimeChange::Keep, TimeChange::To(mtime))?;
         let after = self.disk.fstat(&file.fd)?;

@@ -122,6 +122,8 @@ impl Vfs {
         } else {
             None
         };
+        // Until it is known what the stored file looks like then: no failure is to be taken for somebody else's change.
+        cell.identity = None;
         if let Some(header) = file.overlay.get(0) {
             self.disk.write_at(&file.fd, 0, header)?;
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use kms_crypto::format::{Core, OpenHeader, Special};
 use kms_crypto::id::FileId;
 use kms_crypto::key::FileKey;
+use kms_crypto::name::EncryptedName;
 use rustix::io::Errno;
 
 use super::attr::stored_mode;
@@ -35,8 +36,8 @@ impl Vfs {
     ) -> Result<(Attr, Opened)> {
         let inode = self.new_file(caller, parent, name, NewFile::regular(mode))?;
         // `new_file` has counted one open.
+        let attr = self.attr(&inode).inspect_err(|_| self.close_one(&inode))?;
         let handle: Handle = self.add_handle(&inode, access, caller.uid);
-        let attr = self.attr(&inode)?;
         Ok((
             attr,
             Opened {
@@ -235,9 +236,7 @@ impl Vfs {
         self.refuse_old_name(&dir, &secrets, name)?;
         let encrypted = secrets.encrypt(name)?;
         let fd = self.dir_fd(&dir)?;
-        if self.disk.stat(fd, &encrypted.backing).is_ok() {
-            return Err(Errno::EXIST.into());
-        }
+        self.refuse_existing(&dir, &encrypted)?;
         let from = self.live_place(&inode)?;
         self.put_side_file(&dir, &encrypted)?;
         let tag = encrypted.tag;
@@ -278,6 +277,16 @@ impl Vfs {
             }
             error.into()
         })
+    }
+
+    /// Refuses a name that is taken. Where that cannot be told, nothing is begun: taking it back might take what is
+    /// there.
+    pub(super) fn refuse_existing(&self, dir: &Inode, name: &EncryptedName) -> Result<()> {
+        match self.disk.stat(self.dir_fd(dir)?, &name.backing) {
+            Err(Errno::NOENT) => Ok(()),
+            Ok(_) => Err(Errno::EXIST.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// While names are being changed, one that exists under the old name key must not come into being twice.

@@ -269,17 +269,34 @@ impl Vfs {
         let side = format!("{}{}", name.backing, kms_crypto::name::SIDE_SUFFIX);
         let file = match self.disk.create_file(fd, &side, 0o600) {
             // Left over, or that of an entry about to be replaced: the same name has the same side file.
-            Err(Errno::EXIST) => self.disk.open_file(fd, &side, OpenMode::ReadWrite)?,
+            Err(Errno::EXIST) if self.is_side_file(fd, &side, whole)? => return Ok(()),
+            Err(Errno::EXIST) => {
+                self.disk.unlink(fd, &side)?;
+                self.disk.create_file(fd, &side, 0o600)?
+            }
             made => made?,
         };
-        let mut there = vec![0; whole.len()];
-        let len = self.disk.read_at(&file, 0, &mut there)?;
-        if there[..len] != *whole.as_bytes() {
-            self.disk.write_at(&file, 0, whole.as_bytes())?;
-            // Without it the name could not be read, whatever became durable of the rest.
-            self.disk.sync_data(&file)?;
+        // Without it the name could not be read, whatever became durable of the rest.
+        let written = self
+            .disk
+            .write_at(&file, 0, whole.as_bytes())
+            .and_then(|()| self.disk.sync_all(&file));
+        if written.is_err() {
+            // Or it would be taken for durable the next time.
+            let _ = self.disk.unlink(fd, &side);
         }
-        Ok(())
+        Ok(written?)
+    }
+
+    fn is_side_file(&self, dir: BorrowedFd<'_>, side: &str, whole: &str) -> Result<bool> {
+        let file = match self.disk.open_file(dir, side, OpenMode::Read) {
+            // Planted.
+            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Ok(false),
+            opened => opened?,
+        };
+        let mut there = vec![0; whole.len() + 1];
+        let len = self.disk.read_at(&file, 0, &mut there)?;
+        Ok(there[..len] == *whole.as_bytes())
     }
 
     /// Removes the side file of a long name after the name itself.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::dirs::Secrets;
 use super::recipient::Reach;
-use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs};
+use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs, VfsError};
 use crate::backing::{Kind, OpenMode, Time};
 use crate::inode::{Inode, Place};
 
@@ -40,6 +40,14 @@ struct Listed {
 const DOTS: u64 = 2;
 /// More than the longest side file has.
 const SIDE_MAX: usize = 512;
+
+/// Whether this says that a side file is not there, or is none: its entry cannot be read, and all others can.
+const fn is_no_side_file(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ISDIR
+    )
+}
 
 impl Vfs {
     /// Opens a directory for listing.
@@ -173,9 +181,11 @@ impl Vfs {
         }
         let fd = self.dir_fd(&open.inode)?;
         for (at, listed) in listing.from(offset) {
-            let Ok(stat) = self.disk.stat(fd, &listed.backing) else {
+            let stat = match self.disk.stat(fd, &listed.backing) {
+                Ok(stat) => stat,
                 // Gone since.
-                continue;
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
             };
             let Ok(inode) = self.intern(&stat, listed.place(&open.inode), 1) else {
                 // What is wrong with it is told to whoever looks it up.
@@ -191,16 +201,19 @@ impl Vfs {
                 continue;
             };
             inode.set_reach(listed.reach.clone());
-            let attr = self.attr_from(&inode, &stat)?;
+            let attr = self.attr_from(&inode, &stat).ok();
             let entry = DirEntry {
                 name: &listed.name,
                 ino: inode.ino,
-                kind: attr.kind,
+                kind: attr.map_or(listed.kind, |attr| attr.kind),
                 next: at + 1,
             };
-            if take(entry, Some(attr)) {
-                // It did not fit, and is handed out again next time.
+            let is_full = take(entry, attr);
+            if is_full || attr.is_none() {
+                // It did not fit, and is handed out again next time; or it was handed out by its name alone.
                 self.forget(inode.ino, 1);
+            }
+            if is_full {
                 break;
             }
         }
@@ -276,14 +289,19 @@ impl Vfs {
             let Ok(backing) = std::str::from_utf8(&entry.name) else {
                 continue;
             };
-            let Ok((name, tag)) = self.decrypt_name(inode, &secrets, backing) else {
-                continue;
+            let (name, tag) = match self.decrypt_name(inode, &secrets, backing) {
+                Ok(found) => found,
+                // Gone since, or planted.
+                Err(VfsError::Damaged(_)) => continue,
+                Err(VfsError::Os(error)) if is_no_side_file(error) => continue,
+                Err(error) => return Err(error),
             };
             let kind = match entry.kind {
                 Some(kind) => kind,
                 None => match self.disk.stat(self.dir_fd(inode)?, backing) {
                     Ok(stat) => stat.kind,
-                    Err(_) => continue,
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
                 },
             };
             entries.push(Listed {

@@ -91,6 +91,8 @@ impl Vfs {
         self.mark_busy(&open.inode);
         {
             let mut cell = open.file()?.cell.write();
+            // Room in the stored file changes its times.
+            cell.identity = None;
             let file = cell.loaded.as_deref_mut().ok_or(Errno::BADF)?;
             match what {
                 Allocate::Extend | Allocate::KeepSize => self.reserve(file, offset, end)?,
@@ -145,6 +147,7 @@ impl Vfs {
 impl Loaded {
     /// Makes a range within the file read as zeros: whole chunks become holes.
     fn zero(&mut self, disk: &crate::backing::Disk, offset: u64, end: u64) -> Result<()> {
+        self.read_partial(disk, offset, end)?;
         let chunk_len = self.layout.chunk_len();
         let mut at = offset;
         // Holes are zeros already.
@@ -158,8 +161,8 @@ impl Loaded {
             let whole =
                 at == start && stop - start >= self.layout.chunk_size(self.size(), chunk) as u64;
             if whole {
-                self.dirty.remove(&chunk);
                 self.set_leaf(disk, chunk, Leaf::HOLE)?;
+                self.dirty.remove(&chunk);
                 self.note_punched(chunk);
             } else {
                 let (from, to) = (in_chunk(at - start), in_chunk(stop - start));
@@ -172,6 +175,24 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Reads what making zeros has to read, so that it is done whole or not at all.
+    fn read_partial(&mut self, disk: &crate::backing::Disk, offset: u64, end: u64) -> Result<()> {
+        let chunk_len = self.layout.chunk_len();
+        let mut chunk = self.layout.chunk_at(offset);
+        while let Some(next) = self.next_data(disk, chunk)? {
+            let start = next * chunk_len;
+            if start >= end {
+                break;
+            }
+            let stop = start + self.layout.chunk_size(self.size(), next) as u64;
+            if start < offset || end < stop {
+                self.dirty_chunk(disk, next)?;
+            }
+            chunk = next + 1;
+        }
+        Ok(())
+    }
+
     /// Whether room or side files are to be given back.
     pub(super) fn has_leftovers(&self) -> bool {
         !self.punched.is_empty() || !self.outdated.is_empty()
@@ -206,6 +227,7 @@ impl Vfs {
             return Ok(true);
         }
         let before = self.disk.fstat(&file.fd)?;
+        cell.identity = None;
         for (first, count) in std::mem::take(&mut file.punched) {
             self.give_back_run(file, first, count)?;
         }

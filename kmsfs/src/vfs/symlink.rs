@@ -11,6 +11,15 @@ use super::{Attr, Caller, Ino, Part, Result, Vfs};
 use crate::backing::{Kind, OpenMode, Replace, Stat, TimeChange};
 use crate::inode::{Inode, Place};
 
+/// What became of a link's side file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SideFile {
+    /// It was made now.
+    Made,
+    /// There is none, or it was there: what was sealed twice for one place is the same.
+    AsBefore,
+}
+
 /// More than two sealed targets take.
 const SIDE_MAX: u64 = 16 << 10;
 
@@ -27,15 +36,13 @@ impl Vfs {
         self.refuse_old_name(&dir, &secrets, name)?;
         let encrypted = secrets.encrypt(name)?;
         let fd = self.dir_fd(&dir)?;
-        if self.disk.stat(fd, &encrypted.backing).is_ok() {
-            return Err(Errno::EXIST.into());
-        }
+        self.refuse_existing(&dir, &encrypted)?;
         let link = StoredLink::of(seal_target(&secrets, encrypted.tag, target)?);
         self.put_side_file(&dir, &encrypted)?;
-        self.put_link_side(&dir, &link)?;
+        let side = self.put_link_side(&dir, &link)?;
         let made = self.disk.symlink(&link.target, fd, &encrypted.backing);
         self.unless_made(&dir, &encrypted.backing, made)
-            .inspect_err(|_| self.drop_link_side(&dir, &link.target))?;
+            .inspect_err(|_| self.take_back(&dir, &link, side))?;
         let gid = self.new_gid(&dir, caller)?;
         let mut stat = self.disk.stat(fd, &encrypted.backing)?;
         if (stat.uid, stat.gid) != (caller.uid, gid) {
@@ -118,14 +125,15 @@ impl Vfs {
         Ok(Some(String::from_utf8(bytes).map_err(|_| Part::Target)?))
     }
 
-    fn put_link_side(&self, dir: &Inode, link: &StoredLink) -> Result<()> {
+    /// Makes sure that a link's side file is there, durably, before the link is.
+    fn put_link_side(&self, dir: &Inode, link: &StoredLink) -> Result<SideFile> {
         let Some(content) = &link.side else {
-            return Ok(());
+            return Ok(SideFile::AsBefore);
         };
         let fd = self.dir_fd(dir)?;
         let name = format!("{}{LINK_SUFFIX}", link.target);
         if self.link_side(dir, &link.target)?.as_ref() == Some(content) {
-            return Ok(());
+            return Ok(SideFile::AsBefore);
         }
         match self.disk.unlink(fd, &name) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -139,7 +147,14 @@ impl Vfs {
         if written.is_err() {
             let _ = self.disk.unlink(fd, &name);
         }
-        Ok(written?)
+        Ok(written.map(|()| SideFile::Made)?)
+    }
+
+    /// A link was not made after all: a side file that was made for it goes.
+    fn take_back(&self, dir: &Inode, link: &StoredLink, side: SideFile) {
+        if side == SideFile::Made {
+            self.drop_link_side(dir, &link.target);
+        }
     }
 
     /// After a link has gone: its side file, if it had one, goes as well.
@@ -176,13 +191,14 @@ impl Vfs {
         let from_fd = self.dir_fd(&from.dir)?;
         let stat = self.disk.stat(from_fd, &from.name)?;
         let side = self.side_of(from, &stat);
-        self.put_link(&stat, to, &StoredLink::of(sealed))?;
+        let new = StoredLink::of(sealed);
+        self.put_link(&stat, to, &new)?;
         if !from.is(&to.dir, &to.name) {
             self.disk.unlink(from_fd, &from.name)?;
             self.name_removed(from, None);
         }
         self.link_made(to, target)?;
-        if let Some(link) = side {
+        if let Some(link) = side.filter(|link| *link != new.target) {
             self.drop_link_side(&from.dir, &link);
         }
         let to_fd = self.dir_fd(&to.dir)?;
@@ -204,7 +220,7 @@ impl Vfs {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
-        self.put_link_side(&to.dir, link)?;
+        let side = self.put_link_side(&to.dir, link)?;
         let (atime, mtime) = (TimeChange::To(like.atime), TimeChange::To(like.mtime));
         let done = self
             .disk
@@ -220,7 +236,7 @@ impl Vfs {
             });
         done.map_err(|error| {
             let _ = self.disk.unlink(fd, &temporary);
-            self.drop_link_side(&to.dir, &link.target);
+            self.take_back(&to.dir, link, side);
             error.into()
         })
     }

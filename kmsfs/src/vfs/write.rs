@@ -1,5 +1,6 @@
 //! Writing content: into dirty chunks, or sealed and appended at once where nothing committed stands in the way.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kms_crypto::format::MAX_SIZE;
@@ -104,6 +105,10 @@ impl Vfs {
         fresh: bool,
     ) -> Result<()> {
         let chunk_len = file.chunk_len();
+        // What has to be read is read first: a write that fails for that has written nothing.
+        for edge in [offset, offset + (data.len() as u64).saturating_sub(1)] {
+            file.read_edge(&self.disk, edge, offset..offset + data.len() as u64)?;
+        }
         let mut at = offset;
         let mut rest = data;
         while !rest.is_empty() {
@@ -137,6 +142,17 @@ impl Vfs {
 }
 
 impl Loaded {
+    /// Makes the chunk at `edge` a dirty one if writing `range` leaves some of it as it is.
+    fn read_edge(&mut self, disk: &Disk, edge: u64, range: Range<u64>) -> Result<()> {
+        let chunk = self.layout.chunk_at(edge);
+        let start = chunk * self.layout.chunk_len();
+        let end = start + self.layout.chunk_size(self.size(), chunk) as u64;
+        if range.is_empty() || range.start <= start && end <= range.end {
+            return Ok(());
+        }
+        self.dirty_chunk(disk, chunk).map(drop)
+    }
+
     /// Makes the file longer. A last chunk that was not full becomes dirty, as its length changes; what lies between
     /// the old end and the new one is a hole. A chunk that begins at `keep_from` or later will be written anyway.
     pub(super) fn extend(&mut self, disk: &Disk, size: u64, keep_from: u64) -> Result<()> {
@@ -154,12 +170,17 @@ impl Loaded {
         let last = self.layout.chunk_at(size);
         let within = usize::try_from(size - last * self.layout.chunk_len()).unwrap_or(0);
         let old_len = self.layout.chunk_size(self.size(), last);
-        if within > 0 && (old_len > within || self.dirty.contains_key(&last)) {
-            self.dirty_chunk(disk, last)?[within..].fill(0);
+        let is_cut = within > 0 && (old_len > within || self.dirty.contains_key(&last));
+        // What can fail comes first, and leaves everything as it is.
+        if is_cut {
+            self.dirty_chunk(disk, last)?;
         }
-        let count = self.layout.chunk_count(size);
-        self.dirty.split_off(&count);
-        self.set_size(disk, size)
+        self.set_size(disk, size)?;
+        self.dirty.split_off(&self.layout.chunk_count(size));
+        if let Some(plain) = self.dirty.get_mut(&last).filter(|_| is_cut) {
+            plain[within..].fill(0);
+        }
+        Ok(())
     }
 
     /// Whether the file is shorter than its committed state, and that is not committed yet.

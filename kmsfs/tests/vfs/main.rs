@@ -9,6 +9,7 @@
 mod ciphers;
 mod crash;
 mod events;
+mod faults;
 mod files;
 mod images;
 mod killed;

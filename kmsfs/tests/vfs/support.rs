@@ -143,11 +143,12 @@ pub(crate) fn me() -> Caller {
     }
 }
 
-/// Fails the calls that change something, from the n-th on or just the n-th.
+/// Fails the calls that change something, or those that read, from the n-th on or just the n-th.
 #[derive(Debug)]
 pub(crate) struct Faults {
     left: AtomicU64,
     forever: bool,
+    reads: bool,
     errno: Errno,
 }
 
@@ -157,6 +158,7 @@ impl Faults {
         Arc::new(Self {
             left: AtomicU64::new(n),
             forever: true,
+            reads: false,
             errno: Errno::IO,
         })
     }
@@ -166,7 +168,18 @@ impl Faults {
         Arc::new(Self {
             left: AtomicU64::new(n),
             forever: false,
+            reads: false,
             errno,
+        })
+    }
+
+    /// The n-th call that reads bytes, attributes or names fails, others do not.
+    pub(crate) fn fail_read_at(n: u64) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicU64::new(n),
+            forever: false,
+            reads: true,
+            errno: Errno::IO,
         })
     }
 
@@ -178,7 +191,7 @@ impl Faults {
 
 impl Gate for Faults {
     fn pass(&self, call: &Call<'_>) -> rustix::io::Result<()> {
-        if call.is_read() {
+        if call.is_read() != self.reads {
             return Ok(());
         }
         match self
