@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kms_tests::disk::{detach, unmounted};
 use kms_tests::{Mount, Person, tree};
-
-use crate::disk::{detach, unmounted};
 
 /// What stands between the programs and the recorded disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,14 +8,17 @@
 )]
 
 mod devnet;
+pub mod disk;
 mod person;
 pub mod power;
+mod root;
 pub mod tree;
 mod wait;
 pub mod xattr;
 
 pub use devnet::Devnet;
 pub use person::{Failure, Mount, Person};
+pub use root::done_by_root;
 pub use wait::{TIMEOUT, eventually};
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -199,6 +199,23 @@ impl Mount {
         let mut process = self.process.take().expect("a running mount");
         process.wait().unwrap();
         self.path.clone()
+    }
+
+    /// Unmounts and waits for the process to end, well or not.
+    #[track_caller]
+    pub fn end(mut self) -> ExitStatus {
+        let status = Command::new("umount").arg(&self.path).status().unwrap();
+        assert!(status.success(), "umount failed");
+        let mut process = self.process.take().expect("a running mount");
+        eventually("the mount's process to end", TIMEOUT, || {
+            process.try_wait().unwrap()
+        })
+    }
+
+    /// Whether its process still runs.
+    pub fn is_alive(&mut self) -> bool {
+        let process = self.process.as_mut().expect("a running mount");
+        process.try_wait().unwrap().is_none()
     }
 
     /// Unmounts and waits for the process to end well.

@@ -1,13 +1,15 @@
 //! A disk that writes down what reaches it: `power-recorder IMAGE LOG MOUNTPOINT` shows IMAGE as `MOUNTPOINT/disk`.
 //!
 //! A loop device over that file turns each block write into a write and each flush into an `fsync`; both go to the end of
-//! LOG in the order in which they came, as `kms_tests::power` reads them. A process of its own: whoever waits for the
+//! LOG in the order in which they came, as `kms_tests::power` reads them. While there is a file LOG.fails, every call ends
+//! with EIO. A process of its own: whoever waits for the
 //! disk must not be who serves it.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -24,6 +26,8 @@ struct Recorder {
     image: File,
     log: Mutex<File>,
     size: u64,
+    /// While there is such a file, the disk is broken.
+    fails: PathBuf,
 }
 
 impl Recorder {
@@ -50,6 +54,10 @@ impl Recorder {
             flags: 0,
             blksize: 4096,
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.fails.exists()
     }
 
     fn note(&self, record: &Record<'_>) -> io::Result<()> {
@@ -87,6 +95,9 @@ impl Filesystem for Recorder {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if self.is_broken() {
+            return reply.error(Errno::EIO);
+        }
         let length = u64::from(size).min(self.size.saturating_sub(offset));
         let mut data = vec![0; usize::try_from(length).unwrap_or(0)];
         match self.image.read_exact_at(&mut data, offset) {
@@ -107,6 +118,9 @@ impl Filesystem for Recorder {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        if self.is_broken() {
+            return reply.error(Errno::EIO);
+        }
         let done = self
             .image
             .write_all_at(data, offset)
@@ -125,6 +139,9 @@ impl Filesystem for Recorder {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
+        if self.is_broken() {
+            return reply.error(Errno::EIO);
+        }
         match self.note(&Record::Flush) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(error.into()),
@@ -154,6 +171,7 @@ fn main() -> io::Result<()> {
     };
     let image = File::options().read(true).write(true).open(image)?;
     let recorder = Recorder {
+        fails: PathBuf::from(&log).with_extension("fails"),
         size: image.metadata()?.len(),
         image,
         log: Mutex::new(File::options().create(true).append(true).open(log)?),

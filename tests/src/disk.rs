@@ -1,23 +1,25 @@
-//! A recorded disk, and ext4 on a disk; both go away when dropped, whatever happened.
+//! A recorded disk that can be made to fail, ext4 on a disk, and small disks in memory; all go away when dropped,
+//! whatever happened.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use kms_tests::{TIMEOUT, eventually, program, tree};
+use crate::{TIMEOUT, eventually, program, tree};
 
 /// How large the disks are.
-pub(crate) const SIZE: u64 = 256 << 20;
+pub const SIZE: u64 = 256 << 20;
 
 /// A running `power-recorder` with an empty ext4 on its disk.
-pub(crate) struct Recorder {
+pub struct Recorder {
     at: PathBuf,
     log: PathBuf,
     process: Child,
 }
 
 impl Recorder {
-    pub(crate) fn start(root: &Path) -> Self {
+    /// Starts one whose files are in `root`.
+    pub fn start(root: &Path) -> Self {
         let (image, log, at) = (
             root.join("recorded"),
             root.join("log"),
@@ -50,16 +52,28 @@ impl Recorder {
         recorder
     }
 
-    pub(crate) fn disk(&self) -> PathBuf {
+    /// The disk, as a file.
+    pub fn disk(&self) -> PathBuf {
         self.at.join("disk")
     }
 
+    /// From now on no byte can be read from or written to the disk; or they can again.
+    pub fn fail(&self, fails: bool) {
+        let flag = self.log.with_extension("fails");
+        if fails {
+            fs::write(flag, "").unwrap();
+        } else {
+            fs::remove_file(flag).unwrap();
+        }
+    }
+
     /// How much has been recorded.
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         fs::metadata(&self.log).unwrap().len()
     }
 
-    pub(crate) fn stop(mut self) {
+    /// Ends it, once nobody uses the disk.
+    pub fn stop(mut self) {
         unmounted(&self.at);
         assert!(self.process.wait().unwrap().success());
     }
@@ -74,14 +88,15 @@ impl Drop for Recorder {
 }
 
 /// A mounted ext4. The loop device beneath goes with it.
-pub(crate) struct Ext4 {
-    pub(crate) path: PathBuf,
+pub struct Ext4 {
+    /// Where.
+    pub path: PathBuf,
 }
 
 impl Ext4 {
     /// Mounts as after a power cut: ext4 replays its own journal.
     #[track_caller]
-    pub(crate) fn mount(image: &Path, at: &Path) -> Self {
+    pub fn mount(image: &Path, at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();
         let (from, to) = (image.to_str().unwrap(), at.to_str().unwrap());
         let mount = ["-t", "ext4", "-o", "loop,commit=1", from, to];
@@ -91,7 +106,8 @@ impl Ext4 {
         }
     }
 
-    pub(crate) fn unmount(self) {
+    /// Unmounts, waiting for whoever still looks.
+    pub fn unmount(self) {
         unmounted(&self.path);
     }
 }
@@ -102,9 +118,35 @@ impl Drop for Ext4 {
     }
 }
 
+/// A small disk in memory.
+pub struct Small {
+    /// Where it is mounted.
+    pub path: PathBuf,
+}
+
+impl Small {
+    /// Mounts an empty one at a directory, which is made.
+    #[track_caller]
+    pub fn mount(at: &Path, size: &str) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=0755");
+        let mount = ["-t", "tmpfs", "-o", &options, "small", at.to_str().unwrap()];
+        tree::run(Path::new("/"), "mount", &mount);
+        Self {
+            path: at.to_owned(),
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        detach(&self.path);
+    }
+}
+
 /// Unmounts, waiting for whoever still looks.
 #[track_caller]
-pub(crate) fn unmounted(at: &Path) {
+pub fn unmounted(at: &Path) {
     eventually("an unmount", TIMEOUT, || {
         let mut umount = Command::new("umount");
         let status = umount.arg(at).stderr(Stdio::null()).status().unwrap();
@@ -113,7 +155,7 @@ pub(crate) fn unmounted(at: &Path) {
 }
 
 /// Takes a mount out of sight, if there is one.
-pub(crate) fn detach(at: &Path) {
+pub fn detach(at: &Path) {
     let _ = Command::new("umount")
         .arg("-l")
         .arg(at)
