@@ -17,9 +17,9 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::disk;
+use crate::disk::Shelf;
 use crate::place::{self, Kind, NodeAddress, Step};
-use crate::ticket::{SHARES, hex16};
+use crate::ticket::hex16;
 
 /// The longest record, sealed, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -136,7 +136,7 @@ pub enum RecordError {
 
 /// The owner's records in one store.
 pub struct Records {
-    dir: PathBuf,
+    shelf: Shelf,
     store: StoreId,
     key: Zeroizing<[u8; 32]>,
 }
@@ -155,7 +155,7 @@ impl Records {
     #[must_use]
     pub fn new(root: &Path, key: &StoreKey, store: StoreId) -> Self {
         Self {
-            dir: root.join(SHARES).join(OWN),
+            shelf: Shelf::new(root, OWN),
             store,
             key: key.records_key(),
         }
@@ -176,7 +176,7 @@ impl Records {
                 bytes: sealed.len(),
             });
         }
-        Ok(disk::replace(&self.dir, &name, &sealed, rng)?)
+        Ok(self.shelf.replace(&name, &sealed, rng)?)
     }
 
     /// The record of a policy, if there is one.
@@ -189,17 +189,17 @@ impl Records {
 
     /// Forgets a policy.
     pub fn remove(&self, policy: &PolicyId) -> Result<(), RecordError> {
-        Ok(disk::remove(&self.dir, &self.file_name(policy))?)
+        Ok(self.shelf.remove(&self.file_name(policy))?)
     }
 
     /// All records. One that is damaged is listed apart and hides no other.
     pub fn list(&self) -> Result<RecordList, RecordError> {
         let mut list = RecordList::default();
-        for name in disk::names(&self.dir, SUFFIX, MAX_RECORDS)? {
+        for name in self.shelf.names(SUFFIX, MAX_RECORDS)? {
             match self.read(&name) {
                 Ok(record) => list.records.push(record),
                 Err(RecordError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => list.refused.push((self.dir.join(name), error)),
+                Err(error) => list.refused.push((self.shelf.path().join(name), error)),
             }
         }
         list.records
@@ -208,10 +208,7 @@ impl Records {
     }
 
     fn read(&self, name: &str) -> Result<OwnerRecord, RecordError> {
-        self.open(
-            name,
-            &disk::read_bounded(&self.dir.join(name), MAX_RECORD_BYTES)?,
-        )
+        self.open(name, &self.shelf.read(name, MAX_RECORD_BYTES)?)
     }
 
     /// Opens one record. `name` is its file's name.

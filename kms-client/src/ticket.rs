@@ -18,7 +18,7 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::disk;
+use crate::disk::Shelf;
 use crate::place::{self, Kind, NodeAddress, Step};
 
 pub use self::inbox::{Inbox, Listing, RefusedTicket};
@@ -157,12 +157,16 @@ impl Mailbox {
     /// Its directory below the root of a store.
     #[must_use]
     pub fn directory(&self, root: &Path) -> PathBuf {
+        self.shelf(root).path()
+    }
+
+    pub(crate) fn shelf(&self, root: &Path) -> Shelf {
         let name = kdf::derive32(
             &self.secret,
             "kms/mailbox/1",
             &[self.owner.as_bytes(), self.recipient.as_bytes()],
         );
-        root.join(SHARES).join(hex16(&name))
+        Shelf::new(root, &hex16(&name))
     }
 
     /// The file name of a label's ticket.
@@ -262,12 +266,7 @@ pub fn write_ticket(
 ) -> Result<(), TicketError> {
     let mailbox = Mailbox::outgoing(owner, &ticket.params.recipient, ticket.store);
     let (name, sealed) = mailbox.seal(owner, ticket, rng)?;
-    Ok(disk::replace(
-        &mailbox.directory(root),
-        &name,
-        &sealed,
-        rng,
-    )?)
+    Ok(mailbox.shelf(root).replace(&name, &sealed, rng)?)
 }
 
 /// Takes a ticket away, as when what it is about is deleted. A revoked one stays.
@@ -279,10 +278,7 @@ pub fn remove_ticket(
     label: &LabelId,
 ) -> Result<(), TicketError> {
     let mailbox = Mailbox::outgoing(owner, recipient, store);
-    Ok(disk::remove(
-        &mailbox.directory(root),
-        &mailbox.file_name(label),
-    )?)
+    Ok(mailbox.shelf(root).remove(&mailbox.file_name(label))?)
 }
 
 /// Reads all tickets for `recipient` in the store at `root`. One that is damaged or forged is listed apart and hides no
@@ -296,7 +292,6 @@ pub fn read_tickets(
     Ok(Inbox::new(root, recipient, owner, store).read(recipient)?)
 }
 
-pub(crate) const SHARES: &str = "shares";
 const SUFFIX: &str = ".ticket";
 const SEAL_DOMAIN: &str = "kms/ticket-seal/1";
 

@@ -54,7 +54,7 @@ pub struct Mounted {
     pub made: bool,
     /// A dead mount was detached first.
     pub revived: bool,
-    /// What must be said of the store's scheme.
+    /// What must be said of the store: that its scheme is for debugging, that another one has stood here.
     pub warning: Option<String>,
 }
 

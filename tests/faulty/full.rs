@@ -14,7 +14,7 @@ use crate::{Kept, assert_whole, close, save};
 /// Writes files until there is no room, in smaller and smaller pieces; their number.
 fn fill(at: &Path) -> u64 {
     let mut number = 0;
-    for length in [1 << 20, 64 << 10, 4096, 1] {
+    for length in [1 << 20, 64 << 10, 4096, 1, 0] {
         loop {
             let path = at.join(format!("fill-{number}"));
             let Err(error) = save(&path, &tree::bytes(number, length)) else {

@@ -139,20 +139,6 @@ fn a_file_being_appended_to_is_whole_after_a_crash() {
     drop((alice, root));
 }
 
-#[test]
-fn the_store_is_locked_by_a_living_mount_only() {
-    let scene = Scene::new();
-    let refused = scene
-        .alice
-        .fails(&["mount", scene.store.to_str().unwrap(), "elsewhere"]);
-    assert!(refused.stderr.contains("mounted"), "{}", refused.stderr);
-    let (alice, store, root) = scene.crashed();
-    let secure = alice.mount(&store, "secure");
-    fs::write(secure.at("a"), "a").unwrap();
-    drop(secure);
-    drop(root);
-}
-
 /// How often the mount is killed; scripts/soak asks for more.
 fn trials() -> u64 {
     std::env::var("KMSFS_KILLS").map_or(5, |kills| kills.parse().unwrap())

@@ -7,7 +7,9 @@
 
 mod bad_input;
 mod ciphers;
+mod config;
 mod crash;
+mod lock;
 mod programs;
 mod tamper;
 

@@ -131,22 +131,3 @@ fn a_pipe_in_place_of_a_file_hangs_nobody() {
         "untouched"
     );
 }
-
-#[test]
-fn an_edited_configuration_is_refused() {
-    let (scene, _, _) = prepared();
-    let (alice, store, root) = scene.unmounted();
-    let config = store.join("kmsfs.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let edited: String = text.replacen("chunk_bits = 12", "chunk_bits = 14", 1);
-    assert_ne!(
-        text, edited,
-        "the chunk size stands in the configuration:\n{text}"
-    );
-    fs::write(&config, edited).unwrap();
-    let refused = alice.fails(&["mount", store.to_str().unwrap(), "secure"]);
-    assert_eq!(refused.code, 65, "{}", refused.stderr);
-    fs::write(&config, text).unwrap();
-    drop(alice.mount(&store, "secure"));
-    drop(root);
-}

@@ -87,7 +87,11 @@ fn a_record_under_another_name_or_in_another_store_is_refused() {
         [(_, RecordError::Refused(_))]
     ));
     let name = records.file_name(&record.policy());
-    fs::rename(records.dir.join(name), records.dir.join("other.rec")).unwrap();
+    fs::rename(
+        records.shelf.path().join(name),
+        records.shelf.path().join("other.rec"),
+    )
+    .unwrap();
     assert!(matches!(
         records.list().unwrap().refused[..],
         [(_, RecordError::Refused(_))]

@@ -1,9 +1,7 @@
 //! Reading a mailbox again and again: only what has changed is opened again.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +9,7 @@ use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::key::{IdentitySecret, PublicKey};
 
 use super::{MAX_TICKET_BYTES, MAX_TICKETS, Mailbox, SUFFIX, Ticket, TicketError};
-use crate::disk;
+use crate::disk::Shelf;
 
 /// What is in a mailbox.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +32,7 @@ pub struct RefusedTicket {
 /// A mailbox that is looked into often. A file is opened again only when it has been replaced.
 pub struct Inbox {
     mailbox: Mailbox,
-    dir: PathBuf,
+    shelf: Shelf,
     seen: HashMap<String, Seen>,
     /// The highest sequence number of each label: a ticket put back from an older copy of the store changes nothing.
     newest: HashMap<LabelId, Arc<Ticket>>,
@@ -49,9 +47,9 @@ struct Seen {
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Stamp {
     inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    size: i64,
+    modified: (i64, u64),
+    changed: (i64, u64),
 }
 
 impl Inbox {
@@ -59,10 +57,10 @@ impl Inbox {
     #[must_use]
     pub fn new(root: &Path, recipient: &IdentitySecret, owner: &PublicKey, store: StoreId) -> Self {
         let mailbox = Mailbox::incoming(recipient, owner, store);
-        let dir = mailbox.directory(root);
+        let shelf = mailbox.shelf(root);
         Self {
             mailbox,
-            dir,
+            shelf,
             seen: HashMap::new(),
             newest: HashMap::new(),
         }
@@ -70,7 +68,7 @@ impl Inbox {
 
     /// What is in it now. `recipient` is the identity it was made for.
     pub fn read(&mut self, recipient: &IdentitySecret) -> io::Result<Listing> {
-        let names = disk::names(&self.dir, SUFFIX, MAX_TICKETS)?;
+        let names = self.shelf.names(SUFFIX, MAX_TICKETS)?;
         let mut listing = Listing::default();
         let mut seen = HashMap::with_capacity(names.len());
         for name in names {
@@ -81,7 +79,7 @@ impl Inbox {
                 Ok(ticket) => listing.tickets.push(self.newest(ticket)),
                 Err(error) => {
                     listing.refused.push(RefusedTicket {
-                        path: self.dir.join(&name),
+                        path: self.shelf.path().join(&name),
                         error: Arc::clone(error),
                     });
                 }
@@ -94,14 +92,14 @@ impl Inbox {
 
     /// Nothing when the file has gone meanwhile.
     fn look_at(&mut self, recipient: &IdentitySecret, name: &str) -> Option<Seen> {
-        let path = self.dir.join(name);
-        let stamp = Stamp::of(&fs::symlink_metadata(&path).ok()?);
+        let stamp = Stamp::of(&self.shelf.stat(name).ok()?);
         if let Some(seen) = self.seen.remove(name)
             && seen.stamp == stamp
         {
             return Some(seen);
         }
-        let outcome = disk::read_bounded(&path, MAX_TICKET_BYTES)
+        let sealed = self.shelf.read(name, MAX_TICKET_BYTES);
+        let outcome = sealed
             .map_err(TicketError::from)
             .and_then(|sealed| self.mailbox.open(recipient, name, &sealed));
         Some(Seen {
@@ -123,12 +121,12 @@ impl Inbox {
 }
 
 impl Stamp {
-    fn of(metadata: &fs::Metadata) -> Self {
+    fn of(stat: &rustix::fs::Stat) -> Self {
         Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }

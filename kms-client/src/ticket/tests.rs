@@ -214,6 +214,44 @@ fn what_is_no_plain_small_file_is_not_read() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_directory_leads_nowhere() {
+    for depth in [1, 2] {
+        let scene = Scene::new();
+        let ticket = scene.ticket();
+        scene.write(&ticket);
+        let place = scene
+            .file(&ticket)
+            .ancestors()
+            .nth(depth)
+            .unwrap()
+            .to_owned();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let moved = elsewhere.path().join("moved");
+        fs::rename(&place, &moved).unwrap();
+        symlink(&moved, &place).unwrap();
+        let read = read_tickets(
+            scene.root.path(),
+            &scene.bob,
+            &scene.alice.public(),
+            ticket.store,
+        );
+        assert!(read.is_err(), "{depth} above: {read:?}");
+        let before = fs::read_dir(&moved).unwrap().count();
+        let written = write_ticket(scene.root.path(), &scene.alice, &scene.ticket(), &mut rng());
+        assert!(written.is_err(), "{depth} above");
+        assert_eq!(fs::read_dir(&moved).unwrap().count(), before);
+        // And a pipe keeps nobody waiting.
+        fs::remove_file(&place).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &place, mode).unwrap();
+        assert!(
+            write_ticket(scene.root.path(), &scene.alice, &ticket, &mut rng()).is_err(),
+            "{depth} above"
+        );
+    }
+}
+
+#[test]
 fn a_ticket_moved_to_another_name_is_refused() {
     let scene = Scene::new();
     let (one, two) = (scene.ticket(), scene.ticket());

@@ -1,49 +1,69 @@
 //! How many files a store has that this person cannot see.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+    sync::Arc,
+};
 
 use kms_client::{Kind, Ticket};
 
+use crate::backing::{self, Disk};
+
 /// A larger store is not counted: a mount must not take long for a number.
 const MAX: u64 = 100_000;
+/// Nor is one that is deeper.
+const MAX_DEPTH: u32 = 200;
 
 /// All files in the store but those shared; `None` in a very large store.
 pub(super) fn count(store: &Path, live: &[&Arc<Ticket>]) -> Option<u64> {
-    let all = files(store, MAX)?;
+    let disk = Disk::default();
+    let root = disk.open_root(store).ok()?;
+    let all = files(&disk, root.as_fd(), MAX_DEPTH)?;
     let mut seen = 0_u64;
     for ticket in live {
-        let backing: std::path::PathBuf = ticket.path.iter().map(|step| &step.backing).collect();
         seen += match ticket.kind {
             Kind::File => 1,
-            Kind::Dir => files(&store.join(backing), MAX)?,
+            Kind::Dir => {
+                let mut dir = disk.open_root(store).ok()?;
+                let mut steps = ticket.path.iter();
+                let found = steps.all(|step| {
+                    let next = disk.open_dir(dir.as_fd(), &step.backing);
+                    next.map(|next| dir = next).is_ok()
+                });
+                if found {
+                    files(&disk, dir.as_fd(), MAX_DEPTH)?
+                } else {
+                    0
+                }
+            }
         };
     }
     Some(all.saturating_sub(seen))
 }
 
-fn files(dir: &Path, max: u64) -> Option<u64> {
+fn files(disk: &Disk, dir: BorrowedFd<'_>, depth: u32) -> Option<u64> {
+    let deeper = depth.checked_sub(1)?;
+    // What cannot be read cannot be counted, and is hidden in any case.
+    let Ok(entries) = disk.list(dir) else {
+        return Some(0);
+    };
     let mut count = 0;
-    let mut dirs = vec![dir.to_path_buf()];
-    while let Some(dir) = dirs.pop() {
-        // What cannot be read cannot be counted, and is hidden in any case.
-        let Ok(entries) = std::fs::read_dir(dir) else {
+    for entry in entries {
+        let Ok(name) = std::str::from_utf8(&entry.name) else {
             continue;
         };
-        for entry in entries.filter_map(Result::ok) {
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
-            if !is_encrypted(&entry.file_name().to_string_lossy()) {
-                continue;
-            }
-            if kind.is_dir() {
-                dirs.push(entry.path());
-            } else {
-                count += 1;
-            }
-            if count > max {
-                return None;
-            }
+        if !is_encrypted(name) {
+            continue;
+        }
+        let may_be_dir = entry.kind.is_none_or(|kind| kind == backing::Kind::Dir);
+        let below = may_be_dir.then(|| disk.open_dir(dir, name));
+        count += match below {
+            Some(Ok(below)) => files(disk, below.as_fd(), deeper)?,
+            _ => 1,
+        };
+        if count > MAX {
+            return None;
         }
     }
     Some(count)

@@ -34,6 +34,12 @@ pub(super) fn run(
     start_log();
     let config = plan.config()?;
     let stored = store::read(&plan.target.store)?;
+    let warnings = [
+        store::warning(stored.scheme),
+        store::exchanged(&plan.home, &plan.target.store, &stored),
+    ];
+    let warnings: Vec<_> = warnings.into_iter().flatten().collect();
+    let warning = (!warnings.is_empty()).then(|| warnings.join("\n"));
     let (vfs, role) = open(plan, &config, &stored, secret)?;
     let point = &plan.target.point;
     let mount = fuse::mount(Arc::clone(&vfs), point, &mount_options(plan))
@@ -66,7 +72,7 @@ pub(super) fn run(
         shared: role.recipient().map(|it| shared_view(it, plan)),
         made: prepared == Prepared::Made,
         revived: prepared == Prepared::Revived,
-        warning: store::warning(stored.scheme),
+        warning,
     });
     super::notify::ready();
     let result = mount.wait(|| {

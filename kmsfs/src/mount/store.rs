@@ -77,11 +77,34 @@ pub fn warning(scheme: SchemeId) -> Option<String> {
 
 /// Where this machine keeps what belongs to a store: one place for each copy of it.
 pub fn state_dir(home: &Home, dir: &Path, config: &StoreConfig) -> PathBuf {
-    let place = kdf::mac(&[0; 32], "kms/state-dir/1", &[dir.as_os_str().as_bytes()]);
-    let place = data_encoding::HEXLOWER.encode(&place[..4]);
     home.state
-        .join("stores")
-        .join(format!("{}-{place}", config.store))
+        .join(STATES)
+        .join(format!("{}-{}", config.store, place(dir)))
+}
+
+fn place(dir: &Path) -> String {
+    let place = kdf::mac(&[0; 32], "kms/state-dir/1", &[dir.as_os_str().as_bytes()]);
+    data_encoding::HEXLOWER.encode(&place[..4])
+}
+
+const STATES: &str = "stores";
+
+/// What must be said when another store has stood here: whoever can write to the store's directory can put another
+/// configuration there, and what is written then goes into a store of his.
+pub fn exchanged(home: &Home, dir: &Path, config: &StoreConfig) -> Option<String> {
+    let here = format!("-{}", place(dir));
+    let names = std::fs::read_dir(home.state.join(STATES)).ok()?;
+    let mut names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let other = names.find_map(|name| {
+        let store = name.strip_suffix(&here)?.to_owned();
+        (store != config.store.to_string()).then_some(store)
+    })?;
+    Some(format!(
+        "WARNING: ANOTHER STORE. {} was store {other} when it was mounted before; now it is {}, which belongs to {}.",
+        dir.display(),
+        config.store,
+        short(&config.owner)
+    ))
 }
 
 /// Where in there belongs what a recipient with this key has seen (FRESHNESS §2).

@@ -294,7 +294,7 @@ impl Vfs {
         if let Some(loaded) = &file.cell.read().loaded {
             return Ok(work(&self.disk, loaded.fd.as_fd())?);
         }
-        let (fd, _, _) = self.open_stored(inode, super::Access::Read)?;
+        let fd = self.open_stored(inode, super::Access::Read)?.fd;
         Ok(work(&self.disk, fd.as_fd())?)
     }
 

@@ -141,6 +141,8 @@ pub(crate) struct Loaded {
     pub(super) outdated: Vec<String>,
     /// The run of the journal that holds the last record about this file.
     pub(super) logged_run: Option<u64>,
+    /// Why the stored file could be opened for reading only.
+    pub(super) read_only: Option<Errno>,
 }
 
 /// How many pages of a file that are as stored stay in memory (4 KiB each).
@@ -184,6 +186,7 @@ impl Loaded {
             punched: Vec::new(),
             outdated: Vec::new(),
             logged_run: None,
+            read_only: None,
         })
     }
 

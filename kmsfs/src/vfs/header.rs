@@ -60,6 +60,7 @@ impl Vfs {
             Node::File(file) => {
                 let mut cell = file.cell.write();
                 self.ensure_loaded(inode, &mut cell)?;
+                self.ensure_writable(inode, &mut cell)?;
                 let loaded = cell.loaded.as_deref_mut().ok_or(Errno::IO)?;
                 let changed = change(&mut loaded.header)?;
                 loaded.keys_changed()?;

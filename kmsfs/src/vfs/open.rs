@@ -35,6 +35,15 @@ impl OpenFile {
     }
 }
 
+/// What stands for a file in the store.
+pub(super) struct Stored {
+    pub(super) fd: OwnedFd,
+    pub(super) stat: Stat,
+    pub(super) place: Place,
+    /// Why it could be opened for reading only, when it was to be written.
+    pub(super) read_only: Option<Errno>,
+}
+
 /// All open files and directories.
 #[derive(Default)]
 pub(super) struct Handles {
@@ -97,6 +106,12 @@ impl Vfs {
             self.unload(inode, &mut cell);
             return Err(Errno::NXIO.into());
         }
+        if access == Access::Write
+            && let Err(error) = self.ensure_writable(inode, &mut cell)
+        {
+            self.unload(inode, &mut cell);
+            return Err(error);
+        }
         let keep_cache = before.is_some() && before == cell.identity;
         if self.is_owner() && !was_loaded && before.is_some() && !keep_cache {
             // Somebody else changed it. The kernel looks it up again and gets it as another object, of which it
@@ -139,11 +154,11 @@ impl Vfs {
         let Some(owner) = self.try_owner() else {
             return self.load_as_reader(inode, cell);
         };
-        let (fd, stat, place) = match &cell.kept {
-            Some((fd, place)) => (Arc::clone(fd), self.disk.fstat(fd)?, place.clone()),
+        let (fd, stat, place, read_only) = match &cell.kept {
+            Some((fd, place)) => (Arc::clone(fd), self.disk.fstat(fd)?, place.clone(), None),
             None => {
-                let (fd, stat, place) = self.open_stored(inode, Access::Write)?;
-                (Arc::new(fd), stat, place)
+                let found = self.open_stored(inode, Access::Write)?;
+                (Arc::new(found.fd), found.stat, found.place, found.read_only)
             }
         };
         let mut bytes = [0; HEADER_LEN];
@@ -176,21 +191,35 @@ impl Vfs {
         cell.identity = Some(Identity::of(&stat));
         let mut loaded = Loaded::new(fd, header, stat.size)?;
         loaded.orphan = cell.kept.is_some();
+        loaded.read_only = read_only;
         loaded.lost_in = cell.kept.as_ref().map(|(_, place)| Arc::clone(&place.dir));
         cell.loaded = Some(Box::new(loaded));
         Ok(())
     }
 
+    /// Before a file is changed: one that could only be read when it was opened is opened once more.
+    pub(super) fn ensure_writable(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+        let Some(loaded) = cell.loaded.as_deref_mut() else {
+            return Ok(());
+        };
+        if loaded.read_only.is_none() {
+            return Ok(());
+        }
+        let found = self.open_stored(inode, Access::Write)?;
+        if let Some(why) = found.read_only {
+            return Err(why.into());
+        }
+        loaded.fd = Arc::new(found.fd);
+        loaded.read_only = None;
+        Ok(())
+    }
+
     /// Opens what stands for a file in the store, at one of its names, and makes sure that it is the file.
-    pub(super) fn open_stored(
-        &self,
-        inode: &Arc<Inode>,
-        access: Access,
-    ) -> Result<(OwnedFd, Stat, Place)> {
+    pub(super) fn open_stored(&self, inode: &Arc<Inode>, access: Access) -> Result<Stored> {
         for place in inode.places() {
             let dir = self.dir_fd(&place.dir)?;
-            let fd = match self.open_at(dir, &place.name, access) {
-                Ok(fd) => fd,
+            let (fd, read_only) = match self.open_at(dir, &place.name, access) {
+                Ok(opened) => opened,
                 Err(Errno::NOENT) => {
                     inode.remove_place(&place.dir, &place.name);
                     continue;
@@ -206,7 +235,12 @@ impl Vfs {
             if stat.kind != Kind::File {
                 return Err(Part::Kind.into());
             }
-            return Ok((fd, stat, place));
+            return Ok(Stored {
+                fd,
+                stat,
+                place,
+                read_only,
+            });
         }
         // All its names are out of date: the kernel looks them up again.
         self.table.detach(inode);
@@ -218,15 +252,19 @@ impl Vfs {
         dir: std::os::fd::BorrowedFd<'_>,
         name: &str,
         access: Access,
-    ) -> rustix::io::Result<OwnedFd> {
+    ) -> rustix::io::Result<(OwnedFd, Option<Errno>)> {
+        let mut read_only = None;
         if access == Access::Write && self.is_owner() {
             match self.disk.open_file(dir, name, OpenMode::ReadWrite) {
                 // A store on read-only media can still be read.
-                Err(Errno::ACCESS | Errno::ROFS | Errno::PERM | Errno::TXTBSY) => {}
-                result => return result,
+                Err(why @ (Errno::ACCESS | Errno::ROFS | Errno::PERM | Errno::TXTBSY)) => {
+                    read_only = Some(why);
+                }
+                result => return result.map(|fd| (fd, None)),
             }
         }
-        self.disk.open_file(dir, name, OpenMode::Read)
+        let fd = self.disk.open_file(dir, name, OpenMode::Read)?;
+        Ok((fd, read_only))
     }
 
     /// Before a file's name is taken by another one: whoever has looked the file up and is about to open it still can.
@@ -237,7 +275,7 @@ impl Vfs {
         let mut cell = file.cell.write();
         cell.replaced = true;
         if cell.loaded.is_none() && cell.kept.is_none() {
-            let fd = self.open_at(self.dir_fd(&place.dir)?, &place.name, Access::Write)?;
+            let (fd, _) = self.open_at(self.dir_fd(&place.dir)?, &place.name, Access::Write)?;
             if self.disk.fstat(&fd)?.ino == inode.backing() {
                 cell.kept = Some((Arc::new(fd), place.clone()));
             }

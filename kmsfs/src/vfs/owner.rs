@@ -1,7 +1,7 @@
 //! What only the store's owner has: its keys, its journal, and the background work.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,14 +80,7 @@ impl Owner {
         options: &Options,
     ) -> Result<(Self, Vec<crate::journal::Record>)> {
         use std::os::fd::AsFd;
-        let lock = disk.open_file(root.as_fd(), LOCKED, OpenMode::Read)?;
-        disk.lock(&lock).map_err(|err| {
-            if err == Errno::WOULDBLOCK {
-                Errno::BUSY
-            } else {
-                err
-            }
-        })?;
+        let lock = lock_store(disk, root.as_fd())?;
         let (journal, records) = Journal::open(
             &options.state_dir,
             disk.clone(),
@@ -143,10 +136,25 @@ impl Owner {
     }
 }
 
+/// Takes the lock of the store itself, by whatever path it was reached.
+fn lock_store(disk: &Disk, root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut file = disk.open_file(root, LOCKED, OpenMode::Read)?;
+    let mut locked = disk.lock(&file);
+    if locked == Err(Errno::BADF) {
+        // NFS wants to be able to write what it locks.
+        file = disk.open_file(root, LOCKED, OpenMode::ReadWrite)?;
+        locked = disk.lock(&file);
+    }
+    match locked {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Errno::BUSY.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
     let core = Core::dir(info.id, id, info.cipher);
-    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode)
-        .map_err(|_| Part::Header.into())
+    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode).map_err(|_| Part::Header.into())
 }
 
 /// The root of a new store is open to everybody who may use the mount; who may, the mount says (`allow_other`), and who

@@ -244,7 +244,9 @@ impl Vfs {
     /// Gets the keys of a file, and looks again whether its owner still shares it.
     pub(super) fn load_as_reader(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
         retrying(|| {
-            let (fd, stat, place) = self.open_stored(inode, Access::Read)?;
+            let super::open::Stored {
+                fd, stat, place, ..
+            } = self.open_stored(inode, Access::Read)?;
             let mut bytes = [0; HEADER_LEN];
             let len = self.disk.read_at(&fd, 0, &mut bytes)?;
             let header = Header::parse(&bytes[..len]).map_err(header_error)?;

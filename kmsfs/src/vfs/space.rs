@@ -28,6 +28,7 @@ impl Vfs {
         {
             let mut cell = file.cell.write();
             self.ensure_loaded(inode, &mut cell)?;
+            self.ensure_writable(inode, &mut cell)?;
             cell.opens += 1;
         }
         let done = self.truncate_open(caller, inode, size);

@@ -193,11 +193,11 @@ impl Vfs {
         let side = self.side_of(from, &stat);
         let new = StoredLink::of(sealed);
         self.put_link(&stat, to, &new)?;
+        self.link_made(to, target)?;
         if !from.is(&to.dir, &to.name) {
             self.disk.unlink(from_fd, &from.name)?;
             self.name_removed(from, None);
         }
-        self.link_made(to, target)?;
         if let Some(link) = side.filter(|link| *link != new.target) {
             self.drop_link_side(&from.dir, &link);
         }
