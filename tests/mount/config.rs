@@ -183,7 +183,7 @@ fn edited_parameters_of_the_passphrase_are_refused() {
             77,
         ),
         ("less memory", usual.clone(), memory(&[0x19, 0x80, 0]), 77),
-        ("next to no memory", usual.clone(), memory(&[8]), 65),
+        ("next to no memory", usual.clone(), memory(&[8]), 77),
         (
             "all memory there is",
             usual,

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::disk::unmounted;
 use crate::{Devnet, TIMEOUT, eventually, program};
 
 /// One person on this machine, with a `KMSFS_HOME` of their own.
@@ -204,8 +205,7 @@ impl Mount {
     /// Unmounts and waits for the process to end, well or not.
     #[track_caller]
     pub fn end(mut self) -> ExitStatus {
-        let status = Command::new("umount").arg(&self.path).status().unwrap();
-        assert!(status.success(), "umount failed");
+        unmounted(&self.path);
         let mut process = self.process.take().expect("a running mount");
         eventually("the mount's process to end", TIMEOUT, || {
             process.try_wait().unwrap()
@@ -221,8 +221,7 @@ impl Mount {
     /// Unmounts and waits for the process to end well.
     #[track_caller]
     pub fn unmount(mut self) {
-        let status = Command::new("umount").arg(&self.path).status().unwrap();
-        assert!(status.success(), "umount failed");
+        unmounted(&self.path);
         let status = self
             .process
             .take()

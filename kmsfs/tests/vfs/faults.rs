@@ -125,7 +125,7 @@ struct Stutter {
 impl Stutter {
     fn interrupt(&self) -> rustix::io::Result<u64> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        if call % 2 == 0 {
+        if call.is_multiple_of(2) {
             return Err(Errno::INTR);
         }
         Ok(call)
