@@ -65,6 +65,8 @@ struct State {
     rewrite: bool,
     /// Whether each half may hold records that a replay would find.
     used: [bool; 2],
+    /// Whether each half was emptied in a way that a power cut may undo.
+    released: [bool; 2],
 }
 
 /// Where records begin; before them stands the half's head.
@@ -127,6 +129,7 @@ impl Journal {
             syncing: false,
             rewrite: false,
             used,
+            released: [false; 2],
         };
         let journal = Self {
             files,
@@ -156,6 +159,7 @@ impl Journal {
             self.disk.sync_all(&self.files[half])?;
         }
         state.used = [false; 2];
+        state.released = [false; 2];
         self.activate(&mut state, 0)
     }
 
@@ -224,6 +228,7 @@ impl Journal {
         if result.is_ok() {
             state.durable = last;
             state.durable_end = end;
+            state.released[active] = false;
         }
         self.synced.notify_all();
         result
@@ -268,11 +273,23 @@ impl Journal {
         Ok(Half(old))
     }
 
-    /// Empties a half whose records are all in the store, durably.
+    /// Empties a half whose records are all in the store, durably. After a power cut they may be there again, which
+    /// does no harm as long as the store has everything they rely on: see [`Self::sync_released`].
     pub fn release(&self, half: Half) -> Result<()> {
         let mut state = self.state.lock();
         self.write_head(half.0, 0)?;
         state.used[half.0] = false;
+        state.released[half.0] = true;
+        Ok(())
+    }
+
+    /// Makes it durable that halves were emptied, before something goes that their records rely on.
+    pub fn sync_released(&self) -> Result<()> {
+        let released = self.state.lock().released;
+        for half in (0..2).filter(|half| released[*half]) {
+            self.disk.sync_data(&self.files[half])?;
+            self.state.lock().released[half] = false;
+        }
         Ok(())
     }
 

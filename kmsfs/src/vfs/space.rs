@@ -227,6 +227,7 @@ impl Vfs {
         if file.punched.is_empty() {
             return Ok(true);
         }
+        self.owner()?.journal.sync_released()?;
         let before = self.disk.fstat(&file.fd)?;
         cell.identity = None;
         for (first, count) in std::mem::take(&mut file.punched) {

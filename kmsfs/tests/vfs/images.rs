@@ -20,6 +20,7 @@ use crate::support::*;
 
 mod record;
 mod state;
+mod stories;
 
 /// How many operations a life has, and how many of its moments are looked at.
 const LIFE: usize = 60;
@@ -108,7 +109,7 @@ struct Judge<'a> {
     /// Files found whole, and paths that may be lost.
     found: BTreeSet<Node>,
     excused: Vec<String>,
-    /// A directory was not looked into.
+    /// A directory could not be looked into.
     skipped: bool,
 }
 
@@ -212,10 +213,15 @@ impl Judge<'_> {
         })
     }
 
-    fn check_dir(&mut self, vfs: &Vfs, path: &str, node: Node) -> Result<()> {
+    /// Looks at the directory at a path, which is one of these.
+    fn check_dir(&mut self, vfs: &Vfs, path: &str, dirs: &[Node]) -> Result<()> {
         let names = list(vfs, path)?;
         let mut known: BTreeSet<String> = names.iter().cloned().collect();
-        for model in self.models(0) {
+        for (model, node) in self
+            .models(0)
+            .iter()
+            .flat_map(|it| dirs.iter().map(move |dir| (it, *dir)))
+        {
             let dir = if node == ROOT {
                 Some(String::new())
             } else {
@@ -229,7 +235,10 @@ impl Judge<'_> {
             } else {
                 format!("{path}/{name}")
             };
-            let candidates = self.candidates(&(node, name.clone()));
+            let candidates: BTreeSet<_> = dirs
+                .iter()
+                .flat_map(|dir| self.candidates(&(*dir, name.clone())))
+                .collect();
             if names.contains(&name) {
                 self.check_name(vfs, &below, &candidates);
             } else if !candidates.contains(&None) {
@@ -265,12 +274,7 @@ impl Judge<'_> {
                     })
                 };
                 let dirs: Vec<Node> = candidates.iter().filter(is_dir).copied().collect();
-                let [dir] = dirs[..] else {
-                    // One of several that had this name: not worth telling which.
-                    self.skipped = true;
-                    return;
-                };
-                if let Err(error) = self.check_dir(vfs, path, dir) {
+                if let Err(error) = self.check_dir(vfs, path, &dirs) {
                     self.skipped = true;
                     assert!(excuse, "{path}: {error}");
                 }
@@ -375,7 +379,7 @@ fn examine(life: &Life, log: &Log, entries: usize, cut: Cut, rng: &mut Rng) {
         excused: Vec::new(),
         skipped: false,
     };
-    judge.check_dir(&vfs, "", ROOT).unwrap();
+    judge.check_dir(&vfs, "", &[ROOT]).unwrap();
     judge.check_all_found();
     for finding in fsck(&vfs) {
         let excused = judge
@@ -388,12 +392,18 @@ fn examine(life: &Life, log: &Log, entries: usize, cut: Cut, rng: &mut Rng) {
     vfs.close().unwrap();
 }
 
-fn cut_at_many_moments(seed: u64) -> u64 {
-    let mut rng = Rng::new(seed);
+/// A store, and what takes notes of a mount of it.
+fn recorded() -> (World, Arc<Recorder>) {
     let world = World::new();
     world.open().close().unwrap();
     let recorder = Arc::new(Recorder::default());
     *recorder.0.lock() = Log::of(world.dir.path());
+    (world, recorder)
+}
+
+fn cut_at_many_moments(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed);
+    let (world, recorder) = recorded();
     let life = live(&world, &recorder, &mut rng);
     let log = recorder.0.lock();
     let first = life.ends[0];

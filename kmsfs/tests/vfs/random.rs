@@ -69,8 +69,12 @@ pub(crate) fn cases(variable: &str, everyday: u64, case: impl Fn(u64) -> u64) {
     while done < amount {
         let seed = seeds.next();
         let told = Told(variable, seed);
+        let before = done;
         done += case(seed);
         std::mem::forget(told);
+        if done * 100 / amount > before * 100 / amount {
+            println!("{variable}: {done} done");
+        }
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) enum Op {
         dir: String,
     },
     Checkpoint,
+    /// What was seen is written down.
+    Remember,
     Remount,
     /// The process is gone from one moment to the next, with all handles closed.
     Kill,
@@ -287,7 +289,8 @@ pub(crate) fn next(rng: &mut Rng, model: &Model) -> Op {
         90..=93 => Op::Fsyncdir {
             dir: rng.pick(&model.dirs()).cloned().unwrap_or_default(),
         },
-        94..=96 => Op::Checkpoint,
+        94 | 95 => Op::Checkpoint,
+        96 => Op::Remember,
         97 => Op::Remount,
         _ => Op::Kill,
     }

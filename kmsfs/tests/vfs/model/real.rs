@@ -103,6 +103,7 @@ impl<'a> Real<'a> {
             },
             Op::Fsyncdir { dir } => vfs.fsyncdir(vfs.resolve(Path::new(dir))?),
             Op::Checkpoint => vfs.checkpoint(),
+            Op::Remember => vfs.remember(),
             Op::Remount => {
                 self.close_all()?;
                 self.vfs().close()?;

@@ -277,7 +277,7 @@ impl Model {
                 self.node(dir)?;
                 return Err(Errno::NOTDIR);
             }
-            Op::Checkpoint => {}
+            Op::Checkpoint | Op::Remember => {}
         }
         Ok(())
     }
