@@ -59,6 +59,7 @@ mod rekey;
 mod rename;
 mod replay;
 mod share;
+mod sides;
 mod sign;
 mod space;
 mod symlink;

@@ -339,6 +339,8 @@ impl Vfs {
         let mut cell = file.cell.write();
         cell.opens = cell.opens.saturating_sub(1);
         self.unload(inode, &mut cell);
+        drop(cell);
+        self.drop_sides_at_close(inode);
     }
 
     /// Makes what was written to a file durable, and the names that lead to it as far as they are ours.

@@ -39,6 +39,8 @@ struct Victim {
     object: Option<Id>,
     /// What it points to, if it is a symbolic link with a side file.
     link: Option<String>,
+    /// What its header keeps beside it.
+    sides: Vec<String>,
 }
 
 impl Vfs {
@@ -138,9 +140,11 @@ impl Vfs {
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
         let object = self.object_going(&place, &stat);
+        let sides = self.sides_going(&place, &stat);
         Ok(Victim {
             link,
             object,
+            sides,
             stat,
             place,
             known,
@@ -309,11 +313,12 @@ impl Vfs {
             .find(victim.stat.ino, victim.stat.kind)
             .or_else(|| victim.known.clone());
         if victim.stat.kind != Kind::Dir {
-            return self.lost_name(known, &victim.place, &victim.stat);
+            let sides = victim.sides.clone();
+            return self.lost_name(known, &victim.place, &victim.stat, sides);
         }
         if let Some(inode) = known {
             inode.remove_place(&victim.place.dir, &victim.place.name);
-            self.orphan(&inode, &victim.place.dir);
+            self.orphan(&inode, &victim.place.dir, victim.sides.clone());
         }
     }
 

@@ -30,6 +30,7 @@ impl Vfs {
         let label = self.label_going(&place, &stat)?;
         let link = self.side_of(&place, &stat);
         let object = self.object_going(&place, &stat);
+        let sides = self.sides_going(&place, &stat);
         self.will_remove(&dir);
         self.disk.unlink(self.dir_fd(&dir)?, &place.name)?;
         self.name_removed(&place, object);
@@ -38,7 +39,7 @@ impl Vfs {
             self.drop_link_side(&dir, &link);
         }
         self.names_changed(&dir);
-        self.lost_name(known, &place, &stat);
+        self.lost_name(known, &place, &stat, sides);
         self.label_gone(label);
         Ok(())
     }
@@ -71,9 +72,16 @@ impl Vfs {
     }
 
     /// After a name has gone: the object goes with its last one, else the name's binding does.
-    pub(super) fn lost_name(&self, known: Option<Arc<Inode>>, place: &Place, stat: &Stat) {
+    pub(super) fn lost_name(
+        &self,
+        known: Option<Arc<Inode>>,
+        place: &Place,
+        stat: &Stat,
+        sides: Vec<String>,
+    ) {
         let is_last = stat.nlink <= 1;
         let Some(inode) = known else {
+            self.drop_sides(None, &place.dir, sides);
             if !is_last && stat.kind == Kind::File {
                 // Nobody knows its other names: the binding that is left over goes when somebody looks there.
                 tracing::debug!("a name was taken away from a file known by no other");
@@ -82,14 +90,14 @@ impl Vfs {
         };
         inode.remove_place(&place.dir, &place.name);
         if is_last {
-            self.orphan(&inode, &place.dir);
+            self.orphan(&inode, &place.dir, sides);
         } else if let Ok(secrets) = self.secrets(&place.dir) {
             self.drop_binding(&inode, place, &secrets);
         }
     }
 
     /// An object has no name left: nothing of it has to survive, but what is open goes on working.
-    pub(super) fn orphan(&self, inode: &Arc<Inode>, dir: &Arc<Inode>) {
+    pub(super) fn orphan(&self, inode: &Arc<Inode>, dir: &Arc<Inode>, mut sides: Vec<String>) {
         self.table.detach(inode);
         if let Some(file) = inode.file() {
             let mut cell = file.cell.write();
@@ -104,20 +112,12 @@ impl Vfs {
             if let Some(loaded) = cell.loaded.as_deref_mut() {
                 loaded.orphan = true;
                 loaded.lost_in = (!is_fresh).then(|| Arc::clone(dir));
-                let names = loaded.header.names_path();
-                let sides = names.into_iter().chain(loaded.outdated.drain(..));
-                if is_fresh {
-                    sides.for_each(|path| self.remove_side(&path));
-                } else if let Some(owner) = self.try_owner() {
-                    // A power cut may bring the name back, and with it a header that needs them.
-                    let mut keeper = owner.keeper.lock();
-                    let before = keeper.litter.len();
-                    keeper.litter.extend(sides);
-                    if keeper.litter.len() > before {
-                        keeper.lost_in.push(Arc::clone(dir));
-                    }
-                }
+                sides.append(&mut loaded.outdated);
             }
+        }
+        self.drop_sides(Some(inode), dir, sides);
+        if let Some(file) = inode.file() {
+            let mut cell = file.cell.write();
             if cell.opens == 0 && !cell.replaced {
                 cell.loaded = None;
             }
@@ -169,6 +169,7 @@ impl Vfs {
             return Err(Errno::NOTDIR.into());
         }
         let label = self.label_going(&place, &stat)?;
+        let sides = self.sides_going(&place, &stat);
         let inode = self.intern(&stat, place.clone(), 0)?;
         let node = inode.dir().ok_or(Errno::NOTDIR)?;
         let _inner = node.names.lock();
@@ -190,7 +191,7 @@ impl Vfs {
         self.drop_side_file(&dir, &place.name);
         self.names_changed(&dir);
         inode.remove_place(&dir, &place.name);
-        self.orphan(&inode, &place.dir);
+        self.orphan(&inode, &place.dir, sides);
         self.label_gone(label);
         Ok(())
     }

@@ -118,7 +118,14 @@ impl Vfs {
 
         self.read_header(inode, |header| {
             let side = header.state.xattrs.side_path(&header.core().id);
-            let side = side.map(|path| self.read_side(&path)).transpose()?;
+            let side = side.map(|path| self.read_side(&path)).transpose();
+            let side = match side {
+                // What lost its last name has lost them a moment later.
+                Err(VfsError::Os(Errno::NOENT)) if self.is_nameless(inode) => {
+                    return Ok(XattrMap::new());
+                }
+                side => side?,
+            };
             header
                 .xattrs(side.as_deref())
                 .map_err(|_| Part::Attributes.into())

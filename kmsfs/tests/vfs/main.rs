@@ -18,6 +18,7 @@ mod mutation;
 mod posix;
 mod random;
 mod rekey;
+mod repair;
 mod shared;
 mod signed;
 mod support;
