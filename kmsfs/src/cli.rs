@@ -103,7 +103,7 @@ pub enum Command {
     /// What is configured
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Verify everything in a store without changing it
+    /// Verify everything in a store, and repair what can be
     Fsck(FsckArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
@@ -340,13 +340,29 @@ pub struct ConfigShowArgs {
 
 /// `kmsfs fsck`
 #[derive(Args, Debug)]
+#[command(after_long_help = FSCK_HELP)]
 pub struct FsckArgs {
     /// The store, or its mount point
     pub store: PathBuf,
+    /// Put right what can be; without it, nothing is changed, and what it would do is said
+    #[arg(long)]
+    pub repair: bool,
+    /// Say on standard error how far it is, even where that is no terminal
+    #[arg(long)]
+    pub progress: bool,
     /// Believe what is found, however old it is: after a backup was restored
     #[arg(long)]
     pub accept_older: bool,
 }
+
+/// What stands below the options of `kmsfs fsck`.
+const FSCK_HELP: &str = "\
+Nothing is ever asked, and nothing is believed that does not verify: what is older than what this machine has seen stays refused unless --accept-older is given. \
+A directory whose header is lost gets it back from what is in it, with all names; what stands where it does not belong goes back, or into lost+found; what nothing refers to is removed; \
+what has vanished is reported once and then forgotten. What was granted on a directory that had to be rebuilt has to be granted again. A file whose header is lost cannot be brought back: \
+its key stood nowhere else.
+
+Exit status: 0 nothing is wrong, 1 everything wrong was repaired, 4 something is wrong still, 5 some of it was repaired, 8 the check could not be made, 16 usage.";
 
 /// `kmsfs completions`
 #[derive(Args, Debug)]

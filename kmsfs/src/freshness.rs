@@ -170,6 +170,12 @@ impl Freshness {
         })
     }
 
+    /// The highest generation of an object that was seen; 0 if none was.
+    #[must_use]
+    pub fn known_generation(&self, id: &Id) -> u64 {
+        self.object(id).map_or(0, |known| known.mark.generation)
+    }
+
     /// The object's last name is gone: what it was must not come back.
     pub fn gone(&self, id: Id) {
         let mark = self.object(&id).map_or(Mark::ZERO, |known| known.mark);

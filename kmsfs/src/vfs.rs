@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 pub use self::error::{Damage, Part, Result, VfsError};
 pub use self::fresh::{Notice, Oddity};
+pub use self::fsck::finding::{Fate, Finding, Loss, Problem, Remedy, Report};
 pub use self::types::{
     Access, Allocate, Attr, AttrChange, Caller, DirEntry, EntryAttr, Figures, Handle, Opened, Seek,
     XattrMode,
@@ -123,6 +124,8 @@ pub struct Options {
     /// Whether threads empty the journal and carry key changes through; without them, [`Vfs::checkpoint`] and
     /// [`Vfs::rekey_step`] do.
     pub background: bool,
+    /// The store is only looked through: it is opened even if the header of its root is lost.
+    pub for_check: bool,
 }
 
 /// Half of what FORMAT §5.1 allows: should one new key be lost in a crash, the next comes in time.
@@ -142,6 +145,7 @@ impl Options {
             disk: Disk::default(),
             key_life: KEY_LIFE,
             background: true,
+            for_check: false,
         }
     }
 }
@@ -195,32 +199,6 @@ pub struct LabelInfo {
     pub capsule: Vec<u8>,
 }
 
-/// Something `fsck` found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// The path people see, as far as names could be decrypted.
-    pub path: PathBuf,
-    /// The path in the store.
-    pub backing: PathBuf,
-    /// What is wrong.
-    pub problem: VfsError,
-}
-
-/// What `fsck` looked at and found.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// How many directories were checked.
-    pub dirs: u64,
-    /// How many files.
-    pub files: u64,
-    /// How many symbolic links.
-    pub links: u64,
-    /// How many bytes of content.
-    pub bytes: u64,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-}
-
 impl Vfs {
     /// What the store's configuration says.
     #[must_use]
@@ -255,11 +233,14 @@ impl Vfs {
         vfs.replay(records)?;
         vfs.owner()?.journal.forget_all()?;
         // Nothing can be opened without the root's keys: better said now.
-        vfs.secrets(vfs.table.root())?;
+        let root = vfs.secrets(vfs.table.root());
+        if !options.for_check {
+            root?;
+        }
         let vfs = Arc::new(vfs);
         vfs.load_rekey_list()?;
         if options.background {
-            vfs.start_threads();
+            vfs.start_threads(options.for_check);
         }
         Ok(vfs)
     }
@@ -375,9 +356,12 @@ impl Vfs {
         Ok(())
     }
 
-    fn start_threads(self: &Arc<Self>) {
-        self.start_thread("kmsfs-keeper", Self::keep_once);
-        self.start_thread("kmsfs-rekey", Self::rekey_once);
+    /// Who looks through a store wants nothing to change meanwhile.
+    fn start_threads(self: &Arc<Self>, for_check: bool) {
+        if !for_check {
+            self.start_thread("kmsfs-keeper", Self::keep_once);
+            self.start_thread("kmsfs-rekey", Self::rekey_once);
+        }
         self.start_thread("kmsfs-memory", Self::remember_once);
     }
 

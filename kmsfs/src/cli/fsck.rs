@@ -1,4 +1,4 @@
-//! `kmsfs fsck` (CLI 9): reads and verifies everything, changes nothing.
+//! `kmsfs fsck` (CLI 9): reads and verifies everything; with `--repair`, puts right what can be.
 
 use std::{
     io::{IsTerminal, Write},
@@ -21,6 +21,8 @@ use crate::{
     vfs::Report,
 };
 
+/// Errors were found, and repaired.
+const CORRECTED: u8 = 1;
 /// Errors were found and left as they are.
 const UNCORRECTED: u8 = 4;
 /// The check could not be made.
@@ -48,8 +50,23 @@ pub(super) fn run(args: &FsckArgs, common: &Common) -> Result<ExitCode, Failure>
         mount::Memory::Keep
     };
     let vfs = mount::open_for_check(&plan, memory)?;
-    let mut progress = Progress::new(common);
-    let checked = vfs.fsck(Path::new(""), &mut |report| progress.show(report));
+    if args.repair && !vfs.is_owner() {
+        return Err(
+            Failure::new(Exit::Denied, "Only its owner repairs a store.")
+                .why("Nothing in it can be changed with your keys.")
+                .now(format!(
+                    "Without --repair it is checked: kmsfs fsck {}",
+                    args.store.display()
+                )),
+        );
+    }
+    let mut progress = Progress::new(common, args.progress);
+    let mut show = |report: &Report| progress.show(report);
+    let checked = if args.repair {
+        vfs.repair(&mut show)
+    } else {
+        vfs.fsck(Path::new(""), &mut show)
+    };
     progress.clear();
     let closed = vfs.close();
     let report = checked.and_then(|report| closed.map(|()| report));
@@ -57,12 +74,14 @@ pub(super) fn run(args: &FsckArgs, common: &Common) -> Result<ExitCode, Failure>
         Failure::new(Exit::Io, "The check could not be finished.")
             .why(format!("{}.", capital(&err.to_string())))
     })?;
-    print(&report, common);
-    Ok(ExitCode::from(if report.findings.is_empty() {
-        0
-    } else {
-        UNCORRECTED
-    }))
+    print(&report, args, common);
+    Ok(ExitCode::from(status(&report)))
+}
+
+/// The bits of fsck(8).
+fn status(report: &Report) -> u8 {
+    let bit = |count: usize, bit: u8| if count > 0 { bit } else { 0 };
+    bit(report.repaired(), CORRECTED) | bit(report.left(), UNCORRECTED)
 }
 
 /// The store itself, or the one of a mount point; not one that is mounted.
@@ -92,7 +111,7 @@ fn find_store(path: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-fn print(report: &Report, common: &Common) {
+fn print(report: &Report, args: &FsckArgs, common: &Common) {
     let findings: Vec<_> = report
         .findings
         .iter()
@@ -100,39 +119,74 @@ fn print(report: &Report, common: &Common) {
             json!({
                 "path": finding.path.to_string_lossy(),
                 "stored_as": finding.backing.to_string_lossy(),
+                "what": finding.problem.word(),
                 "problem": finding.problem.to_string(),
+                "repairable": finding.is_repairable(),
+                "repaired": finding.is_repaired(),
+                "remedy": finding.remedy.word(),
+                "outcome": finding.outcome(),
             })
         })
         .collect();
     let mut text = String::new();
     for finding in &report.findings {
         text.push_str(&format!(
-            "{}: {}\n  stored as {}\n",
-            finding.path.display(),
+            "{}: {}\n  stored as {}\n  {}\n",
+            shown(&finding.path),
             finding.problem,
-            finding.backing.display()
+            finding.backing.display(),
+            finding.outcome()
         ));
     }
     text.push_str(&totals(report));
-    text.push_str(match report.findings.len() {
-        0 => ". Everything verifies.",
-        1 => ". 1 error; nothing was changed. Bring the file back from a backup.",
-        _ => "",
-    });
-    if report.findings.len() > 1 {
-        text.push_str(&format!(
-            ". {} errors; nothing was changed. Bring these files back from a backup.",
-            report.findings.len()
-        ));
-    }
+    text.push_str(&verdict(report, args));
     let document = json!({
         "directories": report.dirs,
         "files": report.files,
         "links": report.links,
         "bytes": report.bytes,
+        "repaired": report.repaired(),
+        "left": report.left(),
         "findings": findings,
     });
     output::answer(common, &document, &text);
+}
+
+/// The root has no name.
+fn shown(path: &Path) -> std::path::Display<'_> {
+    if path.as_os_str().is_empty() {
+        Path::new(".").display()
+    } else {
+        path.display()
+    }
+}
+
+fn verdict(report: &Report, args: &FsckArgs) -> String {
+    let errors = match report.findings.len() {
+        0 => return ". Everything verifies.".to_owned(),
+        1 => "1 error".to_owned(),
+        many => format!("{many} errors"),
+    };
+    if args.repair {
+        return match (report.repaired(), report.left()) {
+            (_, 0) => format!(". {errors}, all repaired."),
+            (repaired, left) => format!(". {errors}: {repaired} repaired, {left} left."),
+        };
+    }
+    let repairable = report
+        .findings
+        .iter()
+        .filter(|it| it.is_repairable())
+        .count();
+    let advice = match (repairable, report.findings.len() - repairable) {
+        (0, 1) => " Bring the file back from a backup.".to_owned(),
+        (0, _) => " Bring these files back from a backup.".to_owned(),
+        (some, _) => format!(
+            " {some} can be repaired: kmsfs fsck --repair {}",
+            args.store.display()
+        ),
+    };
+    format!(". {errors}; nothing was changed.{advice}")
 }
 
 fn totals(report: &Report) -> String {
@@ -162,33 +216,46 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// A line that is overwritten, for people at a terminal only.
+const OVERWRITTEN: Duration = Duration::from_millis(200);
+const LOGGED: Duration = Duration::from_secs(5);
+
+/// A line that is overwritten; where there is no terminal and it is asked for, a line now and then.
 struct Progress {
     shown: Option<Instant>,
+    is_terminal: bool,
     wanted: bool,
 }
 
 impl Progress {
-    fn new(common: &Common) -> Self {
+    fn new(common: &Common, asked_for: bool) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
         Self {
             shown: None,
-            wanted: !common.quiet && !common.json && std::io::stderr().is_terminal(),
+            is_terminal,
+            wanted: asked_for || is_terminal && !common.quiet && !common.json,
         }
     }
 
     fn show(&mut self, report: &Report) {
-        let due = self
-            .shown
-            .is_none_or(|at| at.elapsed() > Duration::from_millis(200));
-        if self.wanted && due {
-            self.shown = Some(Instant::now());
-            eprint!("\r\x1b[K{} …", totals(report));
-            let _ = std::io::stderr().flush();
+        let pause = if self.is_terminal {
+            OVERWRITTEN
+        } else {
+            LOGGED
+        };
+        if !self.wanted || self.shown.is_some_and(|at| at.elapsed() <= pause) {
+            return;
         }
+        self.shown = Some(Instant::now());
+        if self.is_terminal {
+            eprint!("\r\x1b[K{} …", totals(report));
+        } else {
+            eprintln!("{} …", totals(report));
+        }
+        let _ = std::io::stderr().flush();
     }
 
     fn clear(&self) {
-        if self.wanted && self.shown.is_some() {
+        if self.is_terminal && self.shown.is_some() {
             eprint!("\r\x1b[K");
         }
     }

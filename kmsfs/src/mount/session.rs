@@ -122,7 +122,11 @@ pub(super) fn open_for_check(plan: &Plan, memory: Memory) -> Result<Arc<Vfs>, Fa
         Vfs::forget_seen(&dir);
     }
     if secret.public() == stored.owner {
-        return open_own(plan, &stored, &secret);
+        let options = vfs::Options {
+            for_check: true,
+            ..vfs_options(plan, &stored)
+        };
+        return open_own(plan, options, &stored, &secret);
     }
     Ok(open_shared(plan, &config, &stored, secret)?.0)
 }
@@ -138,7 +142,7 @@ fn open(
         let (vfs, recipient) = open_shared(plan, config, stored, secret)?;
         return Ok((vfs, Role::Recipient(recipient)));
     }
-    let vfs = open_own(plan, stored, &secret)?;
+    let vfs = open_own(plan, vfs_options(plan, stored), stored, &secret)?;
     let parts = share::OwnerParts {
         root: plan.target.store.clone(),
         store: stored.store,
@@ -158,12 +162,12 @@ fn open(
 
 fn open_own(
     plan: &Plan,
+    options: vfs::Options,
     stored: &StoreConfig,
     secret: &Arc<IdentitySecret>,
 ) -> Result<Arc<Vfs>, Failure> {
     let root = &plan.target.store;
     let key = store::open(root, stored, secret)?;
-    let options = vfs_options(plan, stored);
     crate::home::make_private_dir(&options.state_dir)?;
     let info = store::info(stored);
     Vfs::open_owner(root, info, key, Arc::clone(secret), options)
@@ -247,7 +251,9 @@ fn cannot_open(plan: &Plan, err: &VfsError) -> Failure {
         VfsError::Damaged(_) => {
             Failure::new(Exit::Data, format!("Cannot open the store {store}."))
                 .why(format!("{}.", share::capital(&err.to_string())))
-                .now("Bring the store back from a backup or another copy.")
+                .now(format!(
+                    "See what is wrong: kmsfs fsck {store}   and put right what can be: kmsfs fsck --repair {store}"
+                ))
         }
         _ => Failure::new(Exit::Io, format!("Cannot open the store {store}."))
             .why(format!("{}.", share::capital(&err.to_string()))),

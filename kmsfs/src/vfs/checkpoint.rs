@@ -83,9 +83,8 @@ impl Vfs {
             return false;
         }
         let settled = keeper.take_settled_dirs();
-        let has_work = !keeper.busy.is_empty()
-            || !keeper.unbinds.is_empty()
-            || !keeper.litter.is_empty();
+        let has_work =
+            !keeper.busy.is_empty() || !keeper.unbinds.is_empty() || !keeper.litter.is_empty();
         let is_idle = keeper.last_change.elapsed() >= IDLE && has_work;
         if keeper.wanted || is_idle {
             keeper.wanted = false;

@@ -190,7 +190,7 @@ impl Vfs {
     }
 
     /// An empty directory without a header is a `mkdir` that was cut short: it gets one now.
-    fn remake_dir_header(&self, inode: &Arc<Inode>, state: &mut DirState) -> Result<()> {
+    pub(super) fn remake_dir_header(&self, inode: &Arc<Inode>, state: &mut DirState) -> Result<()> {
         let place = inode.place().ok_or(Part::Header)?;
         let fd = self.dir_fd(inode)?;
         let mode = self.disk.fstat(fd)?.mode & 0o777;

@@ -315,7 +315,7 @@ impl Vfs {
         secrets: &Secrets,
         listed: impl IntoIterator<Item = (NameTag, &'a T)>,
         describe: impl Fn(&T) -> (Kind, &str),
-    ) -> Vec<String> {
+    ) -> Vec<(NameTag, String)> {
         let id = *secrets.id.as_bytes();
         let listed = listed.into_iter().map(|(tag, it)| (tag.0, it));
         let missing = self.seen.compare(id, listed, |it| {
@@ -344,10 +344,17 @@ impl Vfs {
             } else if !it.sure {
                 self.seen.remove_entry(id, it.tag);
             } else if self.is_vanished(dir, &id, tag, &backing) {
-                vanished.push(backing);
+                vanished.push((tag, backing));
             }
         }
         vanished
+    }
+
+    /// The stored name that is remembered for a binding.
+    pub(super) fn remembered_name(&self, binding: &kms_crypto::format::Binding) -> Option<String> {
+        let tag = binding.name_tag.0;
+        let entry = self.seen.entry(&binding.dir.0, &tag)?;
+        Some(backing_of(&tag, &entry.rest))
     }
 
     /// The plain name behind a stored one that may be gone.

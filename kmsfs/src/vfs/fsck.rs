@@ -1,28 +1,57 @@
-//! Reading and verifying everything, changing nothing.
+//! Reading and verifying everything (CLI 9); with [`Vfs::repair`], putting right what can be.
+//!
+//! A check goes through the tree once. A directory whose header is lost is rebuilt on the way, so that what is in it
+//! is looked at, too; what needs to know the whole tree is dealt with afterwards: objects that are not where they
+//! belong ([`stray`]), entries that have vanished, and files that nothing refers to ([`litter`]).
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms_crypto::name::BackingName;
+use kms_crypto::id::DirId;
+use kms_crypto::name::{BackingName, NameTag};
 use rustix::io::Errno;
 
+use self::finding::{Fate, Finding, Loss, Problem, Remedy, Report};
+use self::litter::Unused;
+use self::stray::{Gone, Stray};
+use super::dirs::Secrets;
 use super::file::Loaded;
-use super::{Finding, Ino, Oddity, Part, Report, Result, Vfs, VfsError};
-use crate::backing::Kind;
+use super::{Ino, Part, Result, Vfs, VfsError};
+use crate::backing::{Kind, RawEntry};
 use crate::inode::{Inode, Place};
+
+pub(super) mod finding;
+mod litter;
+mod mend;
+mod rebuild;
+mod stray;
 
 /// How much content is verified at a time.
 const STEP: usize = 1 << 20;
 /// What stands in a store's root beside encrypted names.
 const IN_ROOT: [&str; 4] = ["kmsfs.toml", "shares", "xattr", "names"];
-/// What an interrupted rename of a symbolic link leaves behind.
+/// What an interrupted change of a link, or of a directory's header, leaves behind.
 const TEMPORARY: &str = "kmsfs.new.";
 
 struct Check<'a> {
     report: Report,
     progress: &'a mut dyn FnMut(&Report),
+    /// Whether what can be put right is.
+    repairs: bool,
+    /// The side files that headers speak of.
+    sides: HashSet<String>,
+    /// Something could not be read: what it may refer to is not known.
+    is_unsure: bool,
+    strays: Vec<Stray>,
+    gone: Vec<Gone>,
+    unused: Vec<Unused>,
+    /// The places to which something could be put back.
+    homes: HashSet<(Option<DirId>, NameTag)>,
+    /// Files whose further names are lost.
+    nameless: Vec<(Arc<Inode>, PathBuf, PathBuf)>,
 }
 
 impl Vfs {
@@ -33,19 +62,45 @@ impl Vfs {
     pub fn fsck(&self, path: &Path, progress: &mut dyn FnMut(&Report)) -> Result<Report> {
         let ino = self.resolve(path)?;
         let inode = self.inode(ino)?;
-        let mut check = Check {
-            report: Report::default(),
-            progress,
-        };
         let backing = inode
             .place()
             .map_or_else(PathBuf::new, |place| PathBuf::from(&*place.name));
-        self.check(&mut check, &inode, path, &backing);
+        let mut check = Check::new(progress, false);
+        self.look_through(&mut check, &inode, path, &backing);
         drop(inode);
         if ino != Ino::ROOT {
             self.forget(ino, 1);
         }
         Ok(check.report)
+    }
+
+    /// The same for the whole store, by its owner: what can be put right is. Nothing else may use the filesystem
+    /// meanwhile. Doing it again, or after it was killed, goes on where it ended.
+    ///
+    /// # Errors
+    /// This is not the owner's filesystem, or the store cannot be made durable.
+    pub fn repair(&self, progress: &mut dyn FnMut(&Report)) -> Result<Report> {
+        self.owner()?;
+        let mut check = Check::new(progress, true);
+        let root = Arc::clone(self.table.root());
+        self.look_through(&mut check, &root, Path::new(""), Path::new(""));
+        self.checkpoint()?;
+        self.rekey_moved();
+        Ok(check.report)
+    }
+
+    fn look_through(&self, check: &mut Check<'_>, inode: &Arc<Inode>, path: &Path, backing: &Path) {
+        if self.is_owner() {
+            // What is still on its way into the store would look like damage; what does not get there is found below.
+            if let Err(error) = self.checkpoint() {
+                tracing::debug!(%error, "not all that was written is in the store");
+            }
+        }
+        self.check(check, inode, path, backing);
+        self.settle_names(check);
+        self.settle_strays(check);
+        self.settle_gone(check);
+        self.settle_litter(check, inode.ino == Ino::ROOT);
     }
 
     fn check(&self, check: &mut Check<'_>, inode: &Arc<Inode>, path: &Path, backing: &Path) {
@@ -56,7 +111,7 @@ impl Vfs {
             }
             Kind::File => {
                 check.report.files += 1;
-                self.check_file(check, inode)
+                self.check_file(check, inode, path, backing)
             }
             Kind::Symlink => {
                 check.report.links += 1;
@@ -65,7 +120,7 @@ impl Vfs {
             Kind::Special(_) | Kind::Other => Err(Part::Kind.into()),
         };
         if let Err(problem) = result {
-            check.found(path, backing, problem);
+            check.refused(path, backing, problem);
         }
         (check.progress)(&check.report);
     }
@@ -86,50 +141,107 @@ impl Vfs {
         path: &Path,
         backing: &Path,
     ) -> Result<()> {
-        let secrets = self.secrets(inode)?;
-        self.check_xattrs(inode)?;
-        let entries = self.disk.list(self.dir_fd(inode)?)?;
-        let mut listed = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let stored = backing.join(OsStr::from_bytes(&entry.name));
-            let Ok(name) = std::str::from_utf8(&entry.name) else {
-                check.found(path, &stored, Part::Name.into());
-                continue;
-            };
-            match BackingName::of(&entry.name) {
-                BackingName::DirHeader | BackingName::Side(_) | BackingName::LinkSide(_) => {
-                    continue;
-                }
-                BackingName::Foreign => {
-                    let belongs = name.starts_with(TEMPORARY)
-                        || inode.ino == Ino::ROOT && IN_ROOT.contains(&name);
-                    if !belongs {
-                        check.found(path, &stored, Part::Name.into());
-                    }
-                    continue;
-                }
-                BackingName::Short(_) | BackingName::Long(_) => {}
+        let mut is_borrowed = false;
+        if let Err(problem) = self.secrets(inode) {
+            match self.lost_header(check, inode, path, backing, problem)? {
+                rebuild::Way::Closed => return Ok(()),
+                rebuild::Way::Open => {}
+                rebuild::Way::Borrowed => is_borrowed = true,
             }
-            match self.decrypt_name(inode, &secrets, name) {
-                Ok((plain, tag)) => {
-                    listed.push((tag, entry.kind.unwrap_or(Kind::File), name.to_owned()));
-                    let path = path.join(OsStr::from_bytes(&plain));
-                    let place = Place {
-                        dir: Arc::clone(inode),
-                        name: name.into(),
-                        tag,
-                    };
-                    self.check_entry(check, place, &path, &stored);
-                }
-                Err(problem) => check.found(path, &stored, problem),
+        }
+        let checked = self.check_inside(check, inode, path, backing);
+        if is_borrowed {
+            self.give_header_back(inode);
+        }
+        checked
+    }
+
+    fn check_inside(
+        &self,
+        check: &mut Check<'_>,
+        inode: &Arc<Inode>,
+        path: &Path,
+        backing: &Path,
+    ) -> Result<()> {
+        let secrets = self.secrets(inode)?;
+        self.check_attributes(check, inode, path, backing)?;
+        self.note_sides(check, inode)?;
+        let entries = self.disk.list(self.dir_fd(inode)?)?;
+        self.find_unused(check, inode, &entries, path, backing);
+        let mut listed = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let stored = backing.join(OsStr::from_bytes(&entry.name));
+            if let Some((tag, kind, name)) =
+                self.check_name(check, inode, &secrets, entry, path, &stored)
+            {
+                listed.push((tag, kind, name));
             }
         }
         let listed = listed.iter().map(|it| (it.0, it));
-        for name in self.compare_names(inode, &secrets, listed, |it| (it.1, &*it.2)) {
-            let plain = path.join(self.name_behind(inode, &name));
-            check.found(&plain, &backing.join(&name), Oddity::Vanished.into());
+        for (tag, name) in self.compare_names(inode, &secrets, listed, |it| (it.1, &*it.2)) {
+            check.gone.push(Gone {
+                dir: secrets.id,
+                tag,
+                path: path.join(self.name_behind(inode, &name)),
+                backing: backing.join(&name),
+                at: Arc::clone(inode),
+                name,
+            });
         }
         Ok(())
+    }
+
+    /// One entry of a directory; what it is listed as, if it is one that belongs there by its name.
+    fn check_name(
+        &self,
+        check: &mut Check<'_>,
+        dir: &Arc<Inode>,
+        secrets: &Secrets,
+        entry: &RawEntry,
+        path: &Path,
+        stored: &Path,
+    ) -> Option<(NameTag, Kind, String)> {
+        let Ok(name) = std::str::from_utf8(&entry.name) else {
+            check.refused(path, stored, Part::Name.into());
+            return None;
+        };
+        let kind = entry.kind.unwrap_or(Kind::File);
+        match BackingName::of(&entry.name) {
+            BackingName::DirHeader | BackingName::Side(_) | BackingName::LinkSide(_) => {
+                return None;
+            }
+            BackingName::Foreign => {
+                let belongs =
+                    name.starts_with(TEMPORARY) || dir.ino == Ino::ROOT && IN_ROOT.contains(&name);
+                if !belongs {
+                    self.found_stray(check, dir, name, path, stored, Part::Name.into());
+                }
+                return None;
+            }
+            BackingName::Short(_) | BackingName::Long(_) => {}
+        }
+        match self.decrypt_name(dir, secrets, name) {
+            Ok((plain, tag)) => {
+                let path = path.join(OsStr::from_bytes(&plain));
+                let place = Place {
+                    dir: Arc::clone(dir),
+                    name: name.into(),
+                    tag,
+                };
+                self.check_entry(check, place, &path, stored);
+                // Of what is not where it belongs, nothing is remembered there.
+                let is_stray = check.strays.iter().any(|it| it.is(dir, name));
+                (!is_stray).then(|| (tag, kind, name.to_owned()))
+            }
+            Err(VfsError::Os(Errno::NOENT) | VfsError::Damaged(_)) => {
+                self.found_stray(check, dir, name, path, stored, Part::Name.into());
+                None
+            }
+            Err(problem) => {
+                check.refused(path, stored, problem);
+                None
+            }
+        }
     }
 
     fn check_entry(&self, check: &mut Check<'_>, place: Place, path: &Path, backing: &Path) {
@@ -139,20 +251,29 @@ impl Vfs {
         {
             // Gone since the directory was read.
             Err(VfsError::Os(Errno::NOENT)) => return,
-            Err(problem) => return check.found(path, backing, problem),
+            Err(problem) => return check.refused(path, backing, problem),
             Ok(stat) => stat,
         };
-        match self.intern(&stat, place.clone(), 0) {
-            Ok(inode) => {
-                // Each name is to lead to the object, whatever others do.
-                if let Err(problem) = self.check_place(&inode, &place) {
-                    check.found(path, backing, problem);
-                } else {
-                    self.check(check, &inode, path, backing);
+        let checked = self
+            .intern(&stat, place.clone(), 0)
+            // Each name is to lead to the object, whatever others do.
+            .and_then(|inode| match self.check_place(&inode, &place) {
+                Ok(()) => Ok(inode),
+                Err(problem) => {
+                    inode.remove_place(&place.dir, &place.name);
+                    self.table.sweep(inode);
+                    Err(problem)
                 }
+            });
+        match checked {
+            Ok(inode) => {
+                self.check(check, &inode, path, backing);
                 self.table.sweep(inode);
             }
-            Err(problem) => check.found(path, backing, problem),
+            Err(problem) if is_place(&problem) => {
+                self.found_stray(check, &place.dir, &place.name, path, backing, problem);
+            }
+            Err(problem) => check.refused(path, backing, problem),
         }
     }
 
@@ -167,24 +288,47 @@ impl Vfs {
                 .bindings()
                 .iter()
                 .any(|binding| binding.dir == secrets.id && binding.name_tag == place.tag)
-        })?;
-        if is_bound {
-            Ok(())
-        } else {
-            Err(Part::Place.into())
+        });
+        match is_bound {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Part::Place.into()),
+            Err(problem) if is_place(&problem) => Err(problem),
+            // It says so itself when it is looked at.
+            Err(_) => Ok(()),
         }
     }
 
-    fn check_file(&self, check: &mut Check<'_>, inode: &Arc<Inode>) -> Result<()> {
+    fn check_file(
+        &self,
+        check: &mut Check<'_>,
+        inode: &Arc<Inode>,
+        path: &Path,
+        backing: &Path,
+    ) -> Result<()> {
         let file = inode.file().ok_or(Errno::INVAL)?;
-        {
+        let loaded = {
             let mut cell = file.cell.write();
-            self.ensure_loaded(inode, &mut cell)?;
-            cell.opens += 1;
+            let loaded = self.ensure_loaded(inode, &mut cell);
+            cell.opens += u32::from(loaded.is_ok());
+            loaded
+        };
+        if let Err(problem) = loaded {
+            return if self.mend_file(check, inode, path, backing, &problem)? {
+                self.check_file(check, inode, path, backing)
+            } else {
+                Ok(())
+            };
         }
-        let result = self.check_content(check, inode);
+        let result = self.note_sides(check, inode);
+        let result = result.and_then(|()| self.check_content(check, inode));
         self.close_one(inode);
-        result.and_then(|()| self.check_xattrs(inode))
+        result?;
+        let has_all_names = self.read_header(inode, |header| header.has_all_names())?;
+        if !has_all_names {
+            let known = (Arc::clone(inode), path.to_owned(), backing.to_owned());
+            check.nameless.push(known);
+        }
+        self.check_attributes(check, inode, path, backing)
     }
 
     fn check_content(&self, check: &mut Check<'_>, inode: &Arc<Inode>) -> Result<()> {
@@ -216,18 +360,82 @@ impl Vfs {
             .map_err(|error| loaded.damaged(error.into()))
     }
 
-    fn check_xattrs(&self, inode: &Arc<Inode>) -> Result<()> {
-        self.xattrs(inode).map(drop)
+    fn note_sides(&self, check: &mut Check<'_>, inode: &Arc<Inode>) -> Result<()> {
+        let sides = self.read_header(inode, super::sides::sides_of)?;
+        check.sides.extend(sides);
+        Ok(())
     }
 }
 
-impl Check<'_> {
-    fn found(&mut self, path: &Path, backing: &Path, problem: VfsError) {
-        let (path, backing) = (path.to_owned(), backing.to_owned());
+/// Whether an object is not where it belongs.
+const fn is_place(problem: &VfsError) -> bool {
+    matches!(problem, VfsError::Damaged(damage) if matches!(damage.part, Part::Place))
+}
+
+impl<'a> Check<'a> {
+    fn new(progress: &'a mut dyn FnMut(&Report), repairs: bool) -> Self {
+        Self {
+            report: Report::default(),
+            progress,
+            repairs,
+            sides: HashSet::new(),
+            is_unsure: false,
+            strays: Vec::new(),
+            gone: Vec::new(),
+            unused: Vec::new(),
+            homes: HashSet::new(),
+            nameless: Vec::new(),
+        }
+    }
+
+    /// Something about which nothing can be done.
+    fn refused(&mut self, path: &Path, backing: &Path, problem: VfsError) {
+        let loss = match &problem {
+            VfsError::Damaged(damage) => match damage.part {
+                Part::Header | Part::Place => Loss::Key,
+                Part::Kind | Part::Name => Loss::Foreign,
+                _ => Loss::Content,
+            },
+            VfsError::Older | VfsError::OldConfiguration | VfsError::Odd(_) => Loss::Older,
+            VfsError::Os(_) => Loss::System,
+            VfsError::Key(_) | VfsError::NotShared | VfsError::Verb(_) => Loss::NotMine,
+        };
+        self.lost(path, backing, problem.into(), loss);
+    }
+
+    fn lost(&mut self, path: &Path, backing: &Path, problem: Problem, loss: Loss) {
+        // Of what has a header that verifies, what it refers to has been noted.
+        let is_read = matches!(&problem, Problem::Refused(VfsError::Odd(_)));
+        self.is_unsure |= !is_read && loss != Loss::Foreign;
+        self.found(path, backing, problem, Remedy::None(loss), || Ok(()));
+    }
+
+    /// Something that is put right by `mend`, if things are to be put right. Says whether it is.
+    fn found(
+        &mut self,
+        path: &Path,
+        backing: &Path,
+        problem: Problem,
+        remedy: Remedy,
+        mend: impl FnOnce() -> Result<()>,
+    ) -> bool {
+        let is_tried = self.repairs && !matches!(remedy, Remedy::None(_));
+        let fate = match is_tried.then(mend) {
+            None => Fate::Left,
+            Some(Ok(())) => Fate::Repaired,
+            Some(Err(error)) => {
+                self.is_unsure = true;
+                Fate::Failed(error)
+            }
+        };
+        let is_repaired = matches!(fate, Fate::Repaired);
         self.report.findings.push(Finding {
-            path,
-            backing,
+            path: path.to_owned(),
+            backing: backing.to_owned(),
             problem,
+            remedy,
+            fate,
         });
+        is_repaired
     }
 }

@@ -170,6 +170,21 @@ impl Vfs {
         }
     }
 
+    /// Whether the list speaks of an object, or of a directory it is in, even of one that cannot be opened.
+    pub(super) fn has_noted_job(&self, inode: &Inode) -> bool {
+        let (Ok(owner), Some(place)) = (self.owner(), self.stored_place(inode)) else {
+            return false;
+        };
+        let Ok(text) = std::fs::read_to_string(&owner.jobs.list) else {
+            return false;
+        };
+        text.lines().any(|line| {
+            place
+                .strip_prefix(line)
+                .is_some_and(|rest| line.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// Reads the list an earlier process has left.
     pub(super) fn load_rekey_list(&self) -> Result<()> {
         let jobs = &self.owner()?.jobs;
@@ -190,7 +205,8 @@ impl Vfs {
         Ok(())
     }
 
-    fn resolve_stored(&self, path: &str) -> Result<Arc<Inode>> {
+    /// What stands at a path of stored names below the root.
+    pub(super) fn resolve_stored(&self, path: &str) -> Result<Arc<Inode>> {
         let mut at = Arc::clone(self.table.root());
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let secrets = self.secrets(&at)?;

@@ -367,7 +367,7 @@ impl Vfs {
         prev.decrypt(backing, whole).map_err(|_| Part::Name.into())
     }
 
-    fn read_side_file(&self, dir: &Inode, long: &str) -> Result<String> {
+    pub(super) fn read_side_file(&self, dir: &Inode, long: &str) -> Result<String> {
         let side = format!("{long}{SIDE_SUFFIX}");
         let file = self
             .disk

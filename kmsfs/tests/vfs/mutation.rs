@@ -13,7 +13,7 @@ use crate::support::*;
 /// How often one store is changed, and put back.
 const ROUNDS: u64 = 50;
 
-fn fill(vfs: &Vfs) {
+pub(crate) fn fill(vfs: &Vfs) {
     mkdir(vfs, "d").unwrap();
     mkdir(vfs, "d/empty").unwrap();
     put(vfs, "small", b"a few bytes").unwrap();
@@ -43,7 +43,7 @@ fn stored_things(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Does something to the store, and returns what undoes it.
-fn mutate(store: &Path, rng: &mut Rng) -> (String, Box<dyn FnOnce()>) {
+pub(crate) fn mutate(store: &Path, rng: &mut Rng) -> (String, Box<dyn FnOnce()>) {
     let mut things = Vec::new();
     stored_things(store, &mut things);
     let path = things[rng.below(things.len())].clone();

@@ -86,6 +86,18 @@ impl OpenHeader {
         encode(self.bindings.get(INLINE..).unwrap_or_default())
     }
 
+    /// Whether all names of the object are known; otherwise it can be read only.
+    #[must_use]
+    pub const fn has_all_names(&self) -> bool {
+        self.has_all_names
+    }
+
+    /// Goes on with the names that are known: the others are lost.
+    pub fn give_up_names(&mut self) {
+        self.has_all_names = true;
+        self.more = None;
+    }
+
     /// The side file could not be stored: the next sealing names another one.
     pub fn lose_names_side(&mut self) {
         self.more = None;
