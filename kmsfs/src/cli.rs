@@ -362,7 +362,7 @@ A directory whose header is lost gets it back from what is in it, with all names
 what has vanished is reported once and then forgotten. What was granted on a directory that had to be rebuilt has to be granted again. A file whose header is lost cannot be brought back: \
 its key stood nowhere else.
 
-Exit status: 0 nothing is wrong, 1 everything wrong was repaired, 4 something is wrong still, 5 some of it was repaired, 8 the check could not be made, 16 usage.";
+Exit status: 0 nothing is wrong (files of no use, as a crash may leave them, are named and do no harm), 1 everything wrong was repaired, 4 something is wrong still, 5 some of it was repaired, 8 the check could not be made, 16 usage.";
 
 /// `kmsfs completions`
 #[derive(Args, Debug)]

@@ -356,10 +356,10 @@ impl Vfs {
         Ok(())
     }
 
-    /// Who looks through a store wants nothing to change meanwhile.
+    /// Who looks through a store wants no key to change meanwhile.
     fn start_threads(self: &Arc<Self>, for_check: bool) {
+        self.start_thread("kmsfs-keeper", Self::keep_once);
         if !for_check {
-            self.start_thread("kmsfs-keeper", Self::keep_once);
             self.start_thread("kmsfs-rekey", Self::rekey_once);
         }
         self.start_thread("kmsfs-memory", Self::remember_once);

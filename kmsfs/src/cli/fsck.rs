@@ -81,7 +81,7 @@ pub(super) fn run(args: &FsckArgs, common: &Common) -> Result<ExitCode, Failure>
 /// The bits of fsck(8).
 fn status(report: &Report) -> u8 {
     let bit = |count: usize, bit: u8| if count > 0 { bit } else { 0 };
-    bit(report.repaired(), CORRECTED) | bit(report.left(), UNCORRECTED)
+    bit(report.repaired(), CORRECTED) | bit(report.errors(), UNCORRECTED)
 }
 
 /// The store itself, or the one of a mount point; not one that is mounted.
@@ -147,6 +147,7 @@ fn print(report: &Report, args: &FsckArgs, common: &Common) {
         "bytes": report.bytes,
         "repaired": report.repaired(),
         "left": report.left(),
+        "errors": report.errors(),
         "findings": findings,
     });
     output::answer(common, &document, &text);
@@ -162,15 +163,15 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 fn verdict(report: &Report, args: &FsckArgs) -> String {
-    let errors = match report.findings.len() {
+    let found = match report.findings.len() {
         0 => return ". Everything verifies.".to_owned(),
-        1 => "1 error".to_owned(),
-        many => format!("{many} errors"),
+        1 => "1 finding".to_owned(),
+        many => format!("{many} findings"),
     };
     if args.repair {
         return match (report.repaired(), report.left()) {
-            (_, 0) => format!(". {errors}, all repaired."),
-            (repaired, left) => format!(". {errors}: {repaired} repaired, {left} left."),
+            (_, 0) => format!(". {found}, all repaired."),
+            (repaired, left) => format!(". {found}: {repaired} repaired, {left} left."),
         };
     }
     let repairable = report
@@ -186,7 +187,7 @@ fn verdict(report: &Report, args: &FsckArgs) -> String {
             args.store.display()
         ),
     };
-    format!(". {errors}; nothing was changed.{advice}")
+    format!(". {found}; nothing was changed.{advice}")
 }
 
 fn totals(report: &Report) -> String {

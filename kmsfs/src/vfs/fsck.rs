@@ -24,8 +24,10 @@ use crate::backing::{Kind, RawEntry};
 use crate::inode::{Inode, Place};
 
 pub(super) mod finding;
+mod found;
 mod litter;
 mod mend;
+mod name;
 mod rebuild;
 mod stray;
 
@@ -84,9 +86,27 @@ impl Vfs {
         let mut check = Check::new(progress, true);
         let root = Arc::clone(self.table.root());
         self.look_through(&mut check, &root, Path::new(""), Path::new(""));
+        if check.report.repaired() > 0 {
+            self.carry_all_through();
+        }
         self.checkpoint()?;
-        self.rekey_moved();
+        self.tidy_jobs()?;
         Ok(check.report)
+    }
+
+    /// What was rebuilt may need new keys, or signatures, and so may what is in it. What cannot be done now stays on the
+    /// list for the next mount.
+    fn carry_all_through(&self) {
+        loop {
+            match self.rekey_step() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a key change goes on when the store is mounted");
+                    return;
+                }
+            }
+        }
     }
 
     fn look_through(&self, check: &mut Check<'_>, inode: &Arc<Inode>, path: &Path, backing: &Path) {

@@ -170,6 +170,13 @@ impl Vfs {
         }
     }
 
+    /// Writes the list anew: what is nowhere in the store is dropped from it.
+    pub(super) fn tidy_jobs(&self) -> Result<()> {
+        let owner = self.owner()?;
+        let state = owner.jobs.state.lock();
+        self.keep_list(&state)
+    }
+
     /// Whether the list speaks of an object, or of a directory it is in, even of one that cannot be opened.
     pub(super) fn has_noted_job(&self, inode: &Inode) -> bool {
         let (Ok(owner), Some(place)) = (self.owner(), self.stored_place(inode)) else {

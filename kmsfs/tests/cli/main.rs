@@ -11,6 +11,7 @@ mod identity;
 mod looking;
 mod manual;
 mod mounts;
+mod repair;
 mod usage;
 
 use std::{

@@ -375,12 +375,13 @@ pub(crate) fn list(vfs: &Vfs, path: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a store's check finds, as text.
+/// What a store's check finds, as text; but for what a crash may leave and nothing refers to.
 pub(crate) fn fsck(vfs: &Vfs) -> Vec<String> {
     let report = vfs.fsck(Path::new(""), &mut |_| {}).unwrap();
     report
         .findings
         .iter()
+        .filter(|it| !matches!(it.problem, kmsfs::vfs::Problem::Unused))
         .map(|it| format!("{}: {}", it.path.display(), it.problem))
         .collect()
 }

@@ -28,13 +28,13 @@ pub enum Problem {
     #[error(transparent)]
     Refused(#[from] VfsError),
     /// The stored file goes on behind the end of its content.
-    #[error("the stored file goes on after its end")]
+    #[error("the length (the stored file goes on after its end) does not verify")]
     Surplus,
     /// What a header keeps beside it of names it has no room for is gone.
     #[error("the list of its further names is lost")]
     NamesLost,
     /// What a header keeps beside it of attributes is gone.
-    #[error("its extended attributes are lost")]
+    #[error("the extended attributes are lost, or not its own")]
     AttributesLost,
     /// Nothing refers to it.
     #[error("nothing in the store refers to this file")]
@@ -245,5 +245,12 @@ impl Report {
     #[must_use]
     pub fn left(&self) -> usize {
         self.findings.len() - self.repaired()
+    }
+
+    /// How many of these are errors: a file that nothing refers to does no harm, and a crash may leave one.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        let is_error = |it: &&Finding| !it.is_repaired() && !matches!(it.problem, Problem::Unused);
+        self.findings.iter().filter(is_error).count()
     }
 }

@@ -1,6 +1,6 @@
 //! Small damage to one object: something behind its end, and lost side files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kms_crypto::format::{Check as Whose, OpenHeader, Via, Xattrs};
@@ -129,12 +129,11 @@ impl Vfs {
         path: &Path,
         backing: &Path,
     ) -> Result<()> {
-        let problem = match self.xattrs(inode) {
-            Ok(_) => return Ok(()),
-            Err(problem) => problem,
+        let Err(problem) = self.xattrs(inode) else {
+            return Ok(());
         };
         let is_lost = match &problem {
-            VfsError::Os(Errno::NOENT | Errno::NOTDIR) => true,
+            VfsError::Os(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => true,
             VfsError::Damaged(damage) => damage.part == Part::Attributes,
             _ => false,
         };
@@ -146,19 +145,30 @@ impl Vfs {
             check.lost(path, backing, problem, Loss::NotMine);
             return Ok(());
         }
+        let mut old = None;
         check.found(path, backing, problem, Remedy::GoWithout, || {
             self.change_header(inode, Promise::Stored, |header| {
+                old = header.state.xattrs.side_path(&header.core().id);
                 header.state.xattrs = Xattrs::None;
                 Ok(())
             })
         });
+        if let Some(old) = old {
+            check.sides.remove(&old);
+        }
         Ok(())
     }
 
     /// Files that have lost the list of their further names: the names this client has last seen them under are theirs.
     /// Whatever else stands there for them is not where it belongs.
     pub(super) fn settle_names(&self, check: &mut Check<'_>) {
+        let mut settled: Vec<super::super::Ino> = Vec::new();
         for (inode, path, backing) in std::mem::take(&mut check.nameless) {
+            // It was found under each of the names it has left.
+            if settled.contains(&inode.ino) {
+                continue;
+            }
+            settled.push(inode.ino);
             if let Err(problem) = self.settle_names_of(check, &inode, &path, &backing) {
                 check.refused(&path, &backing, problem);
             }
@@ -183,8 +193,7 @@ impl Vfs {
             }
         }
         check.strays = others;
-        let links: PathBuf = path.to_owned();
-        check.found(&links, backing, Problem::NamesLost, Remedy::Rebind, || {
+        let is_done = check.found(path, backing, Problem::NamesLost, Remedy::Rebind, || {
             self.change_header(inode, Promise::Stored, |header| {
                 header.give_up_names();
                 for (secrets, tag) in &names {
@@ -193,6 +202,9 @@ impl Vfs {
                 Ok(())
             })
         });
+        if is_done {
+            self.note_sides(check, inode)?;
+        }
         Ok(())
     }
 }

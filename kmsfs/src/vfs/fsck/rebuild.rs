@@ -30,6 +30,13 @@ pub(super) enum Way {
     Borrowed,
 }
 
+/// What could be told of a directory.
+struct Told {
+    remains: Remains,
+    /// One change of its key was under way: what one more may have begun with comes after it.
+    is_behind: bool,
+}
+
 /// What the objects in a directory say of it.
 #[derive(Default)]
 struct Votes {
@@ -39,7 +46,7 @@ struct Votes {
 }
 
 /// What was found in the place of a header is called so, until it is where it belongs.
-const ASIDE: &str = "kmsfs.aside.";
+pub(super) const ASIDE: &str = "kmsfs.aside.";
 /// So many epochs of name keys are tried back from the last one known.
 const LOOK_BACK: u32 = 16;
 
@@ -59,8 +66,8 @@ impl Vfs {
             return Err(problem);
         }
         let entries = self.disk.list(self.dir_fd(inode)?)?;
-        let remains = self.remains_of(inode, &entries);
-        if is_place(&problem) && self.is_stray_dir(inode, remains.as_ref().ok()) {
+        let told = self.remains_of(inode, &entries);
+        if is_place(&problem) && self.is_stray_dir(inode, told.as_ref().ok()) {
             let place = inode.place().ok_or(Part::Place)?;
             self.found_stray(check, &place.dir, &place.name, path, backing, problem);
             return Ok(Way::Closed);
@@ -75,8 +82,8 @@ impl Vfs {
             });
             return Ok(if made { Way::Open } else { Way::Closed });
         }
-        let mut header = match remains.map(|remains| self.rebuilt(inode, &remains)) {
-            Ok(header) => header?,
+        let (mut header, is_behind) = match told {
+            Ok(told) => (self.rebuilt(inode, &told.remains)?, told.is_behind),
             Err(loss) => {
                 check.lost(path, backing, problem.into(), loss);
                 return Ok(Way::Closed);
@@ -101,7 +108,9 @@ impl Vfs {
         if !is_put {
             return Ok(Way::Borrowed);
         }
-        if is_rekeying {
+        if is_rekeying && is_behind {
+            self.enqueue_new_key(inode)?;
+        } else if is_rekeying {
             self.enqueue_rekey(inode)?;
         } else if signs != Signs::Nothing {
             self.enqueue_signing(inode)?;
@@ -126,7 +135,7 @@ impl Vfs {
     }
 
     /// Whether the header found is that of the directory, which is not where it belongs.
-    fn is_stray_dir(&self, inode: &Arc<Inode>, remains: Option<&Remains>) -> bool {
+    fn is_stray_dir(&self, inode: &Arc<Inode>, told: Option<&Told>) -> bool {
         let Some(place) = inode.place() else {
             return false;
         };
@@ -137,7 +146,7 @@ impl Vfs {
             return false;
         };
         let id = header.core().id;
-        remains.is_none_or(|remains| *id.as_bytes() == remains.id.0)
+        told.is_none_or(|told| *id.as_bytes() == told.remains.id.0)
     }
 
     /// Opens a header by any of its names: as the owner can, without the headers of the directories they are in. `None`
@@ -158,7 +167,7 @@ impl Vfs {
     }
 
     /// What can be told of a directory without its header.
-    fn remains_of(&self, inode: &Arc<Inode>, entries: &[RawEntry]) -> Result<Remains, Loss> {
+    fn remains_of(&self, inode: &Arc<Inode>, entries: &[RawEntry]) -> Result<Told, Loss> {
         let votes = self.votes(inode, entries);
         let known = self.known_dir_id(inode);
         let id = match known {
@@ -177,6 +186,9 @@ impl Vfs {
         let top = votes.epochs.last().copied();
         let names = self.name_epochs(inode, id, top.unwrap_or(LOOK_BACK), entries);
         let mut epochs: Vec<u32> = votes.epochs.union(&names).copied().collect();
+        if epochs.is_empty() && inode.ino == Ino::ROOT && !entries.iter().any(is_entry) {
+            epochs.push(OF_EMPTY_ROOT);
+        }
         let highest = epochs.pop().ok_or(Loss::NoTrace)?;
         let parent = inode.place().map(|place| self.secrets(&place.dir));
         let parent_signs = match parent {
@@ -185,6 +197,7 @@ impl Vfs {
         };
         let is_signed = votes.is_signed || parent_signs != Signs::Nothing;
         let may_be_shared = is_signed || highest > 1 || self.has_noted_job(inode);
+        let is_behind = may_be_shared && !epochs.is_empty();
         let (epoch, prev) = match epochs.pop() {
             Some(lower) => (highest, Some(lower)),
             // Another change may have begun of which nothing in the directory tells yet.
@@ -199,7 +212,7 @@ impl Vfs {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        Ok(Remains {
+        let remains = Remains {
             id,
             epoch,
             prev,
@@ -212,7 +225,8 @@ impl Vfs {
                 Signs::Nothing
             },
             mode: self.seen_mode(inode).unwrap_or(stat.mode & 0o777),
-        })
+        };
+        Ok(Told { remains, is_behind })
     }
 
     fn known_dir_id(&self, inode: &Inode) -> Option<DirId> {
@@ -378,6 +392,16 @@ impl Vfs {
     }
 }
 
+/// Whether it stands for an object.
+fn is_entry(entry: &RawEntry) -> bool {
+    matches!(
+        BackingName::of(&entry.name),
+        BackingName::Short(_) | BackingName::Long(_)
+    )
+}
+
+/// The epoch of a root that has lost its header and holds nothing: above any it can have had.
+const OF_EMPTY_ROOT: u32 = 1 << 16;
 /// A directory, among what is remembered of entries (FRESHNESS §3).
 const DIR: u8 = 2;
 

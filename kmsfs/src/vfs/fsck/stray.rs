@@ -10,29 +10,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms_crypto::format::{Binding, HEADER_LEN, ObjectId, OpenHeader};
+use kms_crypto::format::{Binding, ObjectId, OpenHeader};
 use kms_crypto::id::DirId;
-use kms_crypto::name::{DIR_HEADER, EncryptedName, NAME_MAX, NameTag};
+use kms_crypto::name::{BackingName, EncryptedName, NameTag};
 use rustix::io::Errno;
 
 use super::super::dirs::Secrets;
-use super::super::error::header_error;
 use super::super::lookup::stored_path;
 use super::super::sides::sides_of_stored;
-use super::super::{Caller, Ino, Oddity, Result, Vfs, VfsError};
+use super::super::{Oddity, Result, Vfs, VfsError};
 use super::Check;
 use super::finding::{Loss, Remedy};
-use super::rebuild::tag_of;
-use crate::backing::{Kind, OpenMode, Replace, Stat};
-use crate::freshness::Mark;
+use super::found::LOST_AND_FOUND;
+use super::name::Name;
+use crate::backing::{Kind, Replace, Stat};
 use crate::inode::{Inode, Place};
-use crate::journal::{Action, Piece, Record};
 
 /// Something that is not where it belongs.
 #[derive(Clone)]
 pub(super) struct Stray {
-    at: Arc<Inode>,
-    name: String,
+    pub(super) at: Arc<Inode>,
+    pub(super) name: String,
     path: PathBuf,
     backing: PathBuf,
     problem: VfsError,
@@ -46,12 +44,6 @@ pub(super) struct Gone {
     pub(super) backing: PathBuf,
     pub(super) at: Arc<Inode>,
     pub(super) name: String,
-}
-
-/// A name in the store, and what it stands for.
-struct Name {
-    stored: EncryptedName,
-    plain: Vec<u8>,
 }
 
 /// Where something goes.
@@ -72,8 +64,6 @@ struct Plan {
     base: u64,
     step: Step,
 }
-
-const LOST_AND_FOUND: &str = "lost+found";
 
 impl Vfs {
     /// Notes something that is not where it belongs.
@@ -198,8 +188,10 @@ impl Vfs {
         if !matches!(stat.kind, Kind::File | Kind::Dir) {
             return Err(Loss::Foreign);
         }
-        let is_ours =
-            tag_of(&stray.name).is_some() || self.whole_name(&stray.at, &stray.name).is_some();
+        let is_ours = matches!(
+            BackingName::of(stray.name.as_bytes()),
+            BackingName::Short(_) | BackingName::Long(_)
+        );
         let unread = if is_ours { Loss::Key } else { Loss::Foreign };
         let header = self
             .stored_header(fd, &stray.name, stat.kind)
@@ -213,8 +205,9 @@ impl Vfs {
         if let (Kind::File, ObjectId::Dir(id)) = (stat.kind, header.core().id) {
             // A header alone is of no use to a directory that has one.
             let step = Step::Remove;
-            let has_one = dirs.contains_key(&id);
-            return has_one
+            let is_of_no_use = dirs.contains_key(&id)
+                && (is_ours || stray.name.starts_with(super::rebuild::ASIDE));
+            return is_of_no_use
                 .then_some(Plan {
                     stat,
                     header,
@@ -294,87 +287,6 @@ impl Vfs {
         Ok(Step::Found(
             plain.unwrap_or_else(|| format!("#{hex}").into_bytes()),
         ))
-    }
-
-    /// The name of what a repair that was killed has moved to `lost+found`, its header not having been told yet.
-    fn plain_in_lost_and_found(&self, stray: &Stray) -> Option<Vec<u8>> {
-        let root = self.table.root();
-        let (place, _) = self.find(root, LOST_AND_FOUND.as_bytes()).ok()?;
-        if !stray.at.is_at(&place) {
-            return None;
-        }
-        let secrets = self.secrets(&stray.at).ok()?;
-        let (plain, _) = self.decrypt_name(&stray.at, &secrets, &stray.name).ok()?;
-        Some(plain)
-    }
-
-    /// The stored names that may go with a binding: the one the object has, and the one remembered.
-    fn stored_names(&self, stray: &Stray, binding: &Binding) -> Vec<(String, Option<String>)> {
-        let whole = self.whole_name(&stray.at, &stray.name).flatten();
-        let own = (stray.name.clone(), whole);
-        let known = self.remembered_name(binding).map(|name| (name, None));
-        std::iter::once(own).chain(known).collect()
-    }
-
-    fn name_at_home(&self, stray: &Stray, home: &Arc<Inode>, binding: &Binding) -> Option<Name> {
-        let secrets = self.secrets(home).ok()?;
-        let mut names = self.stored_names(stray, binding);
-        let entries = self.disk.list(self.dir_fd(home).ok()?).ok()?;
-        let there = entries.iter().find_map(|entry| {
-            let name = std::str::from_utf8(&entry.name).ok()?;
-            let whole = self.whole_name(home, name)?;
-            let tag = tag_of(whole.as_deref().unwrap_or(name))?;
-            (tag == binding.name_tag).then(|| (name.to_owned(), whole))
-        });
-        names.extend(there);
-        names.into_iter().find_map(|(backing, whole)| {
-            let long = whole.or_else(|| self.whole_name(home, &backing).flatten());
-            let ciphers = std::iter::once(&secrets.names).chain(&secrets.prev_names);
-            let plain = ciphers
-                .filter_map(|names| names.decrypt(&backing, long.as_deref()).ok())
-                .find(|(_, tag)| *tag == binding.name_tag)?
-                .0;
-            let tag = binding.name_tag;
-            let stored = EncryptedName { backing, long, tag };
-            Some(Name { stored, plain })
-        })
-    }
-
-    /// The name people knew an object by whose directory may be gone.
-    fn plain_by(&self, stray: &Stray, binding: &Binding) -> Option<Vec<u8>> {
-        let ciphers = self.name_ciphers(binding.dir, binding.dir_epoch);
-        self.stored_names(stray, binding)
-            .into_iter()
-            .find_map(|(backing, whole)| {
-                ciphers
-                    .iter()
-                    .filter_map(|(_, names)| names.decrypt(&backing, whole.as_deref()).ok())
-                    .find(|(_, tag)| *tag == binding.name_tag)
-            })
-            .map(|(plain, _)| plain)
-    }
-
-    /// Whether two stored files are the same, byte for byte.
-    fn is_copy(&self, stray: &Stray, (home, name): (&Arc<Inode>, &str)) -> Result<bool> {
-        let open = |dir: &Arc<Inode>, name: &str| -> Result<_> {
-            Ok(self
-                .disk
-                .open_file(self.dir_fd(dir)?, name, OpenMode::Read)?)
-        };
-        let (one, other) = (open(&stray.at, &stray.name)?, open(home, name)?);
-        let (mut first, mut second) = (vec![0; 1 << 18], vec![0; 1 << 18]);
-        let mut at = 0;
-        loop {
-            let len = self.disk.read_at(&one, at, &mut first)?;
-            let other_len = self.disk.read_at(&other, at, &mut second)?;
-            if len != other_len || first[..len] != second[..len] {
-                return Ok(false);
-            }
-            if len == 0 {
-                return Ok(true);
-            }
-            at += len as u64;
-        }
     }
 
     fn carry_out(
@@ -493,7 +405,7 @@ impl Vfs {
         self.secrets(dir).ok().map(|secrets| secrets.id)
     }
 
-    fn put_back(
+    pub(super) fn put_back(
         &self,
         stray: &Stray,
         place: &Place,
@@ -509,133 +421,6 @@ impl Vfs {
         }
         self.disk.sync_dir(to)?;
         Ok(self.disk.sync_dir(from)?)
-    }
-
-    /// The directory for what belongs nowhere, made when it is needed.
-    fn lost_and_found(&self) -> Result<Arc<Inode>> {
-        let root = Arc::clone(self.table.root());
-        let name = LOST_AND_FOUND.as_bytes();
-        if let Err(VfsError::Os(Errno::NOENT)) = self.find(&root, name) {
-            let (uid, gid) = (self.uid, self.gid);
-            self.mkdir(Caller { uid, gid, pid: 0 }, Ino::ROOT, name, 0o700)?;
-            self.sync_new_dirs(&root)?;
-            self.disk.sync_dir(self.dir_fd(&root)?)?;
-        }
-        let (place, stat) = self.find(&root, name)?;
-        if stat.kind != Kind::Dir {
-            return Err(Errno::NOTDIR.into());
-        }
-        self.intern(&stat, place, 0)
-    }
-
-    /// A name there that is free, or that the object has already: a repair may have ended in the middle.
-    fn name_in_lost_and_found(&self, stray: &Stray, plain: &[u8], header: &OpenHeader) -> Vec<u8> {
-        let hex = data_encoding::HEXLOWER.encode(header.core().id.as_bytes());
-        let suffix = format!(" #{hex}").into_bytes();
-        let cut = plain.len().min(NAME_MAX - suffix.len());
-        let second = [&plain[..cut], &suffix].concat();
-        let root = self.table.root();
-        let Ok((place, stat)) = self.find(root, LOST_AND_FOUND.as_bytes()) else {
-            return plain.to_vec();
-        };
-        let is_free = |name: &[u8]| {
-            let dir = self.intern(&stat, place.clone(), 0)?;
-            match self.find(&dir, name) {
-                Err(VfsError::Os(Errno::NOENT)) => Ok(true),
-                Err(error) => Err(error),
-                Ok((at, _)) => Ok(stray.is_at(&at)),
-            }
-        };
-        match is_free(plain) {
-            Ok(true) | Err(_) => plain.to_vec(),
-            Ok(false) => second,
-        }
-    }
-
-    /// First the object gets a name there, then its header is told: wherever this ends, it is found and goes on.
-    fn move_to_lost_and_found(
-        &self,
-        stray: &Stray,
-        stat: &Stat,
-        name: &[u8],
-        header: &mut OpenHeader,
-        base: u64,
-    ) -> Result<Place> {
-        let dir = self.lost_and_found()?;
-        let secrets = self.secrets(&dir)?;
-        let stored = secrets.encrypt(name)?;
-        let place = Place {
-            dir: Arc::clone(&dir),
-            name: stored.backing.as_str().into(),
-            tag: stored.tag,
-        };
-        if !stray.is_at(&place) {
-            self.put_back(stray, &place, &stored, Replace::No)?;
-        }
-        if stat.kind == Kind::Dir || stat.nlink <= 1 {
-            let old: Vec<_> = header
-                .bindings()
-                .iter()
-                .map(|it| (it.dir, it.name_tag))
-                .collect();
-            for (dir, tag) in old {
-                header.unbind(&dir, tag);
-            }
-            header.give_up_names();
-        }
-        header
-            .bind(&secrets.keys, place.tag)
-            .map_err(header_error)?;
-        self.write_header(&place, stat.kind, header, base)?;
-        self.names_changed(&dir);
-        Ok(place)
-    }
-
-    /// Puts the header of an object that is not in use in the place of the one it has, by way of the journal.
-    fn write_header(
-        &self,
-        place: &Place,
-        kind: Kind,
-        header: &mut OpenHeader,
-        base: u64,
-    ) -> Result<()> {
-        use std::os::fd::AsFd;
-        let mut path = stored_path(place);
-        let parent = self.dir_fd(&place.dir)?;
-        let file = if kind == Kind::Dir {
-            path.push(DIR_HEADER.to_owned());
-            let dir = self.disk.open_dir(parent, &place.name)?;
-            self.disk
-                .open_file(dir.as_fd(), DIR_HEADER, OpenMode::ReadWrite)?
-        } else {
-            self.disk
-                .open_file(parent, &place.name, OpenMode::ReadWrite)?
-        };
-        let len = self.disk.fstat(&file)?.size;
-        let bytes: [u8; HEADER_LEN] = self.seal_header(header)?;
-        let generation = header.state.generation;
-        let record = Record {
-            id: *header.core().id.as_bytes(),
-            paths: vec![path],
-            action: Action::Commit {
-                base,
-                generation,
-                len,
-                pieces: vec![Piece {
-                    offset: 0,
-                    bytes: bytes.to_vec(),
-                }],
-                direct: Vec::new(),
-            },
-        };
-        let journal = &self.owner()?.journal;
-        let logged = journal.append(&record)?;
-        journal.sync_to(logged.seq)?;
-        self.disk.write_at(&file, 0, &bytes)?;
-        self.disk.sync_all(&file)?;
-        let mark = Mark::of(generation, &bytes);
-        self.seen.wrote(*header.core().id.as_bytes(), mark);
-        Ok(())
     }
 
     /// Entries that were known and are not there, and that have not been put back.
@@ -668,7 +453,7 @@ impl Stray {
         Arc::ptr_eq(&self.at, dir) && self.name == name
     }
 
-    fn is_at(&self, place: &Place) -> bool {
+    pub(super) fn is_at(&self, place: &Place) -> bool {
         self.is(&place.dir, &place.name)
     }
 }
