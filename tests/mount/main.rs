@@ -12,6 +12,7 @@ mod crash;
 mod lock;
 mod programs;
 mod tamper;
+mod users;
 
 use std::path::PathBuf;
 

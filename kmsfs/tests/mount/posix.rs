@@ -15,9 +15,26 @@ use super::Mounted;
 
 const NOBODY: u32 = 65534;
 
-/// Only root shares a mount with other users and becomes them.
-pub(super) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Only root shares a mount with other users and becomes them: whoever is not does the test once more through `sudo`, and
+/// fails where that is not possible. Says whether the test has been done that way.
+#[track_caller]
+pub(super) fn done_by_root() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap();
+    let status = Command::new("sudo")
+        .args(["-n", "-E", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .status()
+        .unwrap_or_else(|error| panic!("{test} needs root, or sudo: {error}"));
+    assert!(
+        status.success(),
+        "as root, {test} ended with {status}; if sudo asked for a password: sudo -v"
+    );
+    true
 }
 
 pub(super) fn shared() -> Mounted {
@@ -75,7 +92,7 @@ fn fifos_carry_bytes_sockets_are_bound_and_both_survive_a_remount() {
 
 #[test]
 fn a_device_node_can_be_kept_but_not_used() {
-    if !is_root() {
+    if done_by_root() {
         return;
     }
     let mounted = Mounted::new();
@@ -96,7 +113,7 @@ fn a_device_node_can_be_kept_but_not_used() {
 
 #[test]
 fn several_users_share_a_mount_each_with_files_of_his_own() {
-    if !is_root() {
+    if done_by_root() {
         return;
     }
     let mounted = shared();
@@ -128,7 +145,7 @@ fn several_users_share_a_mount_each_with_files_of_his_own() {
 
 #[test]
 fn set_id_bits_go_when_a_file_is_changed_by_somebody_who_may_not_set_them() {
-    if !is_root() {
+    if done_by_root() {
         return;
     }
     let mounted = shared();
@@ -223,7 +240,7 @@ fn a_running_program_is_not_emptied() {
 
 #[test]
 fn root_reads_what_nobody_may_read_and_runs_nothing_that_nobody_may_run() {
-    if !is_root() {
+    if done_by_root() {
         return;
     }
     let mounted = Mounted::new();

@@ -170,6 +170,15 @@ fn some_path(rng: &mut Rng, model: &Model) -> String {
     }
 }
 
+/// Where a symbolic link points: now and then so far that the store's link cannot hold it.
+fn some_target(rng: &mut Rng, model: &Model) -> String {
+    if rng.chance(25) {
+        "far/".repeat(700 + rng.below(300))
+    } else {
+        some_path(rng, model)
+    }
+}
+
 /// A file that exists, if there is any; rarely whatever.
 fn some_file(rng: &mut Rng, model: &Model) -> String {
     let files = model.files();
@@ -267,13 +276,13 @@ pub(crate) fn next(rng: &mut Rng, model: &Model) -> Op {
             path: some_name(rng, model),
         },
         49..=58 => rename(rng, model),
-        59..=62 => link(rng, model),
-        63..=66 => Op::Mkdir {
+        59..=63 => link(rng, model),
+        64..=66 => Op::Mkdir {
             path: some_path(rng, model),
         },
         67..=69 => Op::Symlink {
             path: some_path(rng, model),
-            target: some_path(rng, model),
+            target: some_target(rng, model),
         },
         70..=74 => xattr(rng, model, seed),
         75..=77 => Op::Chmod {
@@ -323,10 +332,16 @@ fn rename(rng: &mut Rng, model: &Model) -> Op {
 
 fn link(rng: &mut Rng, model: &Model) -> Op {
     let files = model.files();
-    match rng.pick(&files) {
+    // One file gathers more names than its header has room for.
+    let crowded = files.first().filter(|_| rng.chance(50));
+    match crowded.or(rng.pick(&files)) {
         Some(from) => Op::Link {
             from: from.clone(),
-            to: some_path(rng, model),
+            to: if rng.chance(50) {
+                format!("a{}", rng.below(30))
+            } else {
+                some_path(rng, model)
+            },
         },
         None => Op::Checkpoint,
     }
