@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, RenameFlags,
@@ -25,6 +26,8 @@ mod stat;
 #[derive(Clone, Default)]
 pub struct Disk {
     gate: Option<Arc<dyn Gate>>,
+    /// Something was changed since [`Disk::sync_fs`].
+    changed: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -80,12 +83,27 @@ const FILE: OFlags = OFlags::CLOEXEC
 impl Disk {
     /// The system calls, each asked of `gate` first.
     pub fn gated(gate: Arc<dyn Gate>) -> Self {
-        Self { gate: Some(gate) }
+        Self {
+            gate: Some(gate),
+            ..Self::default()
+        }
+    }
+
+    /// The same system calls on another disk, whose changes are its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            ..Self::default()
+        }
     }
 
     /// Does a call, unless the gate is against it. One that a signal has interrupted, as may happen on network and FUSE
     /// filesystems, is done once more.
     fn call<T>(&self, call: Call<'_>, mut run: impl FnMut() -> Result<T>) -> Result<T> {
+        if call.changes() {
+            self.changed.store(true, Ordering::Release);
+        }
         let Some(gate) = &self.gate else {
             return rustix::io::retry_on_intr(run);
         };
@@ -284,7 +302,22 @@ impl Disk {
 
     /// Makes everything on the filesystem that holds the store durable.
     pub fn sync_fs(&self, dir: BorrowedFd<'_>) -> Result<()> {
-        self.call(Call::SyncFs, || rustix::fs::syncfs(Self::reopen_dir(dir)?))
+        // Before: what is changed meanwhile needs another one.
+        let changed = self.changed.swap(false, Ordering::AcqRel);
+        let synced = self.call(Call::SyncFs, || rustix::fs::syncfs(Self::reopen_dir(dir)?));
+        if synced.is_err() && changed {
+            self.changed.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    /// The same, unless nothing was changed since: a whole disk, with all that others write there, takes a while.
+    pub fn sync_fs_if_changed(&self, dir: BorrowedFd<'_>) -> Result<()> {
+        if self.changed.load(Ordering::Acquire) {
+            self.sync_fs(dir)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes a directory.

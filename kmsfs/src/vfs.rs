@@ -347,8 +347,10 @@ impl Vfs {
         if let Some(owner) = self.try_owner() {
             self.checkpoint()?;
             owner.journal.forget_all()?;
-            self.disk.sync_fs(self.root_dir()?)?;
-            self.seen.write(|| Ok::<_, VfsError>(()))?;
+            // What is remembered must not be newer than what is durable, whoever has written it.
+            self.seen
+                .write(|| Ok::<_, VfsError>(self.disk.sync_fs(self.root_dir()?)?))?;
+            self.disk.sync_fs_if_changed(self.root_dir()?)?;
         } else {
             self.remember()?;
         }

@@ -71,6 +71,15 @@ impl Call<'_> {
     pub const fn is_read(&self) -> bool {
         matches!(self, Self::Read)
     }
+
+    /// Whether it leaves something that has to be made durable.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Read | Self::SyncData(_) | Self::SyncAll(_) | Self::SyncDir(_) | Self::SyncFs
+        )
+    }
 }
 
 /// Is asked before each call and told after it.

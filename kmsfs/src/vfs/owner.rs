@@ -83,7 +83,7 @@ impl Owner {
         let lock = lock_store(disk, root.as_fd())?;
         let (journal, records) = Journal::open(
             &options.state_dir,
-            disk.clone(),
+            disk.apart(),
             info.id,
             &key.records_key(),
             JOURNAL_LEN,

@@ -166,3 +166,38 @@ fn calls_that_are_interrupted_or_move_a_few_bytes_only_lose_nothing() {
         assert_eq!(fsck(&world.open()), [""; 0]);
     }
 }
+
+/// Counts syncs of the whole filesystem.
+#[derive(Debug, Default)]
+struct Syncs(AtomicU64);
+
+impl Gate for Syncs {
+    fn pass(&self, call: &Call<'_>) -> rustix::io::Result<()> {
+        if matches!(call, Call::SyncFs) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Unmounting took as long as the disk needed for all that anybody had written to it, even if nothing had been done.
+#[test]
+fn a_mount_that_has_changed_nothing_does_not_sync_the_whole_disk_when_it_ends() {
+    let world = World::new();
+    let mut counts = Vec::new();
+    for writes in [true, false, false, true] {
+        let syncs = Arc::<Syncs>::default();
+        let vfs = world
+            .try_open(Disk::gated(Arc::clone(&syncs) as _))
+            .unwrap();
+        if writes {
+            put(&vfs, "f", &pattern(100_000, 1)).unwrap();
+        }
+        assert_eq!(get(&vfs, "f").unwrap(), pattern(100_000, 1));
+        let before = syncs.0.load(Ordering::Relaxed);
+        vfs.close().unwrap();
+        counts.push(syncs.0.load(Ordering::Relaxed) - before);
+    }
+    assert!(counts[0] > 0 && counts[3] > 0, "{counts:?}");
+    assert_eq!(counts[2], 0, "{counts:?}");
+}
