@@ -24,6 +24,7 @@ use crate::backing::{Kind, RawEntry};
 use crate::inode::{Inode, Place};
 
 pub(super) mod finding;
+mod flip;
 mod found;
 mod litter;
 mod mend;

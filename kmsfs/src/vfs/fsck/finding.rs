@@ -46,6 +46,8 @@ pub enum Problem {
 pub enum Remedy {
     /// Nothing.
     None(Loss),
+    /// The one bit that is wrong in a header is set right.
+    Mend,
     /// A directory's header is made anew from what is in it.
     Rebuild,
     /// An empty directory gets a new header.
@@ -173,6 +175,7 @@ impl Remedy {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::None(_) => "none",
+            Self::Mend => "mend",
             Self::Rebuild => "rebuild",
             Self::Remake => "remake",
             Self::PutBack(_) => "put-back",
@@ -188,6 +191,7 @@ impl Remedy {
     fn would(&self) -> String {
         match self {
             Self::None(_) => "does nothing about it".to_owned(),
+            Self::Mend => "sets the one bit right that has flipped".to_owned(),
             Self::Rebuild => {
                 "makes its header anew from what is in it; grants on it and its attributes are lost"
                     .to_owned()
@@ -206,6 +210,7 @@ impl Remedy {
     fn did(&self) -> String {
         match self {
             Self::None(_) => String::new(),
+            Self::Mend => "the one bit that had flipped was set right".to_owned(),
             Self::Rebuild => "its header was made anew from what is in it; what was granted on it has to be granted again".to_owned(),
             Self::Remake => "the empty directory got a new header".to_owned(),
             Self::PutBack(to) => format!("was put back to {}", to.display()),

@@ -28,7 +28,16 @@ impl Vfs {
         };
         match damage.part {
             Part::Length => self.mend_length(check, inode, path, backing, problem),
-            Part::Header => self.mend_names(check, inode, path, backing, problem),
+            Part::Header => {
+                let named = self.mend_names(check, inode, path, backing, problem);
+                if named.is_ok() {
+                    return named;
+                }
+                match self.mend_bit(check, inode, path, backing, problem)? {
+                    Some((is_set, _)) => Ok(is_set),
+                    None => named,
+                }
+            }
             _ => Err(problem.clone()),
         }
     }

@@ -11,7 +11,6 @@ use kms_crypto::format::{
 use kms_crypto::id::DirId;
 use kms_crypto::name::{BackingName, DIR_HEADER, NameCipher, NameTag};
 
-use super::super::dirs::Secrets;
 use super::super::error::header_error;
 use super::super::{Ino, Part, Result, Vfs, VfsError};
 use super::finding::{Loss, Remedy};
@@ -65,6 +64,17 @@ impl Vfs {
         if !self.is_owner() || !is_lost {
             return Err(problem);
         }
+        if let Ok(Some((is_set, header))) = self.mend_bit(check, inode, path, backing, &problem) {
+            if !is_set && check.repairs {
+                return Ok(Way::Closed);
+            }
+            if !is_set {
+                self.borrow_header(inode, header)?;
+                return Ok(Way::Borrowed);
+            }
+            // As it is in the store now.
+            return self.secrets(inode).map(|_| Way::Open);
+        }
         let entries = self.disk.list(self.dir_fd(inode)?)?;
         let told = self.remains_of(inode, &entries);
         if is_place(&problem) && self.is_stray_dir(inode, told.as_ref().ok()) {
@@ -95,16 +105,9 @@ impl Vfs {
         if check.repairs && !is_put {
             return Ok(Way::Closed);
         }
-        let secrets = Arc::new(Secrets::of(&header)?);
         let is_rekeying = header.is_rekeying();
         let signs = header.signs();
-        if let Some(dir) = inode.dir() {
-            let mut state = dir.state.write();
-            state.committed_generation = header.state.generation;
-            inode.learn(&header.state);
-            state.secrets = Some(secrets);
-            state.header = Some(Box::new(header));
-        }
+        self.borrow_header(inode, header)?;
         if !is_put {
             return Ok(Way::Borrowed);
         }

@@ -28,7 +28,7 @@ fn a_directory_gets_its_header_back_with_all_names() {
         |header| fs::write(header, b"short").unwrap(),
         |header| {
             let mut bytes = fs::read(header).unwrap();
-            bytes[300] ^= 4;
+            bytes[300] ^= 5;
             fs::write(header, bytes).unwrap();
         },
     ];
@@ -53,6 +53,28 @@ fn a_directory_gets_its_header_back_with_all_names() {
         assert_eq!(get(&vfs, "moved/new").unwrap(), b"new");
         assert_eq!(get(&vfs, "moved/renamed").unwrap(), pattern(9_000, 2));
         assert_eq!(fsck(&vfs), [""; 0]);
+    }
+}
+
+#[test]
+fn one_flipped_bit_of_a_header_is_set_right() {
+    for path in ["", "d", "top", "d/inner/b"] {
+        for at in [5, 40, 300, 3_970, 4_095] {
+            let scene = Scene::new(fill);
+            let stored = if path.is_empty() || path == "d" {
+                scene.header(path)
+            } else {
+                scene.at(path)
+            };
+            let mut bytes = fs::read(&stored).unwrap();
+            let before = bytes.clone();
+            bytes[at] ^= 0x10;
+            fs::write(&stored, bytes).unwrap();
+            assert_eq!(looked(&scene.world), [format!("-header mend {path}")]);
+            assert_eq!(scene.repair(), [format!("+header mend {path}")]);
+            assert!(fs::read(&stored).unwrap() == before);
+            scene.assert_whole();
+        }
     }
 }
 

@@ -66,5 +66,5 @@ fn one_store(seed: u64) -> u64 {
 
 #[test]
 fn one_thing_damaged_costs_that_thing_at_most() {
-    cases("KMSFS_REPAIRS", 120, one_store);
+    cases("KMSFS_REPAIRS", 60, one_store);
 }
