@@ -1,7 +1,11 @@
 //! Mounting as a person does it: in the background, twice, over a dead mount,
 //! while somebody is inside. Private files only; no network.
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -188,4 +192,54 @@ fn private_files_need_no_network_and_a_grant_says_what_is_missing() {
     assert_eq!(store.person.run(&["shares"]), "Nothing is shared.\n");
     let why = store.person.run(&["why", "secure/a"]);
     assert!(why.contains("Nothing has failed"), "{why}");
+}
+
+/// Every file below a directory, with its content.
+fn files(dir: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_tree_whose_directories_have_lost_their_headers_is_repaired_and_mounted() {
+    let store = Store::new();
+    store.mount();
+    for dir in ["a", "a/b", "c"] {
+        fs::create_dir(store.point.join(dir)).unwrap();
+        for name in ["one", "two", "tree ünï"] {
+            fs::write(store.point.join(dir).join(name), format!("{dir}/{name}")).unwrap();
+        }
+    }
+    let mut before = BTreeMap::new();
+    files(&store.point, &mut before);
+    store.unmount("secure");
+    let stored = store.person.dir.path().join("secure.kmsfs");
+    let mut headers = BTreeMap::new();
+    files(&stored, &mut headers);
+    headers.retain(|path, _| path.ends_with("kmsfs.dir"));
+    assert_eq!(headers.len(), 4);
+    headers
+        .keys()
+        .for_each(|path| fs::remove_file(path).unwrap());
+    let refused = store.person.fails(65, &["mount", "secure"]);
+    assert!(refused.contains("kmsfs fsck --repair"), "{refused}");
+    let said = store.person.says(&["fsck", "secure"]);
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.out.contains("4 can be repaired"), "{said:?}");
+    let said = store.person.says(&["fsck", "--repair", "secure"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    store.mount();
+    let mut after = BTreeMap::new();
+    files(&store.point, &mut after);
+    assert_eq!(after, before);
+    let mounted = store.person.fails(8, &["fsck", "--repair", "secure"]);
+    assert!(mounted.contains("is mounted"), "{mounted}");
+    store.unmount("secure");
+    assert_eq!(store.person.says(&["fsck", "secure"]).code, 0);
 }
