@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kms_ledger::{FileLedger, FileOptions, LedgerUrl, parse_url};
+use kms_ledger::{DhtLedger, DhtOptions, FileLedger, FileOptions, LedgerUrl, parse_url};
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions};
 use kms_net::NetClient;
 use kms_proto::DEFAULT_NETWORK;
 use kms_proto::ledger::Ledger;
+use kms_proto::transport::Transport;
+use tokio::runtime::Handle;
+
+mod keepers;
+
+pub use keepers::{DhtName, DhtNameError};
 
 use crate::client::{Client, ClientConfig, DEFAULT_TIMEOUT};
 use crate::error::ConnectError;
@@ -17,7 +23,7 @@ use crate::error::ConnectError;
 pub struct NetworkConfig {
     /// The network's name.
     pub network: String,
-    /// The ledger: `file:/path`, or `evm:chain/contract?rpc=…`.
+    /// The ledger: `file:/path`, `dht:keepers`, or `evm:chain/contract?rpc=…`.
     pub ledger: String,
     /// Nodes to begin with, as multiaddresses that end in `/p2p/…`. The ledger names all others.
     pub bootstrap: Vec<String>,
@@ -40,7 +46,9 @@ impl Client {
     /// Connects. The ledger is opened and read; nodes are dialled when they are first needed, and again whenever a
     /// connection has broken. To be called inside a tokio runtime.
     pub async fn connect(config: &NetworkConfig) -> Result<Self, ConnectError> {
-        let ledger = open_ledger(config)?;
+        if config.ledger.trim().is_empty() {
+            return Err(ConnectError::NoLedger);
+        }
         let transport = NetClient::start(&kms_net::ClientConfig {
             network: config.network.clone(),
             bootstrap: config.bootstrap.clone(),
@@ -48,17 +56,19 @@ impl Client {
         .map_err(|error| ConnectError::Transport {
             reason: error.to_string(),
         })?;
-        let mut with = ClientConfig::new(&config.network, ledger, Arc::new(transport));
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let ledger = open_ledger(config, &transport)?;
+        let mut with = ClientConfig::new(&config.network, ledger, transport);
         with.timeout = config.timeout;
         Ok(Self::new(with))
     }
 }
 
-fn open_ledger(config: &NetworkConfig) -> Result<Arc<dyn Ledger>, ConnectError> {
+fn open_ledger(
+    config: &NetworkConfig,
+    transport: &Arc<dyn Transport>,
+) -> Result<Arc<dyn Ledger>, ConnectError> {
     let url = config.ledger.trim();
-    if url.is_empty() {
-        return Err(ConnectError::NoLedger);
-    }
     let unusable = |reason: String| ConnectError::LedgerUrl {
         url: url.to_owned(),
         reason,
@@ -66,6 +76,21 @@ fn open_ledger(config: &NetworkConfig) -> Result<Arc<dyn Ledger>, ConnectError> 
     match parse_url(url).map_err(|error| unusable(error.to_string()))? {
         LedgerUrl::File(path) => {
             let ledger = FileLedger::open_reader(&path, FileOptions::new(&config.network));
+            let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
+                url: url.to_owned(),
+                source,
+            })?;
+            Ok(Arc::new(ledger))
+        }
+        LedgerUrl::Dht(place) => {
+            let name = DhtName::parse(&place, &config.bootstrap)
+                .map_err(|error| unusable(error.to_string()))?;
+            let options = DhtOptions {
+                network: config.network.clone(),
+                quorum: name.quorum,
+                ..DhtOptions::new(name.keepers, Arc::clone(transport), Handle::current())
+            };
+            let ledger = DhtLedger::open(options);
             let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
                 url: url.to_owned(),
                 source,

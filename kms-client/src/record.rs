@@ -70,6 +70,11 @@ pub enum Status {
         /// The height.
         height: u64,
     },
+    /// To be withdrawn: the ledger has not confirmed it yet, and it is tried again until it has.
+    Revoking {
+        /// Since when, in seconds since 1970.
+        since: u64,
+    },
     /// Withdrawn.
     Revoked {
         /// When, in seconds since 1970.

@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
-use kms_proto::ledger::{Entry, PolicyState, Revoke};
+use kms_proto::ledger::{Entry, EntryRefusal, LedgerError, PolicyState, Revoke};
 use kms_proto::message::{Command, RemoveRekey, Removed, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -93,12 +93,12 @@ impl Client {
             return Err(RequestError::NotTheAuthor.into());
         }
         let policy = params.id();
-        if let PolicyState::Revoked { at, epoch, .. } =
-            self.fresh_policy_state_by(&policy, deadline).await?
+        // Of a ledger that stands at many places one may show what too few have: it is written again.
+        if !self.writes_itself()
+            && let PolicyState::Revoked { at, epoch, .. } =
+                self.fresh_policy_state_by(&policy, deadline).await?
         {
-            let height = self
-                .read_ledger(deadline, |ledger| Ok(ledger.head()?.height))
-                .await?;
+            let height = self.height(deadline).await?;
             return Ok(Revocation { at, epoch, height });
         }
         let (nodes, _) = self.holders(request, deadline).await;
@@ -107,14 +107,26 @@ impl Client {
             inner: params.inner(),
             epoch: request.epoch,
         });
-        let height = self
+        let submitted = self
             .submit(&policy, entry, request.ledger_key, &nodes, deadline)
-            .await?;
+            .await;
+        let height = match submitted {
+            // Of a later epoch, perhaps from another device.
+            Err(ClientError::Ledger(LedgerError::Refused(EntryRefusal::Outnumbered {
+                ..
+            }))) => self.height(deadline).await?,
+            submitted => submitted?,
+        };
         match self.fresh_policy_state_by(&policy, deadline).await? {
             PolicyState::Revoked { at, epoch, .. } => Ok(Revocation { at, epoch, height }),
             // Submitting ends well only when the ledger shows the entry, and nothing undoes a revocation.
             _ => Err(ClientError::NotRecorded(Answers::default())),
         }
+    }
+
+    async fn height(&self, deadline: Instant) -> Result<u64, ClientError> {
+        self.read_ledger(deadline, |ledger| Ok(ledger.head()?.height))
+            .await
     }
 
     /// Has every node delete its fragment. May be repeated for the nodes that did not answer.

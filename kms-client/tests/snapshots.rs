@@ -96,6 +96,10 @@ fn tickets_are_written_as_they_always_were() {
 fn records_are_written_as_they_always_were() {
     check("record-preparing", &record(Status::Preparing));
     check("record-live", &record(Status::Live { height: 78 }));
+    let revoking = Status::Revoking {
+        since: 1_800_000_005,
+    };
+    check("record-revoking", &record(revoking));
     let revoked = Status::Revoked {
         at: 1_800_000_010,
         epoch: 6,

@@ -76,7 +76,9 @@ impl Anvil {
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let mut words = self.arguments.iter().skip_while(|it| *it != "--host");
+        let host = words.nth(1).map_or("127.0.0.1", String::as_str);
+        format!("http://{host}:{}", self.port)
     }
 
     /// As it is asked.

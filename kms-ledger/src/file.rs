@@ -20,8 +20,8 @@ use kms_crypto::id::PolicyId;
 use kms_proto::{
     DEFAULT_NETWORK,
     ledger::{
-        ChainFault, Head, Ledger, LedgerError, NodeRecord, PolicyState, Prepared, Receipt,
-        SignedEntry, record_hash,
+        Chain, ChainFault, Head, Ledger, LedgerError, NodeRecord, Order, PolicyState, Prepared,
+        Receipt, SignedEntry, VerifiedEntry, record_hash,
     },
 };
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ pub struct FileOptions {
     pub clock: Clock,
     /// A head seen earlier: a ledger that does not contain it is refused.
     pub seen: Option<Head>,
+    /// Whether its heights mean something to others.
+    pub order: Order,
 }
 
 impl Default for FileOptions {
@@ -49,6 +51,7 @@ impl Default for FileOptions {
             network: DEFAULT_NETWORK.to_owned(),
             clock: system_clock(),
             seen: None,
+            order: Order::One,
         }
     }
 }
@@ -103,7 +106,7 @@ impl FileLedger {
         options: FileOptions,
         writer: bool,
     ) -> Result<Self, LedgerError> {
-        let view = View::new(file, &options.network, writer).map_err(unavailable)?;
+        let view = View::new(file, &options.network, options.order, writer).map_err(unavailable)?;
         let ledger = Self {
             path: path.to_owned(),
             network: options.network,
@@ -158,7 +161,39 @@ impl FileLedger {
         }
     }
 
-    fn append(&self, file: &File, record: &[u8]) -> Result<(), LedgerError> {
+    /// Appends an entry as of a time, or as of now.
+    pub(crate) fn append(
+        &self,
+        entry: VerifiedEntry,
+        time: Option<u64>,
+    ) -> Result<Receipt, LedgerError> {
+        let _turn = self.turn.lock();
+        let locked = self.lock_file()?;
+        let prepared = self.with_view_while(Held::Yes, |view| {
+            let time = time.unwrap_or_else(|| (self.clock)());
+            Ok(view.chain().prepare(entry, time)?)
+        })?;
+        match prepared {
+            Prepared::Known { height } => Ok(Receipt { height }),
+            Prepared::New(record) => {
+                self.write(&locked.0, record.bytes())?;
+                let height = record.head().height;
+                drop(locked);
+                // It is durable. That it can be read back is not needed for the receipt.
+                if let Err(err) = self.with_view(|_| Ok(())) {
+                    tracing::warn!(error = %err, "the ledger cannot be followed after an append");
+                }
+                Ok(Receipt { height })
+            }
+        }
+    }
+
+    /// Asks the chain of what is there.
+    pub(crate) fn with_chain<T>(&self, ask: impl FnOnce(&Chain) -> T) -> Result<T, LedgerError> {
+        self.with_view(|view| Ok(ask(view.chain())))
+    }
+
+    fn write(&self, file: &File, record: &[u8]) -> Result<(), LedgerError> {
         let end = self.view.lock().end();
         let torn = file
             .metadata()
@@ -195,25 +230,7 @@ impl Ledger for FileLedger {
             return Err(LedgerError::ReadOnly);
         }
         // The signature is checked before anybody has to wait for this one.
-        let entry = entry.admit(&self.network)?;
-        let _turn = self.turn.lock();
-        let locked = self.lock_file()?;
-        let prepared = self.with_view_while(Held::Yes, |view| {
-            Ok(view.chain().prepare(entry, (self.clock)())?)
-        })?;
-        match prepared {
-            Prepared::Known { height } => Ok(Receipt { height }),
-            Prepared::New(record) => {
-                self.append(&locked.0, record.bytes())?;
-                let height = record.head().height;
-                drop(locked);
-                // It is durable. That it can be read back is not needed for the receipt.
-                if let Err(err) = self.with_view(|_| Ok(())) {
-                    tracing::warn!(error = %err, "the ledger cannot be followed after an append");
-                }
-                Ok(Receipt { height })
-            }
-        }
+        self.append(entry.admit(&self.network)?, None)
     }
 
     fn policy(&self, id: &PolicyId) -> Result<PolicyState, LedgerError> {
@@ -233,6 +250,10 @@ impl Ledger for FileLedger {
                 .map(|height| read_record(view, height))
                 .collect()
         })
+    }
+
+    fn mark(&self, policy: &PolicyId, index: u8) -> Result<u64, LedgerError> {
+        self.with_chain(|chain| chain.mark(policy, index))
     }
 }
 

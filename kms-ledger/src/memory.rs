@@ -2,7 +2,8 @@
 
 use kms_crypto::id::PolicyId;
 use kms_proto::ledger::{
-    Chain, Head, Ledger, LedgerError, NodeRecord, PolicyState, Prepared, Receipt, SignedEntry,
+    Chain, Head, Ledger, LedgerError, NodeRecord, Order, PolicyState, Prepared, Receipt,
+    SignedEntry, VerifiedEntry,
 };
 use parking_lot::RwLock;
 
@@ -22,13 +23,37 @@ struct Inner {
 impl MemoryLedger {
     /// An empty ledger of a network.
     pub fn new(network: &str, clock: Clock) -> Self {
+        Self::with_order(network, clock, Order::One)
+    }
+
+    pub(crate) fn with_order(network: &str, clock: Clock, order: Order) -> Self {
         Self {
             clock,
             inner: RwLock::new(Inner {
-                chain: Chain::new(network),
+                chain: Chain::with_order(network, order),
                 records: Vec::new(),
             }),
         }
+    }
+
+    /// Appends an entry as of a time.
+    pub(crate) fn append(&self, entry: VerifiedEntry, time: u64) -> Result<Receipt, LedgerError> {
+        let mut inner = self.inner.write();
+        match inner.chain.prepare(entry, time)? {
+            Prepared::Known { height } => Ok(Receipt { height }),
+            Prepared::New(record) => {
+                inner.records.push(record.bytes().to_vec());
+                let head = inner.chain.commit(record);
+                Ok(Receipt {
+                    height: head.height,
+                })
+            }
+        }
+    }
+
+    /// Asks the chain of what is there.
+    pub(crate) fn with_chain<T>(&self, ask: impl FnOnce(&Chain) -> T) -> T {
+        ask(&self.inner.read().chain)
     }
 }
 
@@ -39,18 +64,7 @@ impl Ledger for MemoryLedger {
 
     fn submit(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
         let network = self.inner.read().chain.network().to_owned();
-        let entry = entry.admit(&network)?;
-        let mut inner = self.inner.write();
-        match inner.chain.prepare(entry, (self.clock)())? {
-            Prepared::Known { height } => Ok(Receipt { height }),
-            Prepared::New(record) => {
-                inner.records.push(record.bytes().to_vec());
-                let head = inner.chain.commit(record);
-                Ok(Receipt {
-                    height: head.height,
-                })
-            }
-        }
+        self.append(entry.admit(&network)?, (self.clock)())
     }
 
     fn policy(&self, id: &PolicyId) -> Result<PolicyState, LedgerError> {
@@ -72,5 +86,9 @@ impl Ledger for MemoryLedger {
             .take(max)
             .cloned()
             .collect())
+    }
+
+    fn mark(&self, policy: &PolicyId, index: u8) -> Result<u64, LedgerError> {
+        Ok(self.with_chain(|chain| chain.mark(policy, index)))
     }
 }

@@ -1,4 +1,4 @@
-//! How a ledger is named in configurations: `file:/path`, `evm:chain/contract?…` (LEDGER §6).
+//! How a ledger is named in configurations: `file:/path`, `dht:keepers`, `evm:chain/contract?…` (LEDGER §6).
 
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum LedgerUrl {
     /// In a file of this machine.
     File(PathBuf),
+    /// In replicas that nodes keep: what stands after `dht:`.
+    Dht(String),
     /// On an EVM chain: what stands after `evm:`.
     Evm(String),
 }
@@ -20,7 +22,7 @@ pub enum UrlError {
     #[error("a ledger is named as kind:place, for example file:/var/lib/kms/ledger")]
     NoKind,
     /// A kind not known here.
-    #[error("ledgers of kind {0:?} are not known here; known: file, evm")]
+    #[error("ledgers of kind {0:?} are not known here; known: file, dht, evm")]
     UnknownKind(String),
     /// Nothing, or a relative path, after `file:`.
     #[error("file: needs an absolute path, for example file:/var/lib/kms/ledger")]
@@ -39,6 +41,7 @@ pub fn parse_url(text: &str) -> Result<LedgerUrl, UrlError> {
                 Err(UrlError::NotAbsolute)
             }
         }
+        "dht" => Ok(LedgerUrl::Dht(place.to_owned())),
         "evm" => Ok(LedgerUrl::Evm(place.to_owned())),
         other => Err(UrlError::UnknownKind(other.to_owned())),
     }

@@ -46,6 +46,11 @@ pub enum Command {
     Keys(Box<Keys>),
     /// Ask a running node how it is
     Status(Status),
+    /// Print a node's id, which other machines' configurations name it by
+    ///
+    /// The node need not run. Its identity is made if there is none: the keepers of a ledger dht: have to be known before
+    /// the first of them starts.
+    Id(Id),
     /// Print the manual page, or write all manual pages into a directory
     #[command(hide = true)]
     Man {
@@ -144,6 +149,17 @@ pub struct Status {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `kms-node id`.
+#[derive(Args, Debug)]
+pub struct Id {
+    /// Configuration file of the node
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the node's data, if it is not in the file
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// What went wrong, why, and what to do now: three lines and an exit code.

@@ -15,12 +15,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kms_crypto::key::NodeSecret;
-use kms_ledger::{FileLedger, FileOptions, LedgerUrl, UrlError, parse_url, system_clock};
+use kms_client::connect::{DhtName, DhtNameError};
+use kms_crypto::key::{NodeSecret, PublicKey};
+use kms_ledger::{
+    DhtLedger, DhtOptions, FileLedger, FileOptions, LedgerUrl, UrlError, parse_url, system_clock,
+};
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions, NameError};
-use kms_net::{NetError, NetServer, ServerConfig};
+use kms_net::{ClientConfig, NetClient, NetError, NetServer, ServerConfig};
 use kms_proto::codec;
 use kms_proto::ledger::{Head, Ledger, LedgerError};
+use tokio::runtime::Handle;
 
 use crate::audit::AuditLog;
 use crate::config::Config;
@@ -68,6 +72,9 @@ pub enum StartError {
     /// The name of a ledger on a chain is not one.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The name of a ledger in replicas is not one.
+    #[error(transparent)]
+    Keepers(#[from] DhtNameError),
     /// This kind of ledger cannot be used by a node.
     #[error("a node cannot use the ledger {0}")]
     LedgerKind(String),
@@ -134,7 +141,14 @@ impl Daemon {
         node.set_addresses(server.addresses().to_vec());
         let addresses_file = config.data_dir.join(ADDRESSES_FILE);
         write_line(&addresses_file, &server.addresses().join("\n"))?;
-        upkeep::register(&node, server.addresses(), config.lifetime).await?;
+        match upkeep::register(&node, server.addresses(), config.lifetime).await {
+            Ok(()) => {}
+            // Those who have to take it may be starting, too. Until they have, this node takes no fragments.
+            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Busy)) => {
+                tracing::warn!(%error, "not registered yet");
+            }
+            Err(error) => return Err(error.into()),
+        }
         if let Some(path) = &config.pid_file {
             write_line(path, &std::process::id().to_string())?;
         }
@@ -252,7 +266,7 @@ fn open(
     let seen = vault
         .note(Note::LedgerHead)?
         .and_then(|bytes| codec::decode::<Head>(&bytes, bytes.len()).ok());
-    let ledger = open_ledger(&config.ledger, &config.network, seen)?;
+    let ledger = open_ledger(config, &secret.public(), seen)?;
     let audit = config.data_dir.join("audit");
     let requests = config.data_dir.join("requests");
     let node = Node::new(Parts {
@@ -286,14 +300,30 @@ fn open(
     Ok(Arc::new(node))
 }
 
+/// The id of a node that may run or not; its identity is made if there is none.
+pub fn id(config: &Config) -> Result<String, StartError> {
+    make(&config.data_dir)?;
+    Ok(kms_net::peer_id(
+        &keyfile::node_secret(&config.identity)?.public(),
+    ))
+}
+
+fn make(data_dir: &Path) -> Result<(), StartError> {
+    fs::create_dir_all(data_dir)
+        .and_then(|()| fs::set_permissions(data_dir, Permissions::from_mode(0o700)))
+        .map_err(|source| StartError::DataDir {
+            path: data_dir.to_owned(),
+            source,
+        })
+}
+
 /// Makes the data directory and takes its lock, which ends with the process however that ends.
 fn claim(data_dir: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::DataDir {
         path: data_dir.to_owned(),
         source,
     };
-    fs::create_dir_all(data_dir).map_err(failed)?;
-    fs::set_permissions(data_dir, Permissions::from_mode(0o700)).map_err(failed)?;
+    make(data_dir)?;
     lock::take(data_dir)
         .map_err(failed)?
         .ok_or_else(|| StartError::Running(data_dir.to_owned()))
@@ -311,17 +341,35 @@ fn open_vault(data_dir: &Path, storage_key: &StorageKey, now: u64) -> Result<Vau
 }
 
 fn open_ledger(
-    url: &str,
-    network: &str,
+    config: &Config,
+    own: &PublicKey,
     seen: Option<Head>,
 ) -> Result<Arc<dyn Ledger>, StartError> {
-    match parse_url(url)? {
+    let network = &config.network;
+    match parse_url(&config.ledger)? {
         LedgerUrl::File(path) => {
             let options = FileOptions {
                 seen,
                 ..FileOptions::new(network)
             };
             Ok(Arc::new(FileLedger::open_writer(&path, options)?))
+        }
+        LedgerUrl::Dht(place) => {
+            let name = DhtName::parse(&place, &config.bootstrap)?;
+            let keeps = name.keepers.iter().any(|it| it.key == *own);
+            let transport = NetClient::start(&ClientConfig {
+                network: network.clone(),
+                bootstrap: config.bootstrap.clone(),
+            })?;
+            let options = DhtOptions {
+                network: network.clone(),
+                quorum: name.quorum,
+                own: Some(*own),
+                replica: keeps.then(|| config.data_dir.join("ledger")),
+                seen,
+                ..DhtOptions::new(name.keepers, Arc::new(transport), Handle::current())
+            };
+            Ok(Arc::new(DhtLedger::open(options)?))
         }
         LedgerUrl::Evm(place) => {
             let options = EvmOptions {
@@ -330,7 +378,7 @@ fn open_ledger(
             };
             Ok(Arc::new(EvmLedger::open(EvmName::parse(&place)?, options)?))
         }
-        _ => Err(StartError::LedgerKind(url.to_owned())),
+        _ => Err(StartError::LedgerKind(config.ledger.clone())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kms_node::cli::{
     Cli, Command, Devnet, EX_CANTCREAT, EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE,
-    Failure, Keys, Retire, Status,
+    Failure, Id, Keys, Retire, Status,
 };
 use kms_node::config::{Config, RawConfig};
 use kms_node::daemon::{Daemon, StartError};
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Retire(options) => start(LogFormat::Text, retire(options)),
         Command::Keys(options) => start(LogFormat::Text, keys(*options)),
         Command::Status(options) => start(LogFormat::Text, print_status(options)),
+        Command::Id(options) => print_id(&options),
         Command::Man { directory: None } => manual::print(&mut io::stdout()).map_err(cannot_write),
         Command::Man {
             directory: Some(directory),
@@ -195,6 +196,14 @@ async fn print_status(options: Status) -> Result<(), Failure> {
         status::lines(&status)
     };
     say(text.trim_end())
+}
+
+fn print_id(options: &Id) -> Result<(), Failure> {
+    harden();
+    let config = load_for_asking(options.config.as_deref(), options.data_dir.clone())?;
+    let id =
+        kms_node::daemon::id(&config).map_err(|error| start_failure(&error, &config.data_dir))?;
+    say(&id)
 }
 
 /// Prints a line at once: somebody may be waiting for it.

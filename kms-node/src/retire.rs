@@ -242,14 +242,15 @@ impl Leaver {
         fragment: &Fragment,
     ) -> Result<ledger::SignedEntry, HandoverError> {
         let node = Arc::clone(&self.node);
-        let after = blocking(move || node.view().ledger().head()).await??.height;
+        let (policy, index) = (fragment.params.id(), fragment.index);
+        let after = blocking(move || node.view().ledger().mark(&policy, index)).await??;
         let statement = EntryStatement {
             network: self.node.network().to_owned(),
             entry: Entry::Handover(ledger::Handover {
                 from: self.node.key(),
                 to,
-                policy: fragment.params.id(),
-                index: fragment.index,
+                policy,
+                index,
                 after,
             }),
         };

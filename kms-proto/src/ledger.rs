@@ -19,7 +19,7 @@ pub use entry::{
     Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ADDR_BYTES, MAX_ADDRS,
     MAX_ENTRY_BYTES, RegisterNode, Revoke, SignedEntry, VerifiedEntry,
 };
-pub use state::{Place, State};
+pub use state::{Order, Place, State, entry_hash};
 
 /// The last record of a ledger. Before the first one: height 0, the network's genesis hash, time 0.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -31,6 +31,17 @@ pub struct Head {
     pub hash: [u8; 32],
     /// Its time, Unix seconds.
     pub time: u64,
+}
+
+impl Head {
+    /// What stands before the first record of a network.
+    pub fn genesis(network: &str) -> Self {
+        Self {
+            height: 0,
+            hash: genesis_hash(network),
+            time: 0,
+        }
+    }
 }
 
 /// Where an entry stands.
@@ -146,6 +157,17 @@ pub trait Ledger: Send + Sync {
 
     /// At most `max` encoded [`Record`]s from height `from` (the first is 1) on.
     fn read(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, LedgerError>;
+
+    /// What a handover of a fragment has to say as `after` if it is signed now (LEDGER §2, §5.5).
+    fn mark(&self, _policy: &PolicyId, _index: u8) -> Result<u64, LedgerError> {
+        Ok(self.head()?.height)
+    }
+
+    /// What this process keeps of a ledger that stands at many places: it answers at once and asks nobody, and it is
+    /// what others read here. None for a ledger that stands at one place, to which nodes write for people.
+    fn replica(&self) -> Option<&dyn Ledger> {
+        None
+    }
 }
 
 impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
@@ -167,5 +189,13 @@ impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
 
     fn read(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
         (**self).read(from, max)
+    }
+
+    fn mark(&self, policy: &PolicyId, index: u8) -> Result<u64, LedgerError> {
+        (**self).mark(policy, index)
+    }
+
+    fn replica(&self) -> Option<&dyn Ledger> {
+        (**self).replica()
     }
 }

@@ -16,9 +16,10 @@ mod retirement;
 mod revocation;
 mod schemes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kms_tests::{Devnet, Mount, Person, TIMEOUT, eventually};
+use kms_tests::five_minutes::appears;
+use kms_tests::{Devnet, Mount, Person};
 use tempfile::TempDir;
 
 /// Alice with a mounted store, Bob in her contacts, five nodes.
@@ -63,11 +64,4 @@ impl Scene {
     fn bobs(&self) -> Mount {
         self.bob.mount(&self.store, "alice")
     }
-}
-
-/// Waits until a recipient's mount shows what has just been shared: it looks once a second.
-fn appears(path: &Path) {
-    eventually("the share to appear", TIMEOUT, || {
-        path.symlink_metadata().ok()
-    });
 }

@@ -9,6 +9,7 @@
 
 mod namespace;
 mod nodes;
+mod people;
 mod shared;
 
 use std::time::{Duration, Instant};

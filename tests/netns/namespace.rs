@@ -12,7 +12,7 @@ const INSIDE: &str = "KMS_NETNS";
 const BRIDGE: &str = "hub";
 const NETWORK: [u8; 3] = [10, 77, 0];
 /// The test's own place on the bridge.
-const OUTSIDE: u8 = 254;
+pub(crate) const OUTSIDE: u8 = 254;
 
 /// Runs a test in namespaces of its own, for the network, mounts and processes: nothing of it is left behind, however it
 /// ends. Without root that takes a system that lets people have user namespaces.
@@ -126,6 +126,12 @@ impl Place {
         command
     }
 
+    /// What a command is given to, to run there.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let net = format!("--net=/proc/{}/ns/net", self.holder.id());
+        vec!["nsenter".to_owned(), net]
+    }
+
     fn cable(&self) -> String {
         format!("cable{}", self.number)
     }
@@ -139,7 +145,7 @@ impl Drop for Place {
     }
 }
 
-const fn address(number: u8) -> Ipv4Addr {
+pub(crate) const fn address(number: u8) -> Ipv4Addr {
     let [a, b, c] = NETWORK;
     Ipv4Addr::new(a, b, c, number)
 }

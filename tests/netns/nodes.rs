@@ -66,6 +66,52 @@ impl Nodes {
         Self { dir, nodes }
     }
 
+    /// Starts nodes that have a list of all of them to begin with; `ledger` is each one's name for the one they share.
+    pub(crate) fn with_ledgers(ledgers: &[String]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut nodes, mut bootstrap) = (Vec::new(), Vec::new());
+        for number in (1..).take(ledgers.len()) {
+            let place = Place::new(number);
+            let home = dir.path().join(number.to_string());
+            fs::create_dir(&home).unwrap();
+            let mut command = place.command(program("kms-node"));
+            let output = command.args(["id", "--data-dir"]).arg(home.join("data"));
+            let id = String::from_utf8(output.output().unwrap().stdout).unwrap();
+            let address = format!("/ip4/{}/tcp/4710/p2p/{}", place.address(), id.trim());
+            let key = kms_net::public_key(id.trim()).unwrap();
+            bootstrap.push(address);
+            nodes.push((place, home, key));
+        }
+        let begin = |((place, dir, key), ledger): ((Place, PathBuf, PublicKey), &String)| {
+            let config = format!(
+                "data_dir = \"data\"\nledger = \"{ledger}\"\nlisten = [\"/ip4/{}/tcp/4710\"]\nbootstrap = {bootstrap:?}\n",
+                place.address()
+            );
+            fs::write(config_of(&dir), config).unwrap();
+            let process = Some(begin(&place, &dir));
+            Node {
+                place,
+                dir,
+                key,
+                process,
+            }
+        };
+        let mut nodes: Vec<_> = nodes.into_iter().zip(ledgers).map(begin).collect();
+        for node in &mut nodes {
+            node.process = node.process.take().map(ready);
+        }
+        Self { dir, nodes }
+    }
+
+    /// The addresses of all nodes, as `KMSFS_BOOTSTRAP` takes them.
+    pub(crate) fn addresses(&self) -> String {
+        let address = |node: &Node| {
+            let id = kms_net::peer_id(&node.key);
+            format!("/ip4/{}/tcp/4710/p2p/{id}", node.place.address())
+        };
+        self.nodes.iter().map(address).collect::<Vec<_>>().join(",")
+    }
+
     /// A client that has met nobody yet.
     pub(crate) fn client(&self) -> Client {
         let addresses = self.nodes.iter().take(BOOTSTRAPS);
@@ -106,6 +152,11 @@ impl Nodes {
         let living = |number: &usize| self.nodes[*number].process.is_some();
         let all: Vec<_> = (0..self.nodes.len()).filter(living).collect();
         all.iter().for_each(|number| self.kill(*number));
+        self.restart_these(&all);
+    }
+
+    /// Starts some nodes again, all at once.
+    pub(crate) fn restart_these(&mut self, all: &[usize]) {
         let begin = |number: &usize| {
             let node = &self.nodes[*number];
             (*number, begin(&node.place, &node.dir))
@@ -125,7 +176,9 @@ impl Nodes {
     pub(crate) fn retire(&mut self, number: usize) {
         let node = &self.nodes[number];
         let mut command = node.place.command(program("kms-node"));
-        let output = command.args(["retire", "--config"]).arg(config(&node.dir));
+        let output = command
+            .args(["retire", "--config"])
+            .arg(config_of(&node.dir));
         let output = output.output().unwrap();
         assert!(
             output.status.success(),
@@ -147,7 +200,7 @@ impl Drop for Nodes {
     }
 }
 
-fn config(dir: &Path) -> PathBuf {
+fn config_of(dir: &Path) -> PathBuf {
     dir.join("config.toml")
 }
 
@@ -162,7 +215,7 @@ fn begin(place: &Place, dir: &Path) -> Child {
     place
         .command(program("kms-node"))
         .args(["run", "--supervised", "--config"])
-        .arg(config(dir))
+        .arg(config_of(dir))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.unwrap())

@@ -9,6 +9,7 @@
 
 mod devnet;
 pub mod disk;
+pub mod five_minutes;
 mod person;
 pub mod power;
 mod root;

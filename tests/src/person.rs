@@ -16,6 +16,8 @@ pub struct Person {
     /// Where this person's directories are.
     pub dir: PathBuf,
     network: Vec<(String, String)>,
+    /// What every command of this person is started by.
+    machine: Vec<String>,
 }
 
 /// How a command failed.
@@ -40,6 +42,7 @@ impl Person {
         Self {
             dir,
             network: Vec::new(),
+            machine: Vec::new(),
         }
     }
 
@@ -53,6 +56,22 @@ impl Person {
         person
     }
 
+    /// The same person with other variables in the environment: the network's, for example.
+    #[must_use]
+    pub fn with(mut self, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter();
+        self.network
+            .extend(variables.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    /// The same person at another machine: every command is given to this one.
+    #[must_use]
+    pub fn at(mut self, machine: &[String]) -> Self {
+        self.machine = machine.to_vec();
+        self
+    }
+
     /// The directory with all of this person's files about kmsfs.
     pub fn home(&self) -> PathBuf {
         self.dir.join("home")
@@ -60,7 +79,15 @@ impl Person {
 
     /// A `kmsfs` command in this person's environment.
     pub fn kmsfs(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program("kmsfs"));
+        let mut words = self.machine.iter();
+        let mut command = match words.next() {
+            None => Command::new(program("kmsfs")),
+            Some(machine) => {
+                let mut command = Command::new(machine);
+                command.args(words).arg(program("kmsfs"));
+                command
+            }
+        };
         command
             .args(args)
             .current_dir(&self.dir)

@@ -55,7 +55,9 @@ pub(super) fn check_a_fragment_moves_as_its_keeper_says(
         EntryRefusal::NotHolder,
         "nothing is granted yet"
     );
-    let granted = submit(ledger, &author.grant_on(&[a, b], START + 100));
+    let mark = || ledger.mark(&author.policy(), 0).expect("answered");
+    submit(ledger, &author.grant_on(&[a, b], START + 100));
+    let granted = mark();
     assert_eq!(
         refused(&author.handover(0, a, c, granted)),
         EntryRefusal::Unserved
@@ -87,7 +89,8 @@ pub(super) fn check_a_fragment_moves_as_its_keeper_says(
     assert_eq!(keepers(ledger, &author), [c.public(), b.public()]);
     assert_eq!(submit(ledger, &first), moved, "repeating is harmless");
     // Back again; then the first entry, under another signature or not, moves nothing.
-    let back = submit(ledger, &author.handover(0, c, a, moved));
+    submit(ledger, &author.handover(0, c, a, mark()));
+    let back = mark();
     assert_eq!(submit(ledger, &first), moved);
     assert_eq!(keepers(ledger, &author), [a.public(), b.public()]);
     submit(ledger, &registration(d, 1, START + 100, &[]));
@@ -117,7 +120,7 @@ pub(super) fn check_a_node_leaves_when_nothing_outlives_it(
     let [a, b] = &nodes();
     submit(ledger, &registration(a, 1, START + 500, &[]));
     submit(ledger, &registration(b, 1, START + 500, &[]));
-    let granted = submit(ledger, &moved.grant_on(&[a], START + 300));
+    submit(ledger, &moved.grant_on(&[a], START + 300));
     submit(ledger, &revoked.grant_on(&[a], START + 400));
     submit(ledger, &short.grant_on(&[a], START + 50));
     let leave = |seq, until| ledger.submit(&registration(a, seq, until, &[]));
@@ -131,7 +134,8 @@ pub(super) fn check_a_node_leaves_when_nothing_outlives_it(
         EntryRefusal::Shortened { until: START + 300 }
     );
     leave(2, START + 300).expect("nothing ends later");
-    submit(ledger, &moved.handover(0, a, b, granted));
+    let mark = ledger.mark(&moved.policy(), 0).expect("answered");
+    submit(ledger, &moved.handover(0, a, b, mark));
     assert_eq!(
         refusal(leave(3, START + 10)),
         EntryRefusal::Shortened { until: START + 50 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use kms_proto::ledger::{Chain, LedgerError, MAX_RECORD_BYTES, record_hash};
+use kms_proto::ledger::{Chain, LedgerError, MAX_RECORD_BYTES, Order, record_hash};
 
 use super::{
     Access,
@@ -74,9 +74,9 @@ impl Stamp {
 }
 
 impl View {
-    pub(super) fn new(file: File, network: &str, writer: bool) -> io::Result<Self> {
+    pub(super) fn new(file: File, network: &str, order: Order, writer: bool) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
-        let chain = Chain::new(network);
+        let chain = Chain::with_order(network, order);
         Ok(Self {
             file,
             id,
@@ -155,7 +155,9 @@ impl View {
     /// Another file stands at the path: good if it says all that the old one did.
     fn replace(&mut self, path: &Path, now: u64) -> Result<(), LedgerError> {
         let file = File::open(path).map_err(unavailable)?;
-        let mut other = Self::new(file, self.chain.network(), self.writer).map_err(unavailable)?;
+        let chain = &self.chain;
+        let mut other =
+            Self::new(file, chain.network(), chain.order(), self.writer).map_err(unavailable)?;
         other.read_on(now)?;
         other.chain.contains(&self.chain.head())?;
         *self = other;

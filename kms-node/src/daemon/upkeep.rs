@@ -108,13 +108,21 @@ pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut height = None;
     let mut round: u64 = 0;
+    let mut registered = false;
     loop {
         interval.tick().await;
-        if round.is_multiple_of(FOLLOWS_PER_SWEEP) {
+        let swept = round.is_multiple_of(FOLLOWS_PER_SWEEP);
+        if swept {
             sweep(&node).await;
-            if let Err(error) = register(&node, &addresses, lifetime).await {
-                tracing::warn!(%error, "the registration could not be looked at or renewed");
-            }
+        }
+        if swept || !registered {
+            registered = match register(&node, &addresses, lifetime).await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%error, "the registration could not be looked at or renewed");
+                    false
+                }
+            };
         }
         round = round.wrapping_add(1);
         height = follow(&node, height).await.or(height);

@@ -1,7 +1,7 @@
 //! The ledger at a node: reading it to others, appending what they signed (WIRE §3.1).
 
 use kms_proto::codec::MAX_RESPONSE_BYTES;
-use kms_proto::ledger::{LedgerError, SignedEntry};
+use kms_proto::ledger::{EntryRefusal, LedgerError, Receipt, SignedEntry};
 use kms_proto::message::{MAX_READ, Records, Refusal, Response};
 use serde_bytes::ByteBuf;
 
@@ -17,7 +17,9 @@ const RECORD_OVERHEAD_BYTES: usize = 5;
 impl Node {
     pub(super) fn read_ledger(&self, from: u64, max: u32) -> Result<Response, Refusal> {
         let mut wanted = usize::try_from(max.min(MAX_READ)).map_err(|_| Refusal::BadRequest)?;
+        // Of a ledger in replicas, this node's: others ask others for theirs.
         let ledger = self.view.ledger();
+        let ledger = ledger.replica().unwrap_or(&**ledger);
         let head = ledger.head().map_err(ledger_refusal)?;
         let mut room = MAX_RESPONSE_BYTES - OVERHEAD_BYTES;
         let mut records = Vec::new();
@@ -51,10 +53,25 @@ impl Node {
     }
 
     pub(super) fn submit(&self, entry: &SignedEntry) -> Result<Response, Refusal> {
-        let receipt = self.view.ledger().submit(entry).map_err(ledger_refusal)?;
+        let receipt = self.take(entry).map_err(ledger_refusal)?;
         Ok(Response::Submitted {
             height: receipt.height,
         })
+    }
+
+    fn take(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
+        let ledger = self.view.ledger();
+        let Some(replica) = ledger.replica() else {
+            return ledger.submit(entry);
+        };
+        match replica.submit(entry) {
+            // What it needs may be on its way here.
+            Err(LedgerError::Refused(EntryRefusal::NotHolder | EntryRefusal::Unserved)) => {
+                drop(ledger.head());
+                replica.submit(entry)
+            }
+            taken => taken,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    EntryRefusal, Head, LedgerError, MAX_ENTRY_BYTES, NodeRecord, Place, PolicyState, SignedEntry,
-    State, VerifiedEntry, state::entry_hash,
+    EntryRefusal, EntryStatement, Head, LedgerError, MAX_ENTRY_BYTES, NodeRecord, Order, Place,
+    PolicyState, SignedEntry, State, VerifiedEntry, state::entry_hash,
 };
 use crate::{
     CLOCK_SKEW_SECONDS,
@@ -42,6 +42,26 @@ impl Record {
     /// Reads a record. Its place, its time and its signature are not checked; [`Chain::accept`] does that.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode(bytes, MAX_RECORD_BYTES)
+    }
+
+    /// Whether it may stand after `head`. What its entry says is not looked at.
+    pub fn follows(&self, head: &Head, network: &str) -> Result<(), ChainFault> {
+        if self.version != RECORD_VERSION {
+            return Err(ChainFault::UnknownVersion(self.version));
+        }
+        if self.network != network {
+            return Err(ChainFault::OtherNetwork);
+        }
+        if self.height != head.height + 1 {
+            return Err(ChainFault::Misplaced(self.height));
+        }
+        if self.prev != head.hash {
+            return Err(ChainFault::Unchained);
+        }
+        if self.time < head.time {
+            return Err(ChainFault::BackInTime);
+        }
+        Ok(())
     }
 }
 
@@ -144,14 +164,15 @@ pub struct Chain {
 impl Chain {
     /// A network's chain before its first record.
     pub fn new(network: &str) -> Self {
+        Self::with_order(network, Order::One)
+    }
+
+    /// The same for entries of which others have chains in another order.
+    pub fn with_order(network: &str, order: Order) -> Self {
         Self {
             network: network.to_owned(),
-            state: State::default(),
-            head: Head {
-                height: 0,
-                hash: genesis_hash(network),
-                time: 0,
-            },
+            state: State::new(order),
+            head: Head::genesis(network),
             hashes: Vec::new(),
             heights: HashMap::new(),
         }
@@ -160,6 +181,11 @@ impl Chain {
     /// The network.
     pub fn network(&self) -> &str {
         &self.network
+    }
+
+    /// Whether its heights mean something to others.
+    pub fn order(&self) -> Order {
+        self.state.order()
     }
 
     /// The last record.
@@ -197,6 +223,16 @@ impl Chain {
     /// All nodes, in the order of their keys.
     pub fn nodes(&self) -> Vec<NodeRecord> {
         self.state.nodes()
+    }
+
+    /// What a handover that is signed now has to say as `after`.
+    pub fn mark(&self, policy: &PolicyId, index: u8) -> u64 {
+        self.state.mark(policy, index, self.head.height)
+    }
+
+    /// The height at which an entry stands.
+    pub fn height_of(&self, entry: &EntryStatement) -> Option<u64> {
+        self.heights.get(&entry_hash(entry)).copied()
     }
 
     /// Makes the record with which an entry would be appended at `now`.
@@ -249,7 +285,9 @@ impl Chain {
         let height = self.head.height + 1;
         let tampered = |fault| LedgerError::Tampered { height, fault };
         let record = Record::from_bytes(bytes).map_err(|err| tampered(err.into()))?;
-        self.check_place(&record).map_err(tampered)?;
+        record
+            .follows(&self.head, &self.network)
+            .map_err(tampered)?;
         let seconds = record.time.saturating_sub(now);
         if seconds > CLOCK_SKEW_SECONDS {
             return Err(LedgerError::AheadOfClock { height, seconds });
@@ -266,25 +304,6 @@ impl Chain {
         self.take(&entry, head)
             .map_err(|err| tampered(err.into()))?;
         Ok(head)
-    }
-
-    fn check_place(&self, record: &Record) -> Result<(), ChainFault> {
-        if record.version != RECORD_VERSION {
-            return Err(ChainFault::UnknownVersion(record.version));
-        }
-        if record.network != self.network {
-            return Err(ChainFault::OtherNetwork);
-        }
-        if record.height != self.head.height + 1 {
-            return Err(ChainFault::Misplaced(record.height));
-        }
-        if record.prev != self.head.hash {
-            return Err(ChainFault::Unchained);
-        }
-        if record.time < self.head.time {
-            return Err(ChainFault::BackInTime);
-        }
-        Ok(())
     }
 
     fn take(&mut self, entry: &VerifiedEntry, head: Head) -> Result<(), EntryRefusal> {

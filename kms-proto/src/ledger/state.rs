@@ -12,10 +12,21 @@ use super::{
 /// All that the entries so far say. Two ledgers with the same entries have the same state.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    order: Order,
     policies: HashMap<PolicyId, Policy>,
     nodes: BTreeMap<PublicKey, NodeRecord>,
     /// The policies whose last grant names a node, handovers included.
     kept: HashMap<PublicKey, HashSet<PolicyId>>,
+}
+
+/// Whether everybody sees the entries in one order.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Order {
+    /// There is one place where they stand, and heights mean the same to all.
+    #[default]
+    One,
+    /// Everybody learns of them in an order of their own (LEDGER §5.5): where a fragment is, is counted by its moves.
+    Own,
 }
 
 /// Where an entry stands.
@@ -30,7 +41,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default)]
 struct Policy {
     grant: Option<Grant>,
-    /// The height of the entry that put each fragment where it is.
+    /// The entry that put each fragment where it is: its height, or its count ([`Order`]).
     placed: Vec<u64>,
     revoked: Option<Revocation>,
 }
@@ -42,6 +53,33 @@ struct Revocation {
 }
 
 impl State {
+    /// No entries yet.
+    pub fn new(order: Order) -> Self {
+        Self {
+            order,
+            ..Self::default()
+        }
+    }
+
+    /// Whether everybody sees the entries in one order.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// What a handover of a fragment has to say as `after` if it is signed when this was all there was; the head's
+    /// height, where heights mean the same to all.
+    pub fn mark(&self, policy: &PolicyId, index: u8, height: u64) -> u64 {
+        let placed = |policy: &Policy| policy.placed.get(usize::from(index)).copied();
+        match self.order {
+            Order::One => height,
+            Order::Own => self
+                .policies
+                .get(policy)
+                .and_then(placed)
+                .unwrap_or_default(),
+        }
+    }
+
     /// What is known of a policy at a time, Unix seconds.
     pub fn policy(&self, id: &PolicyId, now: u64) -> PolicyState {
         let Some(policy) = self.policies.get(id) else {
@@ -120,7 +158,11 @@ impl State {
         for node in &it.nodes {
             self.kept.entry(*node).or_default().insert(id);
         }
-        policy.placed = vec![height; it.nodes.len()];
+        let placed = match self.order {
+            Order::One => height,
+            Order::Own => first_count(it),
+        };
+        policy.placed = vec![placed; it.nodes.len()];
         policy.grant = Some(it.clone());
     }
 
@@ -134,7 +176,11 @@ impl State {
             *keeper = it.to;
         }
         if let Some(placed) = policy.placed.get_mut(index) {
-            *placed = height;
+            *placed = match self.order {
+                Order::One => height,
+                // The next count, and never that of a later grant.
+                Order::Own => it.after + u64::from(it.after & MOVES != MOVES),
+            };
         }
         if let Some(kept) = self.kept.get_mut(&it.from) {
             kept.remove(&it.policy);
@@ -180,6 +226,10 @@ impl State {
             return Err(EntryRefusal::AlreadyExpired);
         }
         let latest = policy.placed.get(index).copied().unwrap_or_default();
+        if self.order == Order::Own && it.after > first_count(grant) | MOVES {
+            // Of a grant that has not come here yet.
+            return Err(EntryRefusal::NotHolder);
+        }
         if it.after < latest {
             return Err(EntryRefusal::Outnumbered { latest });
         }
@@ -228,8 +278,16 @@ impl State {
     }
 }
 
-/// An entry is one and the same if its author and content are, whatever its signature's bytes.
-pub(super) fn entry_hash(entry: &EntryStatement) -> [u8; 32] {
+/// The part of a count in which moves are counted; the rest is the number of the grant.
+const MOVES: u64 = 0xffff_ffff;
+
+/// The count of a fragment that a grant has put where it is.
+fn first_count(grant: &Grant) -> u64 {
+    u64::from(grant.seq) << 32
+}
+
+/// What names an entry: it is one and the same if its author and content are, whatever its signature's bytes.
+pub fn entry_hash(entry: &EntryStatement) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     hash.update(b"kms/ledger-entry-id/1");

@@ -93,7 +93,7 @@ pub(super) fn shares(args: &SharesArgs, common: &Common) -> Result<ExitCode, Fai
         .filter(|share| {
             // What has ended is history to the owner, and news to the reader.
             let field = |name: &str| share.get(name).and_then(Value::as_str).unwrap_or_default();
-            field("state") == "live" || field("role") == "recipient"
+            ["live", "revoking"].contains(&field("state")) || field("role") == "recipient"
         })
         .map(row)
         .collect();

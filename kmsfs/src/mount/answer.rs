@@ -305,6 +305,8 @@ fn record_row(record: &OwnerRecord, book: &Book, now: u64) -> Value {
         Status::Preparing => "unfinished".to_owned(),
         Status::Live { .. } if record.expiry <= now => "expired".to_owned(),
         Status::Live { .. } => "live".to_owned(),
+        Status::Revoking { .. } if record.expiry <= now => "expired".to_owned(),
+        Status::Revoking { .. } => "revoking".to_owned(),
         Status::Revoked { at, removed, .. } => format!(
             "withdrawn {} ({} of {} nodes confirmed)",
             time::moment(*at),

@@ -152,7 +152,7 @@ impl Owner {
         record.path = place.to_vec();
         let revoked = match record.status {
             Status::Preparing => return self.put(&record),
-            Status::Live { .. } => None,
+            Status::Live { .. } | Status::Revoking { .. } => None,
             Status::Revoked { at, .. } => Some(at),
         };
         // Of several policies for one person the newest has the ticket.

@@ -3,7 +3,7 @@
 use kms_client::OwnerRecord;
 use kms_crypto::key::PublicKey;
 
-use super::{Owner, Refused};
+use super::{Owner, Refused, owner::is_withdrawing};
 use crate::{
     contact::Book,
     vfs::{Ino, LabelInfo, hooks::Asker},
@@ -11,7 +11,7 @@ use crate::{
 
 /// Who can read an object, and how.
 pub(super) struct View {
-    /// The grants that are live, the object's own first.
+    /// The grants that are live, or are to end and may still be, the object's own first.
     pub(super) grants: Vec<OwnerRecord>,
     /// The nearest label.
     pub(super) label: Option<LabelInfo>,
@@ -23,7 +23,7 @@ impl Owner {
         let labels = vfs.labels_over(ino)?;
         let mut grants: Vec<OwnerRecord> = Vec::new();
         for (_, info) in &labels {
-            for record in self.live_of(&info.label, now) {
+            for record in self.readable_of(&info.label, now) {
                 let known = |it: &OwnerRecord| it.params.recipient == record.params.recipient;
                 if !grants.iter().any(known) {
                     grants.push(record);
@@ -56,14 +56,14 @@ impl Owner {
                     self.readers(&view, now),
                     epoch(&view),
                     self.quorum(&view),
-                    self.state()?
+                    self.state(&view)?
                 ))
             }
             "readers" => Ok(self.readers(&self.view(ino, now)?, now)),
             "owner" => Ok(self.identity.public().to_string()),
             "epoch" => Ok(epoch(&self.view(ino, now)?).to_string()),
             "threshold" => Ok(self.quorum(&self.view(ino, now)?)),
-            "state" => self.state(),
+            "state" => self.state(&self.view(ino, now)?),
             "why" => {
                 let vfs = self.vfs()?;
                 let path = vfs.path_of(ino).unwrap_or_default();
@@ -87,9 +87,15 @@ impl Owner {
         }
     }
 
-    fn state(&self) -> Result<String, Refused> {
-        let rekeying = self.vfs()?.rekey_backlog() > 0;
-        Ok(if rekeying { "rekeying" } else { "ok" }.to_owned())
+    fn state(&self, view: &View) -> Result<String, Refused> {
+        let state = if view.grants.iter().any(is_withdrawing) {
+            "revoking"
+        } else if self.vfs()?.rekey_backlog() > 0 {
+            "rekeying"
+        } else {
+            "ok"
+        };
+        Ok(state.to_owned())
     }
 }
 
@@ -107,11 +113,12 @@ fn readers(book: &Book, grants: &[OwnerRecord], now: u64) -> String {
         .iter()
         .take(MAX_READERS)
         .map(|record| {
+            let name = ascii_name(book, &record.params.recipient);
+            if is_withdrawing(record) {
+                return format!("{name}(r,revoking)");
+            }
             let until = crate::time::day_or_moment(record.expiry, now);
-            format!(
-                "{}(r,until {until})",
-                ascii_name(book, &record.params.recipient)
-            )
+            format!("{name}(r,until {until})")
         })
         .collect();
     if let Some(more) = grants

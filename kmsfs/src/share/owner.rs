@@ -172,11 +172,31 @@ impl Owner {
         live
     }
 
+    /// The same, with those that are to end and have not been confirmed to.
+    pub(super) fn readable_of(&self, label: &LabelId, now: u64) -> Vec<OwnerRecord> {
+        let mut readable: Vec<OwnerRecord> = Vec::new();
+        for record in self.records_of(label) {
+            if may_read(&record, now) {
+                readable.retain(|it| it.params.recipient != record.params.recipient);
+                readable.push(record);
+            }
+        }
+        readable
+    }
+
+    /// The labels with something that is to end.
+    pub(super) fn withdrawing(&self) -> Vec<LabelId> {
+        let index = self.index.read();
+        let labels = index.by_label.iter();
+        let labels = labels.filter(|(_, records)| records.iter().any(is_withdrawing));
+        labels.map(|(label, _)| *label).collect()
+    }
+
     /// Whether anything is shared at all: answers most listings without a look at the object.
     pub(super) fn shares_anything(&self, now: u64) -> bool {
         let index = self.index.read();
         let mut records = index.by_label.values().flatten();
-        records.any(|record| record.is_live(now))
+        records.any(|record| may_read(record, now))
     }
 
     /// Held while a label's grants are changed, so that two verbs do not mix.
@@ -290,7 +310,17 @@ pub fn path_of(steps: &[Step]) -> PathBuf {
 
 /// Whether a record still stands for fragments at nodes.
 pub(super) fn is_pending_or_live(record: &OwnerRecord) -> bool {
-    matches!(record.status, Status::Preparing | Status::Live { .. })
+    matches!(record.status, Status::Preparing | Status::Live { .. }) || is_withdrawing(record)
+}
+
+/// Whether a record is to end, and the ledger has not confirmed it.
+pub(super) fn is_withdrawing(record: &OwnerRecord) -> bool {
+    matches!(record.status, Status::Revoking { .. })
+}
+
+/// Whether somebody can read by a record, or may be able to.
+fn may_read(record: &OwnerRecord, now: u64) -> bool {
+    record.is_live(now) || (is_withdrawing(record) && now < record.expiry)
 }
 
 /// Everybody but the one named in a list of people, for sentences.

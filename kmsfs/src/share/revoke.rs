@@ -1,8 +1,9 @@
-//! Revoking (SEMANTICS 5.3): the ledger first, since from then on no honest
-//! node helps; then a new secret for the object; then the nodes delete their
-//! fragments, which may take its time.
+//! Revoking (SEMANTICS 5.3): what is wanted is written down; then the ledger,
+//! since from then on no honest node helps; then a new secret for the object;
+//! then the nodes delete their fragments, which may take its time. What the
+//! ledger has not confirmed is tried again until it has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kms_client::{
     OwnerRecord, RevokeSpec, blocking::Client, record::Status, revoke::RevokeRequest,
@@ -12,7 +13,7 @@ use kms_crypto::key::PublicKey;
 use super::{
     Owner, Refused,
     grant::{next_sequence, place, shown},
-    owner::{is_pending_or_live, names, path_of},
+    owner::{is_pending_or_live, is_withdrawing, names, path_of},
     people::revoke_spec,
     settle::Job,
 };
@@ -27,6 +28,30 @@ pub struct Withdrawn {
     pub path: PathBuf,
     /// The label's epoch from now on; `None` when nobody had access.
     pub epoch: Option<u32>,
+}
+
+/// What came of ending policies.
+pub(super) struct Ended {
+    /// The label's epoch from now on.
+    epoch: u32,
+    /// What the ledger has not confirmed.
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    who: Vec<PublicKey>,
+    why: Refused,
+}
+
+/// The people policies are for, each once.
+fn recipients(records: &[OwnerRecord]) -> Vec<PublicKey> {
+    let mut people: Vec<PublicKey> = Vec::new();
+    for record in records {
+        if !people.contains(&record.params.recipient) {
+            people.push(record.params.recipient);
+        }
+    }
+    people
 }
 
 impl Owner {
@@ -63,44 +88,58 @@ impl Owner {
         if ending.is_empty() {
             return Ok(nobody(who));
         }
-        let epoch = self.end(&vfs, ino, &info, &ending, now)?;
-        let mut gone: Vec<PublicKey> = Vec::new();
-        for record in &ending {
-            if !gone.contains(&record.params.recipient) {
-                gone.push(record.params.recipient);
-            }
+        let ended = self.end(&vfs, ino, &info, &ending, now)?;
+        if let Some(pending) = ended.pending {
+            return Err(self.still_withdrawing(&path, &pending.who, &pending.why));
         }
         Ok(Withdrawn {
-            who: gone,
+            who: recipients(&ending),
             path,
-            epoch: Some(epoch),
+            epoch: Some(ended.epoch),
         })
     }
 
+    fn still_withdrawing(&self, path: &Path, who: &[PublicKey], why: &Refused) -> Refused {
+        let (names, path) = (names(&self.people, who), shown(path));
+        Refused::new(
+            libc::EINPROGRESS,
+            format!("{names} may be able to open {path} for a while yet."),
+        )
+        .why(format!(
+            "The ledger has not confirmed the withdrawal. {}",
+            why.failure.why
+        ))
+        .now("It is written down and tried again until it is confirmed; until then it is shown as revoking: kmsfs shares")
+    }
+
     /// Ends policies: entries in the ledger, records and tickets, a new secret.
-    fn end(
+    pub(super) fn end(
         &self,
         vfs: &Vfs,
         ino: Ino,
         info: &LabelInfo,
         ending: &[OwnerRecord],
         now: u64,
-    ) -> Result<u32, Refused> {
+    ) -> Result<Ended, Refused> {
         let epoch = info.epoch.saturating_add(1);
+        for record in ending.iter().filter(|record| record.expiry > now) {
+            self.note_wish(record, now)?;
+        }
         // One that has ended by itself needs no word in the ledger.
         let client = match ending.iter().any(|record| record.expiry > now) {
-            true => Some(self.network.client()?),
+            true => Some(self.network.client().map_err(Refused::from)),
             false => None,
         };
         let results: Vec<Result<u64, Refused>> = std::thread::scope(|scope| {
-            let client = client.as_deref();
+            let client = client.as_ref();
             let running: Vec<_> = ending
                 .iter()
                 .map(|record| {
                     scope.spawn(move || match client {
-                        Some(client) if record.expiry > now => {
+                        Some(Ok(client)) if record.expiry > now => {
                             self.record_end(client, record, epoch)
                         }
+                        Some(Err(refused)) if record.expiry > now => Err(refused.clone()),
                         _ => Ok(record.expiry),
                     })
                 })
@@ -114,24 +153,86 @@ impl Owner {
                 })
                 .collect()
         });
-        let mut first_error = None;
-        let mut ended = false;
+        let mut pending: Option<Pending> = None;
+        let mut any = false;
         for (record, result) in ending.iter().zip(results) {
             match result {
                 Ok(at) => {
                     self.note_end(record, at, epoch)?;
-                    ended = true;
+                    any = true;
                 }
-                Err(refused) => first_error = first_error.or(Some(refused)),
+                Err(why) => {
+                    let who = Vec::new();
+                    let pending = pending.get_or_insert(Pending { who, why });
+                    if !pending.who.contains(&record.params.recipient) {
+                        pending.who.push(record.params.recipient);
+                    }
+                }
             }
         }
-        // Whoever could be cut off is, also from what is written from now on; the verb can be
-        // repeated for the others.
-        let rotated = if ended { Some(vfs.rotate(ino)?) } else { None };
-        match (first_error, rotated) {
-            (Some(refused), _) => Err(refused),
-            (None, rotated) => Ok(rotated.map_or(info.epoch, |info| info.epoch)),
+        // Whoever could be cut off is, also from what is written from now on; the others follow.
+        let epoch = match any {
+            true => vfs.rotate(ino)?.epoch,
+            false => info.epoch,
+        };
+        Ok(Ended { epoch, pending })
+    }
+
+    /// Writes down that a policy is to end, before the network is asked: it is not forgotten.
+    fn note_wish(&self, record: &OwnerRecord, now: u64) -> Result<(), Refused> {
+        if matches!(record.status, Status::Revoking { .. }) {
+            return Ok(());
         }
+        let mut ending = record.clone();
+        ending.status = Status::Revoking { since: now };
+        self.put(&ending)
+    }
+
+    /// Tries again to end what is to end; whether all has.
+    pub(super) fn withdraw_again(&self) -> Result<bool, Refused> {
+        let mut all = true;
+        for label in self.withdrawing() {
+            let lock = self.hold(label);
+            let _held = lock.lock();
+            let (now, mut ending) = (crate::time::now(), self.records_of(&label));
+            ending.retain(is_withdrawing);
+            let Some(path) = ending.first().map(|it| path_of(&it.path)) else {
+                continue;
+            };
+            let vfs = self.vfs()?;
+            let found = vfs.resolve(&path).ok();
+            let info = found.and_then(|ino| vfs.label_of(ino).ok().flatten());
+            let ended = match (found, info) {
+                (Some(ino), Some(info)) if info.label == label => {
+                    self.end(&vfs, ino, &info, &ending, now)?.pending.is_none()
+                }
+                // It is gone, or somewhere else by now: what it was is to end all the same.
+                _ => self.end_without_place(&ending, now)?,
+            };
+            if !ended {
+                // A node that can be reached need not wait for the ledger.
+                ending.iter().for_each(|it| self.ask_to_delete(it));
+            }
+            all &= ended;
+        }
+        Ok(all)
+    }
+
+    fn end_without_place(&self, ending: &[OwnerRecord], now: u64) -> Result<bool, Refused> {
+        let client = self.network.client()?;
+        let mut all = true;
+        for record in ending {
+            let epoch = self.known_epoch(&record.label).saturating_add(1);
+            let ended = match record.expiry > now {
+                true => self.record_end(&client, record, epoch).ok(),
+                false => Some(record.expiry),
+            };
+            match ended {
+                Some(at) => self.note_end(record, at, epoch)?,
+                None => all = false,
+            }
+        }
+        Ok(all)
     }
 
     fn record_end(

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     time::{Duration, Instant},
 };
@@ -45,6 +45,8 @@ pub(super) enum Job {
     TakeBack(Box<OwnerRecord>),
     /// A newer grant for the same person has taken this one's place.
     Supersede(Box<OwnerRecord>),
+    /// What is to end and has not been confirmed to is tried again.
+    Withdraw,
     /// The work of an earlier mount that was interrupted is finished.
     Resume,
     /// Nothing more comes.
@@ -73,11 +75,15 @@ impl Worker {
         let Some((local, remote)) = self.waiting.lock().take() else {
             return Ok(());
         };
-        for (name, jobs) in [("share-local", local), ("share-nodes", remote)] {
+        let threads = [
+            ("share-local", local, None),
+            ("share-nodes", remote, Some(FIRST_RETRY)),
+        ];
+        for (name, jobs, retry) in threads {
             let owner = Arc::downgrade(owner);
             std::thread::Builder::new()
                 .name(name.into())
-                .spawn(move || work(&owner, &jobs))
+                .spawn(move || work(&owner, &jobs, retry))
                 .map_err(|err| Refused::new(libc::EIO, "No thread for sharing.").why(err))?;
         }
         self.send(Job::Resume);
@@ -105,13 +111,31 @@ impl Worker {
     }
 }
 
-fn work(owner: &Weak<Owner>, jobs: &Receiver<Job>) {
-    while let Ok(job) = jobs.recv() {
-        if let Job::Stop(done) = job {
-            let _ = done.send(());
-            return;
-        }
+/// How soon a withdrawal is tried again; each time after twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// Does what it is given, and between that, if `retry` says so, what has not succeeded yet.
+fn work(owner: &Weak<Owner>, jobs: &Receiver<Job>, retry: Option<Duration>) {
+    let mut pause = retry.unwrap_or(LAST_RETRY);
+    loop {
+        let job = match jobs.recv_timeout(pause) {
+            Ok(Job::Stop(done)) => {
+                let _ = done.send(());
+                return;
+            }
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => Job::Withdraw,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let Some(owner) = owner.upgrade() else { return };
+        if matches!(job, Job::Withdraw) && (retry.is_none() || owner.withdrawing().is_empty()) {
+            pause = retry.unwrap_or(LAST_RETRY);
+            continue;
+        }
+        if matches!(job, Job::Withdraw) {
+            pause = (pause * 2).min(LAST_RETRY);
+        }
         if let Err(refused) = owner.settle(job) {
             // Names stay out of the log; whoever asks is told by `shares` and `status`.
             tracing::warn!(errno = refused.errno, "sharing work is left for later");
@@ -132,6 +156,7 @@ impl Owner {
             Job::Delete(record) => self.delete_fragments(*record),
             Job::TakeBack(record) => self.take_back(&record),
             Job::Supersede(record) => self.supersede(&record),
+            Job::Withdraw => self.withdraw_again().map(drop),
             Job::Resume => self.resume(),
             Job::Stop(_) => Ok(()),
         }
@@ -158,6 +183,15 @@ impl Owner {
             self.renew(&record)?;
         }
         Ok(())
+    }
+
+    /// Has the nodes that can be reached delete what they hold for a policy that is to end.
+    pub(super) fn ask_to_delete(&self, record: &OwnerRecord) {
+        if !record.nodes.is_empty()
+            && let Err(refused) = self.remove(record, 0)
+        {
+            tracing::debug!(errno = refused.errno, "no node could be asked");
+        }
     }
 
     fn remove(
@@ -243,7 +277,7 @@ impl Owner {
     }
 
     /// The highest epoch the records name for a label.
-    fn known_epoch(&self, label: &LabelId) -> u32 {
+    pub(super) fn known_epoch(&self, label: &LabelId) -> u32 {
         let records = self.records_of(label);
         let epochs = records.iter().map(|record| match record.status {
             Status::Revoked { epoch, .. } => epoch,
@@ -287,6 +321,9 @@ impl Owner {
                 }
                 _ => {}
             }
+        }
+        if !self.withdrawing().is_empty() {
+            self.withdraw_again()?;
         }
         Ok(())
     }
