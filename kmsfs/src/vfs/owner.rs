@@ -154,8 +154,7 @@ fn lock_store(disk: &Disk, root: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
     let core = Core::dir(info.id, id, info.cipher);
-    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode)
-        .map_err(|_| Part::Header.into())
+    OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode).map_err(|_| Part::Header.into())
 }
 
 /// The root of a new store is open to everybody who may use the mount; who may, the mount says (`allow_other`), and who
