@@ -186,6 +186,8 @@ impl Vfs {
             // Made under an old name while the list was gone through: one more round.
             return self.rekey_dir(inode);
         }
+        // A power cut must not bring names back that nothing opens any more.
+        self.disk.sync_dir(self.dir_fd(inode)?)?;
         let old_side = self.change_header(inode, Promise::Stored, |header| {
             let mut old_side = None;
             if header

@@ -89,6 +89,12 @@ pub(crate) enum Op {
     Fsyncdir {
         dir: String,
     },
+    /// The object gets a new key, and a label if it has none; what the old key sealed is sealed anew later.
+    Revoke {
+        path: String,
+    },
+    /// One new key is carried through.
+    Rekey,
     Checkpoint,
     /// What was seen is written down.
     Remember,
@@ -125,6 +131,7 @@ impl Op {
             | Self::Chmod { path, .. }
             | Self::Open { path }
             | Self::Fsync { path }
+            | Self::Revoke { path }
             | Self::Rename { to: path, .. }
             | Self::Link { to: path, .. } => Some(path),
             _ => None,
@@ -292,9 +299,13 @@ pub(crate) fn next(rng: &mut Rng, model: &Model) -> Op {
         78..=81 if model.open.len() < 4 => Op::Open {
             path: some_file(rng, model),
         },
-        78..=89 => Op::Fsync {
+        78..=87 => Op::Fsync {
             path: some_file(rng, model),
         },
+        88 => Op::Revoke {
+            path: some_name(rng, model),
+        },
+        89 => Op::Rekey,
         90..=93 => Op::Fsyncdir {
             dir: rng.pick(&model.dirs()).cloned().unwrap_or_default(),
         },

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kmsfs::backing::Disk;
-use kmsfs::vfs::{Access, Handle, Result, Vfs};
+use kmsfs::vfs::{Access, Handle, Options, Result, Vfs};
 
 use rustix::io::Errno;
 
 use super::ops::{Op, XATTRS};
 use super::state::{Model, Object, refuse_nested};
 use crate::support::*;
+
+/// After so many states a file is to get a new key.
+const KEY_LIFE: u64 = 40;
 
 /// A filesystem in use, with its open files.
 pub(crate) struct Real<'a> {
@@ -22,13 +25,21 @@ pub(crate) struct Real<'a> {
 
 impl<'a> Real<'a> {
     pub(crate) fn new(world: &'a World, disk: Disk) -> Self {
-        let vfs = Some(world.try_open(disk.clone()).unwrap());
+        let vfs = Some(Self::mount(world, &disk).unwrap());
         Self {
             world,
             disk,
             vfs,
             open: Vec::new(),
         }
+    }
+
+    fn mount(world: &World, disk: &Disk) -> Result<Arc<Vfs>> {
+        world.try_open_with(Options {
+            disk: disk.clone(),
+            key_life: KEY_LIFE,
+            ..world.options()
+        })
     }
 
     pub(crate) fn vfs(&self) -> &Vfs {
@@ -102,6 +113,12 @@ impl<'a> Real<'a> {
                 found => found.map(drop),
             },
             Op::Fsyncdir { dir } => vfs.fsyncdir(vfs.resolve(Path::new(dir))?),
+            Op::Revoke { path } => {
+                let ino = vfs.resolve(Path::new(path))?;
+                vfs.ensure_label(ino)?;
+                vfs.rotate(ino).map(drop)
+            }
+            Op::Rekey => vfs.rekey_step().map(drop),
             Op::Checkpoint => vfs.checkpoint(),
             Op::Remember => vfs.remember(),
             Op::Remount => {
@@ -130,7 +147,7 @@ impl<'a> Real<'a> {
 
     fn reopen(&mut self) -> Result<()> {
         self.vfs = None;
-        self.vfs = Some(self.world.try_open(self.disk.clone())?);
+        self.vfs = Some(Self::mount(self.world, &self.disk)?);
         Ok(())
     }
 

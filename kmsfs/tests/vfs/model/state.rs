@@ -277,7 +277,13 @@ impl Model {
                 self.node(dir)?;
                 return Err(Errno::NOTDIR);
             }
-            Op::Checkpoint | Op::Remember => {}
+            Op::Revoke { path } => {
+                let node = self.node(path)?;
+                if let Some(Object::Symlink(_)) = self.objects.get(&node).map(|it| &it.object) {
+                    return Err(Errno::OPNOTSUPP);
+                }
+            }
+            Op::Rekey | Op::Checkpoint | Op::Remember => {}
         }
         Ok(())
     }
