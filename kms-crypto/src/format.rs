@@ -29,7 +29,7 @@ pub use config::{ConfigError, NewStore, StoreConfig};
 pub use error::{BodyError, HeaderError, Part};
 pub use header::{
     Binding, Check, Content, DirContent, FileContent, Header, Keepers, LabelKey, LabelSlot,
-    OpenHeader, Remains, Sealer, Signs, Special, State, Via,
+    OpenHeader, Remains, Sealer, Signs, Special, State, Via, Writers,
 };
 pub use keys::{DirKeys, FileKeys};
 pub use layout::{Layout, LeafPlace, PageId};

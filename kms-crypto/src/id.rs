@@ -110,6 +110,10 @@ byte_id!(
     LabelId, 16
 );
 byte_id!(
+    /// Names one of the machines a store's owner writes on; drawn for each store.
+    MachineId, 8
+);
+byte_id!(
     /// Names one policy; it is a hash that binds the policy's author.
     PolicyId, 32
 );

@@ -4,9 +4,11 @@
 //! another name key, looks different. What stands in the store is base64url of it, which no file system mangles.
 
 mod backing;
+mod conflict;
 mod link;
 
 pub use backing::{BackingName, DIR_HEADER, LONG_PREFIX, SIDE_SUFFIX};
+pub use conflict::Guess;
 pub use link::{LINK_SUFFIX, StoredLink, TARGET_MAX};
 
 use core::fmt;

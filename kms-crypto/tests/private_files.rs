@@ -39,6 +39,7 @@ fn private_files_cost_no_public_key_operation() {
             &Sealer {
                 owner: Some(&mac),
                 signer: None,
+                machine: None,
             },
             &mut rng,
         )

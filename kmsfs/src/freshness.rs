@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::database::Link;
 use self::removals::Removals;
-pub use self::rows::{Entry, Id, Mark};
+pub use self::rows::{Entry, Id, Mark, Relation, Version};
 use self::rows::{Object, Rows};
 
 mod database;
@@ -127,58 +127,81 @@ impl Freshness {
         Removals::remove(dir);
     }
 
-    /// Compares a verified header's mark with what is known, and remembers it if it is newer.
-    pub fn see(&self, id: Id, mark: Mark) -> Verdict {
+    /// Compares a verified state with what is known, and remembers it if it is new.
+    pub fn see(&self, id: Id, version: &Version) -> Verdict {
+        self.see_above(id, version).0
+    }
+
+    /// The same; says also which generation is the highest that is known, of whichever version.
+    pub fn see_above(&self, id: Id, version: &Version) -> (Verdict, u64) {
         let Some(known) = self.object(&id) else {
-            self.put_object(id, Object::of(mark));
-            return Verdict::Fits;
+            self.put_object(id, Object::of(version.clone()));
+            return (Verdict::Fits, version.mark.generation);
         };
-        if mark.generation > known.mark.generation {
-            self.put_object(id, Object::of(mark));
-            return Verdict::Fits;
-        }
-        if known.gone || mark.generation < known.mark.generation {
+        let generations = known.versions().map(|it| it.mark.generation);
+        let highest = generations.fold(version.mark.generation, u64::max);
+        (self.see_beside(id, version, known), highest)
+    }
+
+    fn see_beside(&self, id: Id, version: &Version, known: Object) -> Verdict {
+        let relations = known.versions().map(|it| version.to(it));
+        let relations: Vec<Relation> = relations.collect();
+        let is_same = relations.contains(&Relation::Same);
+        if relations.contains(&Relation::Older) || is_same && known.gone {
             return Verdict::Older;
         }
-        if mark.seal == known.mark.seal {
+        if is_same {
             return Verdict::Fits;
         }
-        if mark.seal == known.other {
-            return Verdict::Older;
+        self.put_object(id, known.followed_by(version));
+        if relations.contains(&Relation::Beside) {
+            Verdict::Fork
+        } else {
+            Verdict::Fits
         }
-        let other = known.mark.seal;
-        self.put_object(
-            id,
-            Object {
-                other,
-                ..Object::of(mark)
-            },
-        );
-        Verdict::Fork
     }
 
     /// Remembers what this client has written itself.
-    pub fn wrote(&self, id: Id, mark: Mark) {
-        self.put_object(id, Object::of(mark));
+    pub fn wrote(&self, id: Id, version: &Version) {
+        // Of one that was just made nothing is known.
+        let known = if version.mark.generation > 1 {
+            self.object(&id)
+        } else {
+            None
+        };
+        let object = known.map_or_else(
+            || Object::of(version.clone()),
+            |known| known.followed_by(version),
+        );
+        self.put_object(id, object);
     }
 
     /// Whether this generation would be refused, without remembering anything.
     #[must_use]
     pub fn is_older(&self, id: &Id, generation: u64) -> bool {
         self.object(id).is_some_and(|known| {
-            generation < known.mark.generation || known.gone && generation <= known.mark.generation
+            let last = known.last.mark.generation;
+            generation < last || known.gone && generation <= last
         })
     }
 
     /// The highest generation of an object that was seen; 0 if none was.
     #[must_use]
     pub fn known_generation(&self, id: &Id) -> u64 {
-        self.object(id).map_or(0, |known| known.mark.generation)
+        self.object(id).map_or(0, |known| {
+            let generations = known.versions().map(|it| it.mark.generation);
+            generations.max().unwrap_or(0)
+        })
     }
 
-    /// The object's last name is gone: what it was must not come back.
+    /// The object's last name is gone: what it was must not come back. One of which there are several versions may
+    /// stand elsewhere.
     pub fn gone(&self, id: Id) {
-        let mark = self.object(&id).map_or(Mark::ZERO, |known| known.mark);
+        let known = self.object(&id);
+        if known.as_ref().is_some_and(|known| !known.others.is_empty()) {
+            return;
+        }
+        let object = known.unwrap_or_else(|| Object::of(Version::ZERO));
         let mut layers = self.rows.lock();
         layers.new.graves.push(id);
         drop(layers);
@@ -186,7 +209,7 @@ impl Freshness {
             id,
             Object {
                 gone: true,
-                ..Object::of(mark)
+                ..object
             },
         );
     }
@@ -194,7 +217,7 @@ impl Freshness {
     /// Another object has taken the only name this one had in that generation. If it was not seen elsewhere since, it
     /// is gone.
     pub fn replaced(&self, id: Id, generation: u64) {
-        let elsewhere = |known: Object| known.mark.generation > generation;
+        let elsewhere = |known: Object| known.last.mark.generation > generation;
         if !self.object(&id).is_some_and(elsewhere) {
             self.gone(id);
         }
@@ -363,7 +386,7 @@ impl Freshness {
         {
             let layers = self.rows.lock();
             if let Some(object) = layers.find(|rows| rows.objects.get(id)) {
-                return Some(*object);
+                return Some(object.clone());
             }
         }
         self.link.object(id)
@@ -371,11 +394,10 @@ impl Freshness {
 
     fn put_object(&self, id: Id, object: Object) {
         let mut layers = self.rows.lock();
-        let newer = layers
-            .new
-            .objects
-            .get(&id)
-            .is_some_and(|known| known.mark.generation > object.mark.generation);
+        // Somebody else was faster with a later state.
+        let newer = layers.new.objects.get(&id).is_some_and(|known| {
+            object.last.to(&known.last) == Relation::Older && !object.others.contains(&known.last)
+        });
         if !newer && (layers.has_room() || layers.new.objects.contains_key(&id)) {
             layers.new.objects.insert(id, object);
             self.touched(&mut layers);

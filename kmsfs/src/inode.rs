@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::backing::{Kind, Time};
 use crate::vfs::Ino;
+use crate::vfs::copies::ConflictCopy;
 use crate::vfs::dirs::DirState;
 use crate::vfs::file::FileCell;
 use crate::vfs::recipient::Reach;
@@ -41,6 +42,8 @@ pub(crate) struct Inode {
     pub(crate) noted: AtomicU32,
     /// Its id, once a verified header has told.
     object: Mutex<Option<[u8; 16]>>,
+    /// It is a conflict copy, or lies in one.
+    copy: AtomicBool,
 }
 
 /// What an object is and what is remembered for it.
@@ -57,7 +60,6 @@ pub(crate) struct FileNode {
 }
 
 /// A directory.
-#[derive(Default)]
 pub(crate) struct DirNode {
     /// Held with `O_PATH`; opened when first needed.
     pub(crate) fd: OnceLock<OwnedFd>,
@@ -69,10 +71,30 @@ pub(crate) struct DirNode {
     pub(crate) changes: AtomicU64,
     /// The count at which the kernel last began to remember a listing, and the stored directory's time then.
     pub(crate) listed_at: Mutex<Option<(u64, Time)>>,
+    /// Its header was read since it was last listed.
+    pub(crate) just_loaded: AtomicBool,
+    /// The conflict copies that were last found in it.
+    pub(crate) copies: Mutex<Arc<[ConflictCopy]>>,
     /// Its header has not been made durable since it was written.
     pub(crate) unsynced: AtomicBool,
     /// The count, and the stored directory's change time, when its names were last compared with those known.
     pub(crate) compared_at: Mutex<Option<(u64, Time)>>,
+}
+
+impl DirNode {
+    fn new() -> Self {
+        Self {
+            fd: OnceLock::new(),
+            state: RwLock::default(),
+            names: Mutex::default(),
+            changes: AtomicU64::new(0),
+            listed_at: Mutex::default(),
+            just_loaded: AtomicBool::new(false),
+            copies: Mutex::new(Arc::new([])),
+            unsynced: AtomicBool::new(false),
+            compared_at: Mutex::default(),
+        }
+    }
 }
 
 /// A name in a directory.
@@ -82,6 +104,19 @@ pub(crate) struct Place {
     /// The name in the store.
     pub(crate) name: Arc<str>,
     pub(crate) tag: NameTag,
+    pub(crate) standing: Standing,
+}
+
+/// What a stored name makes of what stands there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// The name is the one it was sealed for.
+    #[default]
+    Original,
+    /// A synchroniser has put it beside the original (FORMAT §7.4).
+    Copy,
+    /// It is the header of another directory that was merged into this one.
+    Header,
 }
 
 const UNKNOWN_MODE: u32 = u32::MAX;
@@ -89,7 +124,7 @@ const UNKNOWN_MODE: u32 = u32::MAX;
 impl Inode {
     fn new(ino: Ino, backing: u64, kind: Kind) -> Self {
         let node = match kind {
-            Kind::Dir => Node::Dir(DirNode::default()),
+            Kind::Dir => Node::Dir(DirNode::new()),
             Kind::Symlink => Node::Symlink,
             Kind::File | Kind::Special(_) | Kind::Other => Node::File(FileNode::default()),
         };
@@ -105,7 +140,18 @@ impl Inode {
             special: OnceLock::new(),
             noted: AtomicU32::new(UNKNOWN_MODE),
             object: Mutex::default(),
+            copy: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it is a conflict copy, or lies in one: nothing that was seen is held against it, and it is for reading.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.load(Ordering::Relaxed)
+    }
+
+    /// It has become one.
+    pub(crate) fn set_copy(&self) {
+        self.copy.store(true, Ordering::Relaxed);
     }
 
     /// The root directory, which has no place.
@@ -255,6 +301,11 @@ impl Inode {
 }
 
 impl Place {
+    /// Whether what stands there is a conflict copy, or in one.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.standing != Standing::Original || self.dir.is_copy()
+    }
+
     pub(crate) fn is(&self, dir: &Arc<Inode>, name: &str) -> bool {
         Arc::ptr_eq(&self.dir, dir) && *self.name == *name
     }
@@ -344,6 +395,9 @@ impl Table {
             entries.next += 1;
         }
         let inode = Arc::new(Inode::new(ino, backing, kind));
+        if place.is_copy() {
+            inode.set_copy();
+        }
         inode.add_place(place);
         entries.by_backing.insert(backing, ino);
         entries.by_ino.insert(

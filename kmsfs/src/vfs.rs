@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 pub use self::error::{Damage, Part, Result, VfsError};
 pub use self::fresh::{Notice, Oddity};
-pub use self::fsck::finding::{Fate, Finding, Loss, Problem, Remedy, Report};
+pub use self::fsck::finding::{ConflictFinding, Fate, Finding, Loss, Problem, Remedy, Report};
 pub use self::types::{
     Access, Allocate, Attr, AttrChange, Caller, DirEntry, EntryAttr, Figures, Handle, Opened, Seek,
     XattrMode,
@@ -35,10 +35,12 @@ use crate::backing::Disk;
 use crate::freshness::{Freshness, Verdict};
 use crate::inode::{Inode, Table};
 
+mod aside;
 mod attr;
 mod bind;
 mod checkpoint;
 mod commit;
+pub(crate) mod copies;
 mod create;
 pub(crate) mod dirs;
 pub mod error;

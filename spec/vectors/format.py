@@ -122,6 +122,7 @@ class Object:
             self.key = dir_key(self.id)
         self.names, self.labels = [(DIR, 1, TAG)], []
         self.generation, self.mode, self.xattrs = 5, 0o644, None
+        self.writers = []
         self.size, self.leaves, self.root = 0, [], bytes(32)
         self.device = None
         self.name_key, self.signs = name_key(self.id), 0
@@ -170,7 +171,7 @@ class Object:
     def fields(self):
         bindings = [self.binding(*n) for n in self.names]
         labels = [self.label(**l) for l in self.labels]
-        state = [self.generation, self.mode, self.xattrs, self.content()]
+        state = [self.generation, self.mode, self.xattrs, self.content(), b"".join(m + u64(g) for m, g in self.writers)]
         fields = {1: self.core(), 2: self.keys(), 3: bindings, 4: labels, 5: state}
         return {**fields, **self.change, **self.extra}
 
@@ -273,7 +274,7 @@ def headers():
     file.version = 1
     case("length-over", "3.1", "malformed envelope", file.header(length=3955))
     case("length-huge", "3.1", "malformed envelope", file.header(length=2**32 - 1))
-    case("length-short", "3.1", "malformed state", file.header(length=len(file.sealed()) - 15))
+    case("length-short", "3.1", "malformed envelope", file.header(length=len(file.sealed()) - 15))
     case("padding", "3.1", "malformed envelope", file.header(padding=bytes(9) + b"\1"))
 
     # 3.7, step 3: everything here is sealed as it stands, so only the form can be the reason.
@@ -293,7 +294,7 @@ def headers():
     reshaped("unknown-field", "3.1", "unknown-field 6", cbor({**fields, 6: b"new"}))
 
     def with_state(name, spec, expect, *state):
-        reshaped(name, spec, expect, cbor({**fields, 5: list(state)}))
+        reshaped(name, spec, expect, cbor({**fields, 5: list(state) + [b""] * (len(state) == 4)}))
 
     content, mode = fields[5][3], 0o644
     with_state("size-too-large", "3.6", "malformed state", 5, mode, None, [2**56 + 1, bytes(512), bytes(32)])
@@ -319,6 +320,16 @@ def headers():
     with_state("xattrs-too-long", "3.6.1", "malformed attributes", 5, mode, [1, bytes(1281)], content)
     with_state("xattrs-of-later-epoch", "3.6.1", "malformed attributes", 5, mode, [2, bytes(60)], content)
     with_state("directory-content-in-a-file", "3.6", "malformed state", 5, mode, None, directory.content())
+    machines = [bytes([n]) * 8 for n in range(1, 10)]
+    for name, writers in (("writer-of-another-generation", [(1, 4)]), ("writers-not-falling", [(1, 5), (2, 3), (3, 4)]),
+                          ("writer-twice", [(1, 5), (1, 4)]), ("nine-writers", [(n, 21 - n) for n in range(1, 10)]),
+                          ("writer-cut", None)):
+        value = b"".join(machines[n - 1] + u64(g) for n, g in writers) if writers else bytes(15)
+        generation = 20 if name == "nine-writers" else 5
+        with_state(name, "3.6.3", "malformed state", generation, mode, None, content, value)
+    file.writers, file.generation = [(m, 12 - n) for n, m in enumerate(machines[:8])], 12
+    case("eight-writers", "3.6.3", "ok", file.header(), size=100, mode=0o644, generation=12)
+    file.writers, file.generation = [], 5
     with_state("null-generation", "3.6", "malformed state", None, mode, None, content)
 
     def with_keys(name, expect, *keys):

@@ -66,6 +66,7 @@ pub fn encrypt(
         &Sealer {
             owner: None,
             signer: new.signer,
+            machine: None,
         },
         rng,
     )?;

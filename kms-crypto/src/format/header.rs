@@ -12,6 +12,7 @@ mod rebuild;
 mod rekey;
 mod seal;
 mod special;
+mod writers;
 
 use super::core::{Core, Kind};
 use super::error::{HeaderError, Part};
@@ -30,6 +31,7 @@ pub use rebuild::Remains;
 pub use rekey::Keepers;
 pub use seal::Sealer;
 pub use special::Special;
+pub use writers::Writers;
 
 /// One name of an object: its key, wrapped for the directory the name is in (FORMAT §3.4).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +76,8 @@ pub struct State {
     pub xattrs: Xattrs,
     /// What only files, or only directories, have.
     pub content: Content,
+    /// Which machines have sealed it.
+    pub writers: Writers,
 }
 
 /// What only files, or only directories, have.

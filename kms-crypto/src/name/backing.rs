@@ -64,7 +64,7 @@ pub(super) fn is_long(name: &str) -> bool {
         .is_some_and(|hash| hash.len() == 43 && is_base64url(hash))
 }
 
-fn is_base64url(text: &str) -> bool {
+pub(super) fn is_base64url(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }

@@ -128,7 +128,26 @@ fn print(report: &Report, args: &FsckArgs, common: &Common) {
             })
         })
         .collect();
+    let copies: Vec<_> = report
+        .copies
+        .iter()
+        .map(|copy| {
+            json!({
+                "path": copy.path.to_string_lossy(),
+                "stored_as": copy.backing.to_string_lossy(),
+                "what": copy.what.to_string(),
+            })
+        })
+        .collect();
     let mut text = String::new();
+    for finding in &report.copies {
+        text.push_str(&format!(
+            "{}: {}\n  stored as {}\n",
+            shown(&finding.path),
+            finding.what,
+            finding.backing.display()
+        ));
+    }
     for finding in &report.findings {
         text.push_str(&format!(
             "{}: {}\n  stored as {}\n  {}\n",
@@ -149,6 +168,7 @@ fn print(report: &Report, args: &FsckArgs, common: &Common) {
         "left": report.left(),
         "errors": report.errors(),
         "findings": findings,
+        "copies": copies,
     });
     output::answer(common, &document, &text);
 }

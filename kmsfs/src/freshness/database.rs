@@ -13,10 +13,9 @@ use redb::{
     TableDefinition,
 };
 
-use super::rows::{Entry, Id, OBJECT_LEN, Object, Rows};
+use super::rows::{Entry, Id, Object, Rows};
 
-const OBJECTS: TableDefinition<'_, &[u8; 16], &[u8; OBJECT_LEN]> =
-    TableDefinition::new("objects/1");
+const OBJECTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("objects/2");
 const ENTRIES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("entries/1");
 const DIRS: TableDefinition<'_, &[u8; 16], u32> = TableDefinition::new("dirs/1");
 const GRAVES: TableDefinition<'_, u64, &[u8; 16]> = TableDefinition::new("graves/1");
@@ -45,7 +44,7 @@ struct Open {
 }
 
 struct Tables {
-    objects: ReadOnlyTable<&'static [u8; 16], &'static [u8; OBJECT_LEN]>,
+    objects: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     entries: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     dirs: ReadOnlyTable<&'static [u8; 16], u32>,
 }
@@ -250,7 +249,7 @@ impl Open {
         {
             let mut objects = write.open_table(OBJECTS)?;
             for (id, object) in &rows.objects {
-                objects.insert(id, &object.to_bytes(id))?;
+                objects.insert(id, &*object.to_bytes(id))?;
             }
             let mut entries = write.open_table(ENTRIES)?;
             for ((dir, tag), entry) in &rows.entries {

@@ -1,12 +1,15 @@
 //! What is remembered of objects and entries, and how it stands in the database (FRESHNESS §3).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+
+use kms_crypto::format::Writers;
 
 /// Sixteen bytes that name an object, a directory, or a name in it.
 pub type Id = [u8; 16];
 
 /// Tells one state of an object from all others, and which of two came first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Mark {
     /// Counts the headers sealed for the object.
     pub generation: u64,
@@ -33,13 +36,72 @@ impl Mark {
 /// FORMAT §3.1.
 const KEY_SEAL_AT: usize = 4064;
 
-/// What is known of an object.
+/// A state of an object, and on which machines it came to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Version {
+    /// Which state.
+    pub mark: Mark,
+    /// Who sealed it and those before it.
+    pub writers: Writers,
+}
+
+/// How one state goes with another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relation {
+    /// They are one.
+    Same,
+    /// It follows the other.
+    Newer,
+    /// The other follows it.
+    Older,
+    /// Two machines wrote at once.
+    Beside,
+}
+
+impl Version {
+    /// Older than any.
+    pub const ZERO: Self = Self {
+        mark: Mark::ZERO,
+        writers: Writers::NONE,
+    };
+
+    /// How this goes with another (FORMAT §3.6.3).
+    #[must_use]
+    pub fn to(&self, other: &Self) -> Relation {
+        if self.mark == other.mark {
+            return Relation::Same;
+        }
+        let by_generation = match self.mark.generation.cmp(&other.mark.generation) {
+            Ordering::Greater => Relation::Newer,
+            Ordering::Less => Relation::Older,
+            Ordering::Equal => Relation::Beside,
+        };
+        let (Some(mine), Some(its)) = (self.writers.last(), other.writers.last()) else {
+            return by_generation;
+        };
+        if mine == its {
+            // One machine that has lost the first in a power cut.
+            return by_generation;
+        }
+        let has_it = self.writers.has(its);
+        let is_in_it = other.writers.has(mine);
+        match (has_it, is_in_it) {
+            (Some(true), Some(false) | None) => Relation::Newer,
+            (Some(false) | None, Some(true)) => Relation::Older,
+            (Some(false), Some(false)) => Relation::Beside,
+            _ => by_generation,
+        }
+    }
+}
+
+/// What is known of an object.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Object {
     pub(super) gone: bool,
-    pub(super) mark: Mark,
-    /// The seal of the other one of two forks, or zeros.
-    pub(super) other: Id,
+    /// The latest state seen.
+    pub(super) last: Version,
+    /// The latest of those that stand beside it.
+    pub(super) others: Vec<Version>,
 }
 
 /// What stands under a name.
@@ -59,9 +121,6 @@ pub struct Entry {
     pub rest: Box<[u8]>,
 }
 
-/// With the checksum of its row.
-pub(super) const OBJECT_LEN: usize = ROW_LEN + CRC_LEN;
-const ROW_LEN: usize = 1 + 24 + 16;
 const CRC_LEN: usize = 4;
 
 /// redb does not look at its own checksums when it reads; a damaged row must not accuse anybody.
@@ -75,39 +134,70 @@ fn checked<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
     (checksum(key, row) == *crc).then_some(row)
 }
 
+/// How many states beside each other are remembered, with the latest.
+pub(super) const VERSIONS_MAX: usize = 4;
+
 impl Object {
-    pub(super) const fn of(mark: Mark) -> Self {
+    pub(super) const fn of(last: Version) -> Self {
         Self {
             gone: false,
-            mark,
-            other: [0; 16],
+            last,
+            others: Vec::new(),
         }
     }
 
-    pub(super) fn to_bytes(self, key: &Id) -> [u8; OBJECT_LEN] {
-        let mut bytes = [0; OBJECT_LEN];
-        bytes[0] = u8::from(self.gone);
-        bytes[1..9].copy_from_slice(&self.mark.generation.to_be_bytes());
-        bytes[9..25].copy_from_slice(&self.mark.seal);
-        bytes[25..ROW_LEN].copy_from_slice(&self.other);
-        let crc = checksum(key, &bytes[..ROW_LEN]);
-        bytes[ROW_LEN..].copy_from_slice(&crc);
+    /// All states that are remembered.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Version> {
+        core::iter::once(&self.last).chain(&self.others)
+    }
+
+    /// What is known when another state was seen that is not older than any.
+    pub(super) fn followed_by(self, version: &Version) -> Self {
+        let before = core::iter::once(self.last).chain(self.others);
+        let beside = before.filter(|it| version.to(it) == Relation::Beside);
+        Self {
+            others: beside.take(VERSIONS_MAX - 1).collect(),
+            ..Self::of(version.clone())
+        }
+    }
+
+    pub(super) fn to_bytes(&self, key: &Id) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.gone)];
+        for version in self.versions() {
+            let writers = version.writers.to_bytes();
+            bytes.extend_from_slice(&version.mark.generation.to_be_bytes());
+            bytes.extend_from_slice(&version.mark.seal);
+            bytes.push(u8::try_from(writers.len()).unwrap_or(0));
+            bytes.extend_from_slice(&writers);
+        }
+        let crc = checksum(key, &bytes);
+        bytes.extend_from_slice(&crc);
         bytes
     }
 
     /// `None` for a damaged row.
-    pub(super) fn from_bytes(key: &Id, bytes: &[u8; OBJECT_LEN]) -> Option<Self> {
-        let (head, other) = checked(key, bytes)?.split_at(25);
-        let mut generation = [0; 8];
-        generation.copy_from_slice(&head[1..9]);
-        let mut object = Self::of(Mark {
-            generation: u64::from_be_bytes(generation),
-            seal: [0; 16],
-        });
-        object.gone = head[0] & 1 != 0;
-        object.mark.seal.copy_from_slice(&head[9..]);
-        object.other.copy_from_slice(other);
-        Some(object)
+    pub(super) fn from_bytes(key: &Id, bytes: &[u8]) -> Option<Self> {
+        let (flags, mut rest) = checked(key, bytes)?.split_first()?;
+        let mut versions = Vec::with_capacity(1);
+        while !rest.is_empty() {
+            let (generation, after) = rest.split_first_chunk::<8>()?;
+            let (seal, after) = after.split_first_chunk::<16>()?;
+            let (len, after) = after.split_first()?;
+            let (writers, after) = after.split_at_checked(usize::from(*len))?;
+            let mark = Mark {
+                generation: u64::from_be_bytes(*generation),
+                seal: *seal,
+            };
+            let writers = Writers::from_bytes(writers)?;
+            versions.push(Version { mark, writers });
+            rest = after;
+        }
+        let mut versions = versions.into_iter();
+        Some(Self {
+            gone: flags & 1 != 0,
+            last: versions.next()?,
+            others: versions.collect(),
+        })
     }
 }
 

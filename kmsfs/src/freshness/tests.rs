@@ -1,15 +1,36 @@
 use std::convert::Infallible;
 
+use kms_crypto::format::Writers;
+
 use super::*;
 
 const DIR: Id = [1; 16];
 const FILE: Id = [2; 16];
 const TAG: Id = [3; 16];
 
-fn mark(generation: u64, seal: u8) -> Mark {
-    Mark {
+fn mark(generation: u64, seal: u8) -> Version {
+    let mark = Mark {
         generation,
         seal: [seal; 16],
+    };
+    Version {
+        mark,
+        writers: Writers::NONE,
+    }
+}
+
+/// A state that these machines have sealed, each last in this generation; the latest first.
+fn sealed(writers: &[(u8, u64)]) -> Version {
+    let entry = |(machine, generation): &(u8, u64)| {
+        let mut entry = vec![*machine; 8];
+        entry.extend(generation.to_be_bytes());
+        entry
+    };
+    let bytes: Vec<u8> = writers.iter().flat_map(entry).collect();
+    let (machine, generation) = writers[0];
+    Version {
+        writers: Writers::from_bytes(&bytes).unwrap(),
+        ..mark(generation, machine)
     }
 }
 
@@ -36,13 +57,50 @@ fn names_missing(seen: &Freshness, there: &[Id]) -> Vec<Missing> {
 #[test]
 fn what_is_older_is_refused_and_a_fork_is_taken_once() {
     let seen = Freshness::of_process();
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Fits);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Fits);
-    assert_eq!(seen.see(FILE, mark(4, 1)), Verdict::Older);
-    assert_eq!(seen.see(FILE, mark(5, 2)), Verdict::Fork);
-    assert_eq!(seen.see(FILE, mark(5, 2)), Verdict::Fits);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Older);
-    assert_eq!(seen.see(FILE, mark(6, 3)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(4, 1)), Verdict::Older);
+    assert_eq!(seen.see(FILE, &mark(5, 2)), Verdict::Fork);
+    assert_eq!(seen.see(FILE, &mark(5, 2)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(6, 3)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Older);
+}
+
+#[test]
+fn two_machines_states_are_told_from_older_ones_whatever_their_generations() {
+    let seen = Freshness::of_process();
+    let base = sealed(&[(1, 5)]);
+    let here = sealed(&[(1, 9)]);
+    let there = sealed(&[(2, 7), (1, 5)]);
+    let there_before = sealed(&[(2, 6), (1, 5)]);
+    assert_eq!(seen.see(FILE, &base), Verdict::Fits);
+    seen.wrote(FILE, &here);
+    assert_eq!(seen.see(FILE, &base), Verdict::Older);
+    assert_eq!(seen.see(FILE, &there), Verdict::Fork);
+    assert_eq!(seen.see(FILE, &here), Verdict::Fits, "both are there now");
+    assert_eq!(seen.see(FILE, &there_before), Verdict::Older);
+    // One of them goes on with what both have made.
+    let both = sealed(&[(1, 12), (2, 7)]);
+    assert_eq!(seen.see(FILE, &both), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &there), Verdict::Older);
+    assert_eq!(seen.see(FILE, &here), Verdict::Older);
+}
+
+#[test]
+fn versions_beside_each_other_are_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = Freshness::open(dir.path());
+    let (here, there) = (sealed(&[(1, 9)]), sealed(&[(2, 7), (1, 5)]));
+    seen.wrote(FILE, &here);
+    assert_eq!(seen.see(FILE, &there), Verdict::Fork);
+    write(&seen);
+    seen.close();
+    drop(seen);
+    let seen = Freshness::open(dir.path());
+    assert_eq!(seen.see(FILE, &there), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &here), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &sealed(&[(1, 8)])), Verdict::Older);
 }
 
 /// The first listing after a remount once forgot which objects stand in a directory, and so their permission bits: all
@@ -61,27 +119,27 @@ fn what_stands_in_a_directory_made_here_is_known_at_the_first_listing() {
 #[test]
 fn what_is_gone_comes_back_only_as_something_newer() {
     let seen = Freshness::of_process();
-    seen.wrote(FILE, mark(5, 1));
+    seen.wrote(FILE, &mark(5, 1));
     seen.gone(FILE);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Older);
-    assert_eq!(seen.see(FILE, mark(6, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Older);
+    assert_eq!(seen.see(FILE, &mark(6, 1)), Verdict::Fits);
 }
 
 #[test]
 fn what_lost_its_only_name_is_gone_unless_it_was_seen_elsewhere_since() {
     let seen = Freshness::of_process();
-    seen.wrote(FILE, mark(5, 1));
+    seen.wrote(FILE, &mark(5, 1));
     seen.replaced(FILE, 4);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
     seen.replaced(FILE, 5);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Older);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Older);
 }
 
 #[test]
 fn it_is_all_there_again_after_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let seen = Freshness::open(dir.path());
-    seen.wrote(FILE, mark(5, 1));
+    seen.wrote(FILE, &mark(5, 1));
     assert!(names_missing(&seen, &[TAG]).is_empty());
     seen.put_entry(DIR, TAG, entry(Some(FILE)));
     seen.see_config([1; 32]);
@@ -90,7 +148,7 @@ fn it_is_all_there_again_after_it_was_written() {
     seen.close();
     drop(seen);
     let seen = Freshness::open(dir.path());
-    assert_eq!(seen.see(FILE, mark(4, 1)), Verdict::Older);
+    assert_eq!(seen.see(FILE, &mark(4, 1)), Verdict::Older);
     assert_eq!(seen.entry(&DIR, &TAG), Some(entry(Some(FILE))));
     assert_eq!(seen.see_config([1; 32]), Verdict::Older);
     assert_eq!(seen.see_config([2; 32]), Verdict::Fits);
@@ -102,14 +160,14 @@ fn it_is_all_there_again_after_it_was_written() {
 fn what_was_not_written_is_not_held_against_anybody() {
     let dir = tempfile::tempdir().unwrap();
     let seen = Freshness::open(dir.path());
-    seen.wrote(FILE, mark(5, 1));
+    seen.wrote(FILE, &mark(5, 1));
     write(&seen);
-    seen.wrote(FILE, mark(9, 1));
+    seen.wrote(FILE, &mark(9, 1));
     // The store cannot be made durable: nothing may be written.
     assert!(seen.write(|| Err(())).is_err());
     drop(seen);
     let seen = Freshness::open(dir.path());
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
 }
 
 #[test]
@@ -153,7 +211,7 @@ fn a_damaged_memory_is_begun_anew() {
     let fill = || {
         let seen = Freshness::open(dir.path());
         for number in 0..=200 {
-            seen.wrote([number; 16], mark(5, 1));
+            seen.wrote([number; 16], &mark(5, 1));
             seen.put_entry(DIR, [number; 16], entry(None));
         }
         write(&seen);
@@ -174,11 +232,11 @@ fn a_damaged_memory_is_begun_anew() {
     for bytes in damaged {
         std::fs::write(&path, bytes).unwrap();
         let seen = Freshness::open(dir.path());
-        let _ = seen.see(FILE, mark(6, 1));
+        let _ = seen.see(FILE, &mark(6, 1));
         let _ = names_missing(&seen, &[TAG]);
         write(&seen);
-        assert_eq!(seen.see(FILE, mark(6, 1)), Verdict::Fits);
-        assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Older);
+        assert_eq!(seen.see(FILE, &mark(6, 1)), Verdict::Fits);
+        assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Older);
     }
 }
 
@@ -186,7 +244,7 @@ fn a_damaged_memory_is_begun_anew() {
 fn the_oldest_graves_are_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let seen = Freshness::open(dir.path());
-    seen.wrote(FILE, mark(5, 1));
+    seen.wrote(FILE, &mark(5, 1));
     seen.gone(FILE);
     write(&seen);
     for number in 0u32..1 << 18 {
@@ -198,5 +256,5 @@ fn the_oldest_graves_are_given_up() {
         }
     }
     write(&seen);
-    assert_eq!(seen.see(FILE, mark(5, 1)), Verdict::Fits);
+    assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
 }

@@ -6,6 +6,8 @@
 use kms_crypto::kdf;
 use thiserror::Error;
 
+use crate::freshness::Mark;
+
 /// A stretch of a stored file with new bytes for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Piece {
@@ -46,10 +48,10 @@ pub enum Action {
     Append,
     /// A new state.
     Commit {
-        /// The generation this state follows.
-        base: u64,
-        /// Its own generation.
-        generation: u64,
+        /// The state that this one follows.
+        base: Mark,
+        /// This one.
+        mark: Mark,
         /// The length of the stored file in this state.
         len: u64,
         /// What is written over committed bytes.
@@ -93,15 +95,17 @@ impl Record {
             Action::Append => head.push(APPEND),
             Action::Commit {
                 base,
-                generation,
+                mark,
                 len,
                 pieces,
                 direct,
             } => {
                 head.push(COMMIT);
-                for number in [base, generation, len] {
-                    head.extend_from_slice(&number.to_be_bytes());
+                for mark in [base, mark] {
+                    head.extend_from_slice(&mark.generation.to_be_bytes());
+                    head.extend_from_slice(&mark.seal);
                 }
+                head.extend_from_slice(&len.to_be_bytes());
                 put_count(&mut head, pieces.len());
                 for piece in pieces {
                     head.extend_from_slice(&piece.offset.to_be_bytes());
@@ -181,7 +185,7 @@ impl Record {
             [CREATE] => Action::Create,
             [APPEND] => Action::Append,
             [COMMIT] => {
-                let (base, generation, len) = (head.u64()?, head.u64()?, head.u64()?);
+                let (base, mark, len) = (head.mark()?, head.mark()?, head.u64()?);
                 let mut pieces = Vec::new();
                 for _ in 0..head.count()? {
                     let offset = head.u64()?;
@@ -201,7 +205,7 @@ impl Record {
                 }
                 Action::Commit {
                     base,
-                    generation,
+                    mark,
                     len,
                     pieces,
                     direct,
@@ -239,6 +243,12 @@ impl<'a> Fields<'a> {
             .map_err(|_| NoRecord)
     }
 
+    fn mark(&mut self) -> Result<Mark, NoRecord> {
+        let generation = self.u64()?;
+        let seal = self.take(16)?.try_into().map_err(|_| NoRecord)?;
+        Ok(Mark { generation, seal })
+    }
+
     fn u32(&mut self) -> Result<u32, NoRecord> {
         self.take(4)?
             .try_into()
@@ -261,8 +271,14 @@ mod tests {
             id: [3; 16],
             paths: vec![vec!["a".into(), "bcd".into()], vec!["e".into()]],
             action: Action::Commit {
-                base: 4,
-                generation: 5,
+                base: Mark {
+                    generation: 4,
+                    seal: [4; 16],
+                },
+                mark: Mark {
+                    generation: 5,
+                    seal: [5; 16],
+                },
                 len: 9000,
                 pieces: vec![
                     Piece {

@@ -2,6 +2,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::freshness::Mark;
 
 const LIMIT: u64 = 64 * 1024;
 const STORE: StoreId = StoreId([1; 16]);
@@ -15,8 +16,11 @@ fn record(number: u8) -> Record {
         id: [number; 16],
         paths: vec![vec![format!("file{number}")]],
         action: Action::Commit {
-            base: 0,
-            generation: number.into(),
+            base: Mark::ZERO,
+            mark: Mark {
+                generation: number.into(),
+                seal: [number; 16],
+            },
             len: 4096,
             pieces: vec![Piece {
                 offset: 0,

@@ -21,7 +21,7 @@ use crate::{
         nodes::{NodeHealth, ask_all},
     },
     time,
-    vfs::{Ino, Vfs, VfsError},
+    vfs::{Ino, Oddity, Vfs, VfsError},
     why,
 };
 
@@ -263,7 +263,9 @@ impl Answers {
         for notice in &notices {
             text.push_str(&format!("\n    {} {}", notice.path.display(), notice.what));
         }
-        if !notices.is_empty() {
+        // A conflict copy is for its owner to look at: the store is as it should be.
+        let odd = notices.iter().any(|it| it.what != Oddity::Copy);
+        if odd {
             text.push_str("\n    If that was you, or another machine of yours: unmount, then kmsfs fsck --accept-older STORE");
         }
         let noticed: Vec<_> = notices
@@ -286,7 +288,7 @@ impl Answers {
             "nodes": nodes,
             "needed": self.needed,
             "notices": noticed,
-            "degraded": degraded || !notices.is_empty(),
+            "degraded": degraded || odd,
         })
     }
 

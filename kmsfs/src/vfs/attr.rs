@@ -92,6 +92,9 @@ impl Vfs {
             return Ok(self.disk.fstat(fd)?);
         }
         for place in inode.places() {
+            if place.standing == crate::inode::Standing::Header {
+                return Ok(self.disk.fstat(self.dir_fd(inode)?)?);
+            }
             match self.disk.stat(self.dir_fd(&place.dir)?, &place.name) {
                 Ok(stat) if stat.ino == inode.backing() && stat.kind == inode.kind() => {
                     return Ok(stat);
@@ -201,6 +204,7 @@ impl Vfs {
     ) -> Result<Attr> {
         self.owner()?;
         let inode = self.inode(ino)?;
+        self.refuse_copy(&inode)?;
         if let Some(size) = change.size {
             self.truncate(caller, &inode, handle, size)?;
         }

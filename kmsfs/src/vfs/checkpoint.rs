@@ -127,7 +127,7 @@ impl Vfs {
         let mut touched = Vec::new();
         let mut first_error = Ok(());
         for inode in &busy {
-            match self.bring_over(inode) {
+            match self.keep_apart(inode).and_then(|()| self.bring_over(inode)) {
                 Ok(true) => touched.push(Arc::clone(inode)),
                 Ok(false) => {}
                 Err(error) => first_error = first_error.and(Err(error)),
@@ -221,6 +221,7 @@ impl Vfs {
             self.disk.set_len(&file.fd, file.committed_len)?;
         }
         file.overlay.clear();
+        file.stored = file.committed;
         file.protected_len = file.committed_len;
         file.unsynced = true;
         file.applied |= !fresh;

@@ -79,9 +79,9 @@ impl Vfs {
         let sealed = file.overlay.get(0).and_then(|bytes| bytes.first_chunk());
         let mark = sealed.map(|header| Mark::of(generation, header));
         if fresh && file.overlay.is_new_header() {
-            self.commit_directly(inode, cell)?;
+            self.commit_directly(inode, cell, mark)?;
         } else {
-            self.commit_logged(inode, file)?;
+            self.commit_logged(inode, file, mark)?;
         }
         if let (Some(file), Some(mark)) = (cell.loaded.as_deref(), mark) {
             self.wrote(inode, &file.header, mark);
@@ -99,7 +99,12 @@ impl Vfs {
     }
 
     /// A new file that was never synced: one write of one page makes the new state the current one.
-    fn commit_directly(&self, inode: &Arc<Inode>, cell: &mut FileCell) -> Result<()> {
+    fn commit_directly(
+        &self,
+        inode: &Arc<Inode>,
+        cell: &mut FileCell,
+        mark: Option<Mark>,
+    ) -> Result<()> {
         let Some(file) = cell.loaded.as_deref_mut() else {
             return Ok(());
         };
@@ -124,8 +129,13 @@ impl Vfs {
         };
         // Until it is known what the stored file looks like then: no failure is to be taken for somebody else's change.
         cell.identity = None;
-        if let Some(header) = file.overlay.get(0) {
-            self.disk.write_at(&file.fd, 0, header)?;
+        let sealed = file.overlay.get(0).map_or_else(Vec::new, <[u8]>::to_vec);
+        if !sealed.is_empty() {
+            self.disk.write_at(&file.fd, 0, &sealed)?;
+            if let Some(mark) = mark {
+                // Whatever fails from here on: the next state follows this one.
+                (file.committed, file.stored) = (mark, mark);
+            }
         }
         if stored_len > len {
             // Not before: the old header speaks of all of it.
@@ -134,22 +144,43 @@ impl Vfs {
         file.overlay.clear();
         file.appended.clear();
         file.append_run = None;
-        file.committed(len);
+        if let Some(mark) = mark {
+            file.committed(len, mark);
+        }
         file.mtime = None;
         for path in std::mem::take(&mut file.outdated) {
             self.remove_side(&path);
         }
-        match before {
-            Some(before) => self.keep_times(cell, &before, None),
-            None => {
-                cell.identity = Some(Identity::of(&self.disk.fstat(&file.fd)?));
-                Ok(())
+        let nlink = match before {
+            Some(before) => {
+                self.keep_times(cell, &before, None)?;
+                before.nlink
             }
+            None => {
+                let stat = self.disk.fstat(&file.fd)?;
+                cell.identity = Some(Identity::of(&stat));
+                stat.nlink
+            }
+        };
+        match cell.loaded.as_deref_mut() {
+            // Somebody else has put another one in its place, unless it is being removed here: which of the two, the
+            // checkpoint tells.
+            Some(file) if nlink == 0 && !sealed.is_empty() => {
+                file.overlay.put(0, sealed);
+                self.commit_logged(inode, file, mark)
+            }
+            _ => Ok(()),
         }
     }
 
     /// Everything else: a record in the journal makes the new state the current one.
-    fn commit_logged(&self, inode: &Arc<Inode>, file: &mut Loaded) -> Result<()> {
+    fn commit_logged(
+        &self,
+        inode: &Arc<Inode>,
+        file: &mut Loaded,
+        mark: Option<Mark>,
+    ) -> Result<()> {
+        let mark = mark.unwrap_or(file.committed);
         let len = file.layout.backing_len(file.size());
         // What was cut off since is no part of the new state.
         file.overlay.cut(len);
@@ -178,8 +209,8 @@ impl Vfs {
         let relied = direct.iter().map(|it| it.offset..it.offset + it.len);
         let relied = relied.reduce(|all, it| all.start.min(it.start)..all.end.max(it.end));
         let action = Action::Commit {
-            base: file.committed_generation,
-            generation: file.header.state.generation,
+            base: file.committed,
+            mark,
             len,
             pieces,
             direct,
@@ -197,7 +228,7 @@ impl Vfs {
         file.overlay.mark_logged();
         file.appended.clear();
         file.append_run = None;
-        file.committed(len);
+        file.committed(len, mark);
         Ok(())
     }
 
@@ -390,10 +421,10 @@ impl Vfs {
 }
 
 impl Loaded {
-    fn committed(&mut self, len: u64) {
+    fn committed(&mut self, len: u64, mark: Mark) {
         self.committed_len = len;
         self.protected_len = self.protected_len.max(len);
-        self.committed_generation = self.header.state.generation;
+        self.committed = mark;
     }
 
     fn rely_on(&mut self, more: Option<Range<u64>>) {

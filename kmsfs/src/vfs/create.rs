@@ -147,11 +147,17 @@ impl Vfs {
         self.disk.write_at(&fd, 0, &bytes)?;
         let stat = self.disk.fstat(&fd)?;
         let inode = self.intern(&stat, place.clone(), 1)?;
-        self.wrote(&inode, &header, Mark::of(header.state.generation, &bytes));
+        let mark = Mark::of(header.state.generation, &bytes);
+        self.wrote(&inode, &header, mark);
         inode.learn(&header.state);
         let file = inode.file().ok_or(Part::Kind)?;
         let mut cell = file.cell.write();
-        cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), header, stat.size)?));
+        cell.loaded = Some(Box::new(Loaded::new(
+            Arc::new(fd),
+            header,
+            mark,
+            stat.size,
+        )?));
         cell.opens = 1;
         cell.fresh = Fresh::now();
         cell.durable = false;
@@ -230,6 +236,7 @@ impl Vfs {
         if inode.kind() != Kind::File {
             return Err(Errno::PERM.into());
         }
+        self.refuse_copy(&inode)?;
         let dir = self.dir_inode(parent)?;
         let _names = self.lock_names(&dir)?;
         let secrets = self.secrets(&dir)?;
@@ -296,6 +303,7 @@ impl Vfs {
         secrets: &super::dirs::Secrets,
         name: &[u8],
     ) -> Result<()> {
+        self.refuse_copy(dir)?;
         let Some(prev) = &secrets.prev_names else {
             return Ok(());
         };

@@ -13,7 +13,7 @@ use super::file::Fresh;
 use super::{Part, Result, Vfs};
 use crate::backing::{Kind, OpenMode};
 use crate::freshness::Mark;
-use crate::inode::{Inode, Place};
+use crate::inode::{Inode, Place, Standing};
 use crate::journal::{Action, Piece, Record, Seq};
 
 /// What is remembered of a directory.
@@ -29,12 +29,24 @@ pub(crate) struct DirState {
     pub(super) unlogged: bool,
     /// The header was brought over from the journal and may not be durable in the directory yet.
     pub(super) applied: bool,
-    pub(super) committed_generation: u64,
+    /// The last committed state, and the one whose header stands in the directory.
+    pub(super) committed: Mark,
+    pub(super) stored: Mark,
     pub(super) seq: Seq,
     pub(super) fresh: Fresh,
     /// Of a recipient: which header the keys are from, and when that was last looked at.
     pub(super) version: Option<(u64, u32)>,
     pub(super) looked: Option<std::time::Instant>,
+}
+
+impl DirState {
+    /// What is known of the header no longer counts: it is read when it is next needed.
+    pub(super) fn forget_header(&mut self) {
+        self.header = None;
+        self.secrets = None;
+        self.staged = None;
+        (self.header_dirty, self.unlogged) = (false, false);
+    }
 }
 
 /// What it takes to work in a directory.
@@ -83,6 +95,10 @@ impl Vfs {
             return Ok(fd.as_fd());
         }
         let place = inode.place().ok_or(Errno::STALE)?;
+        if place.standing == Standing::Header {
+            let fd = self.open_merged(&place)?;
+            return Ok(dir.fd.get_or_init(|| fd).as_fd());
+        }
         let fd = self
             .disk
             .open_dir(self.dir_fd(&place.dir)?, &place.name)
@@ -120,25 +136,34 @@ impl Vfs {
         }
         let (parsed, mark) = match self.read_dir_header(inode) {
             Ok(found) => found,
-            Err(super::VfsError::Os(Errno::NOENT)) if self.is_empty_dir(inode)? => {
+            Err(super::VfsError::Os(Errno::NOENT))
+                if !inode.is_copy() && self.is_empty_dir(inode)? =>
+            {
                 return self.remake_dir_header(inode, state);
             }
             Err(super::VfsError::Os(Errno::NOENT)) => return Err(Part::Header.into()),
             Err(error) => return Err(error),
         };
-        let header = self.open_dir_header(inode, parsed)?;
-        self.see(inode, inode.place().as_ref(), &header, mark)?;
+        let mut header = self.open_dir_header(inode, parsed)?;
+        header.state.generation = self.see(inode, inode.place().as_ref(), &header, mark)?;
+        if let Some(dir) = inode.dir() {
+            dir.just_loaded.store(true, Ordering::Release);
+        }
         state.secrets = Some(Arc::new(Secrets::of(&header)?));
-        state.committed_generation = header.state.generation;
+        (state.committed, state.stored) = (mark, mark);
         inode.learn(&header.state);
         state.header = Some(Box::new(header));
         Ok(())
     }
 
     pub(super) fn read_dir_header(&self, inode: &Inode) -> Result<(Header, Mark)> {
+        let merged = inode
+            .place()
+            .filter(|place| place.standing == Standing::Header);
+        let name = merged.as_ref().map_or(DIR_HEADER, |place| &*place.name);
         let fd = self
             .disk
-            .open_file(self.dir_fd(inode)?, DIR_HEADER, OpenMode::Read)?;
+            .open_file(self.dir_fd(inode)?, name, OpenMode::Read)?;
         let stat = self.disk.fstat(&fd)?;
         if stat.kind != Kind::File {
             return Err(Part::Kind.into());
@@ -165,7 +190,11 @@ impl Vfs {
                 },
                 check,
             ),
-            Some(place) => {
+            Some(mut place) => {
+                if place.standing == Standing::Header {
+                    // It lies where the directory lies that it was merged into.
+                    place = place.dir.place().ok_or(Part::Place)?;
+                }
                 let parent = self.secrets(&place.dir)?;
                 header.open(
                     Via::Dir {
@@ -216,9 +245,10 @@ impl Vfs {
             .create_file(self.dir_fd(inode)?, DIR_HEADER, 0o600)?;
         self.disk.write_at(&fd, 0, &bytes)?;
         self.remember_unsynced(inode);
-        self.wrote(inode, &header, Mark::of(header.state.generation, &bytes));
+        let mark = Mark::of(header.state.generation, &bytes);
+        self.wrote(inode, &header, mark);
         inode.learn(&header.state);
-        state.committed_generation = header.state.generation;
+        (state.committed, state.stored) = (mark, mark);
         state.fresh = Fresh::now();
         state.secrets = Some(Arc::new(secrets));
         state.header = Some(Box::new(header));
@@ -250,6 +280,9 @@ impl Vfs {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
             Ok(stat) => return Ok((place(dir, found), stat)),
+        }
+        if let Ok(found) = self.find_copy(dir, name) {
+            return Ok(found);
         }
         let Some(prev) = &secrets.prev_names else {
             self.missed(dir, secrets.id.as_bytes(), found.tag, &found.backing);
@@ -345,10 +378,11 @@ impl Vfs {
             self.disk.write_at(&fd, 0, staged)?;
             self.remember_unsynced(inode);
             state.staged = None;
+            state.stored = mark;
         } else {
             let action = Action::Commit {
-                base: state.committed_generation,
-                generation,
+                base: state.committed,
+                mark,
                 len: HEADER_LEN as u64,
                 pieces: vec![Piece {
                     offset: 0,
@@ -368,7 +402,7 @@ impl Vfs {
             self.wrote(inode, header, mark);
         }
         state.unlogged = false;
-        state.committed_generation = generation;
+        state.committed = mark;
         Ok(())
     }
 
@@ -379,10 +413,18 @@ impl Vfs {
         };
         let mut state = dir.state.write();
         self.commit_dir_state(inode, &mut state)?;
+        if state.staged.is_none() {
+            return Ok(state.applied);
+        }
+        self.owner()?.journal.sync_to(state.seq)?;
+        match self.keep_header_apart(inode, &mut state) {
+            // Below, where it is written.
+            Err(super::VfsError::Os(Errno::STALE)) => {}
+            apart => drop(apart?),
+        }
         let Some(staged) = state.staged.as_deref() else {
             return Ok(state.applied);
         };
-        self.owner()?.journal.sync_to(state.seq)?;
         let file = self
             .dir_fd(inode)
             .and_then(|fd| Ok(self.disk.open_file(fd, DIR_HEADER, OpenMode::ReadWrite)?));
@@ -397,6 +439,7 @@ impl Vfs {
         }
         dir.unsynced.store(true, Ordering::Release);
         state.staged = None;
+        state.stored = state.committed;
         state.applied = true;
         Ok(true)
     }
@@ -445,5 +488,6 @@ pub(super) fn place(dir: &Arc<Inode>, name: EncryptedName) -> Place {
         dir: Arc::clone(dir),
         name: name.backing.into(),
         tag: name.tag,
+        standing: Standing::Original,
     }
 }

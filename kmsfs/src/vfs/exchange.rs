@@ -33,6 +33,9 @@ impl Vfs {
         };
         let ((here, stat), (there, other_stat)) =
             (self.find(&dir, name)?, self.find(&other_dir, other_name)?);
+        if here.is_copy() || there.is_copy() {
+            return Err(Errno::XDEV.into());
+        }
         if stat.ino == other_stat.ino {
             return Ok(());
         }

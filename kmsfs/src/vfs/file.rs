@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::overlay::{Appended, Overlay};
 use super::{Part, Result, VfsError};
 use crate::backing::{Disk, Stat, Time};
+use crate::freshness::Mark;
 use crate::inode::{Inode, Place};
 use crate::journal::{Logged, Seq};
 
@@ -121,8 +122,10 @@ pub(crate) struct Loaded {
     /// The same for the state that a power cut would bring back: more than `committed_len` between a commit that cut
     /// the file and the sync of its record.
     pub(super) protected_len: u64,
-    /// The generation of the last committed state.
-    pub(super) committed_generation: u64,
+    /// The last committed state.
+    pub(super) committed: Mark,
+    /// The state whose header stands in the stored file, as far as this mount has seen to it.
+    pub(super) stored: Mark,
     /// The header differs from the last sealed one.
     pub(super) header_dirty: bool,
     /// How many chunks were sealed since the header was.
@@ -151,11 +154,15 @@ const MAX_PAGES: usize = 2048;
 pub(super) const DIRTY_MAX: usize = 4 << 20;
 
 impl Loaded {
-    pub(crate) fn new(fd: Arc<OwnedFd>, header: OpenHeader, stored_len: u64) -> Result<Self> {
+    pub(crate) fn new(
+        fd: Arc<OwnedFd>,
+        header: OpenHeader,
+        mark: Mark,
+        stored_len: u64,
+    ) -> Result<Self> {
         let keys = Arc::new(header.file_keys().map_err(|_| Part::Kind)?);
         let layout = header.layout().map_err(|_| Part::Kind)?;
         let size = header.file().map_err(|_| Part::Kind)?.size;
-        let committed_generation = header.state.generation;
         // What stands past the committed length was appended and never vouched for.
         let committed_len = layout
             .backing_len(size)
@@ -176,7 +183,8 @@ impl Loaded {
             applied: false,
             committed_len,
             protected_len: committed_len,
-            committed_generation,
+            committed: mark,
+            stored: mark,
             header_dirty: false,
             sealed: 0,
             orphan: false,

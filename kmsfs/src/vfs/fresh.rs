@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::dirs::Secrets;
 use super::{Part, Result, Vfs, VfsError};
 use crate::backing::{Kind, OpenMode, Stat};
-use crate::freshness::{Entry, Id, Mark, Turn, Verdict};
+use crate::freshness::{Entry, Id, Mark, Turn, Verdict, Version};
 use crate::inode::{Inode, Place};
 
 /// Something about the store that its owner should know.
@@ -46,6 +46,16 @@ pub enum Oddity {
     /// Two of the owner's machines changed it at once.
     #[error("was changed on two machines at once; the other version may stand beside it")]
     Forked,
+    /// A synchroniser has set it beside another version of the same thing.
+    #[error(
+        "is a conflict copy: another version of the same thing, set beside it by what synchronises the store"
+    )]
+    Copy,
+    /// The same of something that is not shown.
+    #[error(
+        "has a conflict copy of something kmsfs keeps for itself; it is not used and can be deleted"
+    )]
+    Unused,
     /// What was written here could not go where it belongs.
     #[error(
         "was changed by somebody else while it was written here; what was written here stands beside it"
@@ -67,7 +77,17 @@ impl Vfs {
     /// What was noticed since the store was opened, oldest first.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        self.notices.lock().clone()
+        let notices = self.notices.lock().clone();
+        // Copies that are gone, by whoever's doing, are done with.
+        let is_there = |notice: &Notice| match self.resolve(&notice.path) {
+            Ok(ino) => {
+                self.forget(ino, 1);
+                true
+            }
+            Err(_) => false,
+        };
+        let is_open = |it: &Notice| it.what != Oddity::Copy || is_there(it);
+        notices.into_iter().filter(is_open).collect()
     }
 
     pub(super) fn notice(&self, path: PathBuf, what: Oddity) {
@@ -83,16 +103,22 @@ impl Vfs {
         notices.push(Notice { at, path, what });
     }
 
-    /// Compares a verified header with what was seen of the object, and of the place it was found at.
+    /// Compares a verified header with what was seen of the object, and of the place it was found at. Returns the highest
+    /// generation seen: the next one sealed is to be above it (FORMAT §3.6.3).
     pub(super) fn see(
         &self,
         inode: &Arc<Inode>,
         place: Option<&Place>,
         header: &OpenHeader,
         mark: Mark,
-    ) -> Result<()> {
+    ) -> Result<u64> {
+        if inode.is_copy() || place.is_some_and(Place::is_copy) {
+            // It may be older, or the other version of what was seen: that is what it is there for.
+            return Ok(mark.generation);
+        }
         let id = *header.core().id.as_bytes();
-        match self.seen.see(id, mark) {
+        let (verdict, highest) = self.seen.see_above(id, &version_of(header, mark));
+        match verdict {
             Verdict::Fits => {}
             Verdict::Older => return Err(VfsError::Older),
             Verdict::Fork => {
@@ -107,7 +133,7 @@ impl Vfs {
             self.see_at(dir, tag, entry_of(id, inode.kind(), header, &place.name));
             inode.noted.store(noted(header), Ordering::Relaxed);
         }
-        Ok(())
+        Ok(highest)
     }
 
     /// What stands under a name is this; what stood there before and had no other name is gone.
@@ -128,8 +154,11 @@ impl Vfs {
 
     /// This client has sealed a header, and the store or the journal has it.
     pub(super) fn wrote(&self, inode: &Inode, header: &OpenHeader, mark: Mark) {
+        if inode.is_copy() {
+            return;
+        }
         let id = *header.core().id.as_bytes();
-        self.seen.wrote(id, mark);
+        self.seen.wrote(id, &version_of(header, mark));
         inode.set_object(id);
         if inode.noted.swap(noted(header), Ordering::Relaxed) == noted(header) {
             return;
@@ -165,6 +194,9 @@ impl Vfs {
     /// Compares a symbolic link's verified target with what was seen. A link has no generation that tells which of two
     /// came first: that it is another one is noted, and said.
     pub(super) fn see_link(&self, place: &Place, target: &[u8]) -> Result<Option<Oddity>> {
+        if place.is_copy() {
+            return Ok(None);
+        }
         let (dir, id) = self.link_id(place, target)?;
         let known = self.seen.entry(&dir, &place.tag.0);
         let entry = link_entry(id, &place.name);
@@ -273,7 +305,7 @@ impl Vfs {
 
     /// The permission bits seen under an object's name.
     pub(super) fn seen_mode(&self, inode: &Inode) -> Option<u32> {
-        let place = inode.place()?;
+        let place = inode.place().filter(|place| !place.is_copy())?;
         let dir = self.dir_id(&place.dir)?;
         let entry = self.seen.entry(&dir, &place.tag.0)?;
         // Of several names not all may have been noted.
@@ -283,7 +315,7 @@ impl Vfs {
 
     /// A name was looked for and is not there. Was it?
     pub(super) fn missed(&self, dir: &Inode, id: &Id, tag: NameTag, backing: &str) {
-        if self.seen.entry(id, &tag.0).is_none() {
+        if dir.is_copy() || self.seen.entry(id, &tag.0).is_none() {
             return;
         }
         // While somebody is at the names of the directory, it may just have been taken away by this client.
@@ -472,6 +504,13 @@ impl Vfs {
             }
             Turn::Stop => false,
         }
+    }
+}
+
+fn version_of(header: &OpenHeader, mark: Mark) -> Version {
+    Version {
+        mark,
+        writers: header.state.writers.clone(),
     }
 }
 

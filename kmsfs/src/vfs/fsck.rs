@@ -14,15 +14,16 @@ use kms_crypto::id::DirId;
 use kms_crypto::name::{BackingName, NameTag};
 use rustix::io::Errno;
 
-use self::finding::{Fate, Finding, Loss, Problem, Remedy, Report};
+use self::finding::{ConflictFinding, Fate, Finding, Loss, Problem, Remedy, Report};
 use self::litter::Unused;
 use self::stray::{Gone, Stray};
 use super::dirs::Secrets;
 use super::file::Loaded;
 use super::{Ino, Part, Result, Vfs, VfsError};
 use crate::backing::{Kind, RawEntry};
-use crate::inode::{Inode, Place};
+use crate::inode::{Inode, Place, Standing};
 
+mod conflicts;
 pub(super) mod finding;
 mod flip;
 mod found;
@@ -164,6 +165,9 @@ impl Vfs {
     ) -> Result<()> {
         let mut is_borrowed = false;
         if let Err(problem) = self.secrets(inode) {
+            if inode.is_copy() {
+                return Err(problem);
+            }
             match self.lost_header(check, inode, path, backing, problem)? {
                 rebuild::Way::Closed => return Ok(()),
                 rebuild::Way::Open => {}
@@ -188,15 +192,21 @@ impl Vfs {
         self.check_attributes(check, inode, path, backing)?;
         self.note_sides(check, inode)?;
         let entries = self.disk.list(self.dir_fd(inode)?)?;
-        self.find_unused(check, inode, &entries, path, backing);
+        if !inode.is_copy() {
+            self.find_unused(check, inode, &entries, path, backing);
+        }
+        let copies = self.check_copies(check, inode, &entries, path, backing);
         let mut listed = Vec::with_capacity(entries.len());
-        for entry in &entries {
+        for entry in entries.iter().filter(|it| !copies.contains(&it.name)) {
             let stored = backing.join(OsStr::from_bytes(&entry.name));
             if let Some((tag, kind, name)) =
                 self.check_name(check, inode, &secrets, entry, path, &stored)
             {
                 listed.push((tag, kind, name));
             }
+        }
+        if inode.is_copy() {
+            return Ok(());
         }
         let listed = listed.iter().map(|it| (it.0, it));
         for (tag, name) in self.compare_names(inode, &secrets, listed, |it| (it.1, &*it.2)) {
@@ -248,6 +258,7 @@ impl Vfs {
                     dir: Arc::clone(dir),
                     name: name.into(),
                     tag,
+                    standing: Standing::Original,
                 };
                 self.check_entry(check, place, &path, stored);
                 // Of what is not where it belongs, nothing is remembered there.
@@ -266,10 +277,7 @@ impl Vfs {
     }
 
     fn check_entry(&self, check: &mut Check<'_>, place: Place, path: &Path, backing: &Path) {
-        let stat = match self
-            .dir_fd(&place.dir)
-            .and_then(|fd| Ok(self.disk.stat(fd, &place.name)?))
-        {
+        let stat = match self.stat_place(&place) {
             // Gone since the directory was read.
             Err(VfsError::Os(Errno::NOENT)) => return,
             Err(problem) => return check.refused(path, backing, problem),
@@ -360,7 +368,7 @@ impl Vfs {
             let cell = file.cell.read();
             let loaded = cell.loaded.as_deref().ok_or(Errno::IO)?;
             if at == 0 && !loaded.is_busy() {
-                self.check_len(loaded)?;
+                self.check_len(loaded, inode.is_copy())?;
             }
             let len = super::read::read_now(&self.disk, loaded, at, STEP, &mut buf)?;
             drop(cell);
@@ -373,8 +381,11 @@ impl Vfs {
         }
     }
 
-    fn check_len(&self, loaded: &Loaded) -> Result<()> {
+    fn check_len(&self, loaded: &Loaded, is_copy: bool) -> Result<()> {
         let found = self.disk.fstat(&loaded.fd)?.size;
+        // As when it was opened.
+        let expected = loaded.layout.backing_len(loaded.size());
+        let found = if is_copy { found.min(expected) } else { found };
         loaded
             .layout
             .check_len(loaded.size(), found)

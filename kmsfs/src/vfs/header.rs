@@ -56,6 +56,7 @@ impl Vfs {
         change: impl FnOnce(&mut OpenHeader) -> Result<T>,
     ) -> Result<T> {
         self.owner()?;
+        self.refuse_copy(inode)?;
         let changed = match &inode.node {
             Node::File(file) => {
                 let mut cell = file.cell.write();
@@ -70,6 +71,7 @@ impl Vfs {
                 changed
             }
             Node::Dir(dir) => {
+                self.refresh_dir(inode)?;
                 let mut state = dir.state.write();
                 self.load_dir(inode, &mut state)?;
                 let header = state.header.as_deref_mut().ok_or(Errno::IO)?;

@@ -223,6 +223,7 @@ impl Vfs {
                 dir: Arc::clone(&at),
                 name: name.into(),
                 tag,
+                standing: crate::inode::Standing::Original,
             };
             at = self.intern(&stat, place, 0)?;
         }

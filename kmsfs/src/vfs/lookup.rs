@@ -13,7 +13,7 @@ use super::hooks::PathStep;
 use super::recipient::Reach;
 use super::{Attr, Ino, Part, Result, Vfs};
 use crate::backing::{Kind, Stat};
-use crate::inode::{Inode, Place};
+use crate::inode::{Inode, Place, Standing};
 
 impl Vfs {
     /// Finds a name in a directory. The object is remembered until as many references are given back by
@@ -75,8 +75,11 @@ impl Vfs {
         if stat.kind == Kind::Other {
             return Err(Part::Kind.into());
         }
-        let known = self.table.find(stat.ino, stat.kind);
+        let mut known = self.table.find(stat.ino, stat.kind);
         if known.as_ref().is_none_or(|known| !known.is_at(&place)) {
+            if let Some(moved) = known.take_if(|known| known.is_copy() != place.is_copy()) {
+                self.let_go_of_moved(&moved, &place)?;
+            }
             // Whoever can write into the store can give an object another name, which then is one object's with it.
             let is_elsewhere = known.as_ref().is_some_and(|known| known.place().is_some());
             let is_shared = stat.kind != Kind::Dir && stat.nlink > 1;
@@ -154,6 +157,9 @@ impl Vfs {
 
     /// The name people see at a place.
     pub(super) fn plain_name(&self, place: &Place) -> Result<Vec<u8>> {
+        if place.standing != Standing::Original {
+            return self.name_of_copy(place);
+        }
         let secrets = self.secrets(&place.dir)?;
         self.decrypt_name(&place.dir, &secrets, &place.name)
             .map(|(name, _)| name)

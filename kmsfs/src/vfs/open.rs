@@ -89,6 +89,7 @@ impl Vfs {
     ) -> Result<Opened> {
         if access == Access::Write {
             self.owner()?;
+            self.refuse_copy(inode)?;
         }
         let file = inode.file().ok_or(if inode.dir().is_some() {
             Errno::ISDIR
@@ -171,25 +172,31 @@ impl Vfs {
             keys: &secrets.keys,
             tag: place.tag,
         };
-        let header = header
+        let mut header = header
             .open(via, Check::Owner(&owner.mac))
             .map_err(|error| match id {
                 ObjectId::File(id) => header_error(error).of(id),
                 ObjectId::Dir(_) => header_error(error),
             })?;
+        let mark = Mark::of(header.state.generation, &bytes);
         if cell.kept.is_none() {
-            let mark = Mark::of(header.state.generation, &bytes);
-            self.see(inode, Some(&place), &header, mark)?;
+            header.state.generation = self.see(inode, Some(&place), &header, mark)?;
             // Nothing is on its way into it: what is missing or too much was not done by its owner.
             let layout = header.layout().map_err(|_| Part::Kind)?;
             let size = header.file().map_err(|_| Part::Kind)?.size;
-            if let (Err(error), ObjectId::File(id)) = (layout.check_len(size, stat.size), id) {
+            // Of a copy, perhaps, by its owner's other version that was on its way into it.
+            let len = if inode.is_copy() {
+                stat.size.min(layout.backing_len(size))
+            } else {
+                stat.size
+            };
+            if let (Err(error), ObjectId::File(id)) = (layout.check_len(size, len), id) {
                 return Err(VfsError::from(Part::from(error)).of(id));
             }
         }
         inode.learn(&header.state);
         cell.identity = Some(Identity::of(&stat));
-        let mut loaded = Loaded::new(fd, header, stat.size)?;
+        let mut loaded = Loaded::new(fd, header, mark, stat.size)?;
         loaded.orphan = cell.kept.is_some();
         loaded.read_only = read_only;
         loaded.lost_in = cell.kept.as_ref().map(|(_, place)| Arc::clone(&place.dir));

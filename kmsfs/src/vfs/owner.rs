@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kms_crypto::format::{Core, HEADER_LEN, OpenHeader, Sealer};
-use kms_crypto::id::DirId;
+use kms_crypto::format::{Binding, Core, HEADER_LEN, OpenHeader, Sealer};
+use kms_crypto::id::{DirId, MachineId, StoreId};
 use kms_crypto::key::{IdentitySecret, StoreKey};
 use kms_crypto::name::DIR_HEADER;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -39,6 +39,8 @@ pub(super) struct Owner {
     pub(super) checkpointing: Mutex<()>,
     /// What still needs new keys.
     pub(super) jobs: Jobs,
+    /// Which of the owner's machines this is.
+    pub(super) machine: MachineId,
     /// After so many states a file gets a new key.
     pub(super) key_life: u64,
     /// One owner's mount per store: held as long as this one lives.
@@ -109,6 +111,7 @@ impl Owner {
             making: RwLock::new(()),
             checkpointing: Mutex::new(()),
             jobs: Jobs::new(options.state_dir.join("rekey")),
+            machine: machine_of(&options.state_dir, info),
             key_life: options.key_life.max(1),
             _lock: lock,
         };
@@ -121,6 +124,7 @@ impl Owner {
         let sealer = Sealer {
             owner: Some(&self.mac),
             signer,
+            machine: Some(self.machine_of(header.bindings())),
         };
         header
             .seal(&sealer, &mut rng())
@@ -128,6 +132,19 @@ impl Owner {
                 kms_crypto::format::HeaderError::Full(_) => Errno::NOSPC.into(),
                 _ => Part::Header.into(),
             })
+    }
+
+    /// The number this machine writes in a header with these names (FORMAT §3.6.3): another one for each name, as two
+    /// versions of one object may stand under two.
+    pub(super) fn machine_of(&self, names: &[Binding]) -> MachineId {
+        let mut number = self.machine;
+        if let Some(name) = names.first() {
+            let parts = name.name_tag.0.iter().zip(name.dir.as_bytes());
+            for (byte, (one, other)) in number.0.iter_mut().zip(parts) {
+                *byte ^= one ^ other;
+            }
+        }
+        number
     }
 
     /// The header of a new directory that is not anywhere yet.
@@ -152,6 +169,36 @@ fn lock_store(disk: &Disk, root: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
 }
 
+/// The number of this machine in this store (JOURNAL §7). One that cannot be kept counts for this mount.
+fn machine_of(state_dir: &Path, info: &StoreInfo) -> MachineId {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = state_dir.join("machine");
+    let drawn = match std::fs::read(&path) {
+        Ok(drawn) if drawn.len() == 16 => drawn,
+        _ => {
+            let drawn = StoreId::random(&mut rng()).0.to_vec();
+            let kept = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| std::io::Write::write_all(&mut file, &drawn));
+            if let Err(error) = kept {
+                tracing::debug!(%error, "this machine has a new number at each mount");
+            }
+            drawn
+        }
+    };
+    // A home directory may be carried to another machine, or be on two at once.
+    let system = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let parts: [&[u8]; 3] = [info.id.as_ref(), &drawn, &system];
+    let hash = kms_crypto::kdf::hash("kms/machine/1", &parts);
+    let mut number = [0; 8];
+    number.copy_from_slice(&hash[..8]);
+    MachineId(number)
+}
+
 fn new_dir(key: &StoreKey, info: &StoreInfo, id: DirId, mode: u32) -> Result<OpenHeader> {
     let core = Core::dir(info.id, id, info.cipher);
     OpenHeader::new_dir(core, &key.dir_key(&id, 1), mode).map_err(|_| Part::Header.into())
@@ -174,6 +221,7 @@ impl Vfs {
         let sealer = Sealer {
             owner: Some(&*key.owner_mac_key()),
             signer: None,
+            machine: None,
         };
         let bytes = header.seal(&sealer, &mut rng()).map_err(|_| Part::Header)?;
         let file = disk.create_file(root.as_fd(), DIR_HEADER, 0o600)?;

@@ -10,11 +10,12 @@ use kms_crypto::name::{BackingName, NameTag, SIDE_SUFFIX};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use super::copies::{ConflictCopy, is_strange};
 use super::dirs::Secrets;
 use super::recipient::Reach;
 use super::{DirEntry, EntryAttr, Handle, Ino, Opened, Part, Result, Vfs, VfsError};
-use crate::backing::{Kind, OpenMode, Time};
-use crate::inode::{Inode, Place};
+use crate::backing::{Kind, OpenMode, Stat, Time};
+use crate::inode::{Inode, Place, Standing};
 
 /// An open directory.
 pub(super) struct OpenDir {
@@ -30,6 +31,7 @@ struct Listed {
     name: Vec<u8>,
     backing: Arc<str>,
     tag: NameTag,
+    standing: Standing,
     ino: u64,
     kind: Kind,
     /// How a recipient reaches it.
@@ -181,13 +183,14 @@ impl Vfs {
         }
         let fd = self.dir_fd(&open.inode)?;
         for (at, listed) in listing.from(offset) {
-            let stat = match self.disk.stat(fd, &listed.backing) {
+            let place = listed.place(&open.inode);
+            let stat = match self.stat_listed(fd, &place) {
                 Ok(stat) => stat,
                 // Gone since.
-                Err(Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
+                Err(VfsError::Os(Errno::NOENT)) => continue,
+                Err(error) => return Err(error),
             };
-            let Ok(inode) = self.intern(&stat, listed.place(&open.inode), 1) else {
+            let Ok(inode) = self.intern(&stat, place, 1) else {
                 // What is wrong with it is told to whoever looks it up.
                 let entry = DirEntry {
                     name: &listed.name,
@@ -218,6 +221,13 @@ impl Vfs {
             }
         }
         Ok(())
+    }
+
+    fn stat_listed(&self, dir: std::os::fd::BorrowedFd<'_>, place: &Place) -> Result<Stat> {
+        match place.standing {
+            Standing::Header => self.stat_place(place),
+            Standing::Original | Standing::Copy => Ok(self.disk.stat(dir, &place.name)?),
+        }
     }
 
     fn open_dir(&self, handle: Handle) -> Result<Arc<OpenDir>> {
@@ -268,6 +278,12 @@ impl Vfs {
     /// All entries of a directory whose names verify. Others are for `fsck` to report.
     fn list_dir(&self, inode: &Arc<Inode>) -> Result<Vec<Listed>> {
         let dir = inode.dir().ok_or(Errno::NOTDIR)?;
+        let before = self.listing_stamp(inode)?;
+        let is_known = *dir.compared_at.lock() == Some(before);
+        if !dir.just_loaded.swap(false, Ordering::AcqRel) && !is_known {
+            // Its header may have been changed as well.
+            self.refresh_dir(inode)?;
+        }
         let secrets = match (inode.reach(), self.is_owner()) {
             (Reach::Way(way), false) => return Ok(self.list_shared(inode, &way)),
             (Reach::Shared { path, .. }, false) => match self.secrets(inode) {
@@ -278,21 +294,26 @@ impl Vfs {
             },
             _ => self.secrets(inode)?,
         };
-        let before = self.listing_stamp(inode)?;
         let raw = match self.disk.list(self.dir_fd(inode)?) {
             // Removed while it was open: nothing is in it.
             Err(Errno::NOENT) => Vec::new(),
             raw => raw?,
         };
         let mut entries = Vec::with_capacity(raw.len());
+        let mut strange = Vec::new();
         for entry in raw {
             let Ok(backing) = std::str::from_utf8(&entry.name) else {
                 continue;
             };
             let (name, tag) = match self.decrypt_name(inode, &secrets, backing) {
                 Ok(found) => found,
-                // Gone since, or planted.
-                Err(VfsError::Damaged(_)) => continue,
+                // Gone since, planted, or a conflict copy.
+                Err(VfsError::Damaged(_)) => {
+                    if is_strange(&entry) {
+                        strange.push(entry);
+                    }
+                    continue;
+                }
                 Err(VfsError::Os(error)) if is_no_side_file(error) => continue,
                 Err(error) => return Err(error),
             };
@@ -308,15 +329,20 @@ impl Vfs {
                 name,
                 backing: backing.into(),
                 tag,
+                standing: Standing::Original,
                 ino: entry.ino,
                 kind,
                 reach: Reach::Inherited,
             });
         }
         // Unless nobody has changed it since it was last done.
-        if dir.compared_at.lock().replace(before) != Some(before) {
+        if dir.compared_at.lock().replace(before) != Some(before) && !inode.is_copy() {
             let listed = entries.iter().map(|it| (it.tag, it));
             self.compare_names(inode, &secrets, listed, |it| (it.kind, &it.backing));
+        }
+        if !strange.is_empty() {
+            let copies = self.name_copies(inode, &secrets, &strange);
+            entries.extend(copies.iter().map(Listed::of_copy));
         }
         Ok(entries)
     }
@@ -339,6 +365,7 @@ impl Vfs {
                 name,
                 backing,
                 tag,
+                standing: place.standing,
                 ino: stat.ino,
                 kind: stat.kind,
                 reach,
@@ -393,6 +420,19 @@ impl Listed {
             dir: Arc::clone(dir),
             name: Arc::clone(&self.backing),
             tag: self.tag,
+            standing: self.standing,
+        }
+    }
+
+    fn of_copy(copy: &ConflictCopy) -> Self {
+        Self {
+            name: copy.name.clone(),
+            backing: Arc::clone(&copy.stored),
+            tag: copy.tag,
+            standing: copy.standing,
+            ino: copy.ino,
+            kind: copy.kind,
+            reach: Reach::Inherited,
         }
     }
 }

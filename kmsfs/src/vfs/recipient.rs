@@ -152,6 +152,7 @@ impl Vfs {
             dir: Arc::clone(dir),
             tag: tag_of(&found.step.backing),
             name: found.step.backing.into(),
+            standing: crate::inode::Standing::Original,
         };
         Ok((place, stat, found.reach))
     }
@@ -253,15 +254,20 @@ impl Vfs {
             let header = self.with_names(header)?;
             let generation = header.state().generation;
             let opened = self.open_as_reader(inode, &place, header)?;
-            self.see(inode, Some(&place), &opened, Mark::of(generation, &bytes))?;
+            let mark = Mark::of(generation, &bytes);
+            self.see(inode, Some(&place), &opened, mark)?;
             cell.identity = Some(Identity::of(&stat));
             let is_same = cell.loaded.as_deref().is_some_and(|loaded| {
-                loaded.committed_generation == generation
-                    && loaded.id() == *opened.core().id.as_bytes()
+                loaded.committed == mark && loaded.id() == *opened.core().id.as_bytes()
             });
             if !is_same {
                 inode.learn(&opened.state);
-                cell.loaded = Some(Box::new(Loaded::new(Arc::new(fd), opened, stat.size)?));
+                cell.loaded = Some(Box::new(Loaded::new(
+                    Arc::new(fd),
+                    opened,
+                    mark,
+                    stat.size,
+                )?));
             }
             Ok(())
         })
@@ -313,17 +319,9 @@ impl Vfs {
         }
         std::thread::sleep(PAUSE);
         let mut cell = file.cell.write();
-        let before = cell
-            .loaded
-            .as_deref()
-            .map(|loaded| loaded.committed_generation);
+        let before = cell.loaded.as_deref().map(|loaded| loaded.committed);
         let read = self.load_as_reader(inode, &mut cell);
-        read.is_ok()
-            && cell
-                .loaded
-                .as_deref()
-                .map(|loaded| loaded.committed_generation)
-                != before
+        read.is_ok() && cell.loaded.as_deref().map(|loaded| loaded.committed) != before
     }
 
     /// The keys of a directory for lookups and listings.

@@ -253,6 +253,7 @@ impl Vfs {
                 dir: Arc::clone(dir),
                 name: backing.into(),
                 tag,
+                standing: crate::inode::Standing::Original,
             };
             let inode = self.intern(&stat, place.clone(), 0)?;
             match self.renew_entry(&inode, &secrets, &place, &name) {

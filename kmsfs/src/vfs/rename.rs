@@ -98,13 +98,20 @@ impl Vfs {
     ) -> Result<Option<Move>> {
         let (from, stat) = self.find(from_dir, name)?;
         let (from_keys, to_keys) = (self.secrets(from_dir)?, self.secrets(to_dir)?);
+        if from.is_copy() || to_dir.is_copy() {
+            // Whoever moves it copies it then, and removes it.
+            return Err(Errno::XDEV.into());
+        }
         let to = place(to_dir, to_keys.encrypt(new_name)?);
         let victim = match self.find(to_dir, new_name) {
             Ok((place, stat)) => Some((place, stat)),
             Err(super::VfsError::Os(Errno::NOENT)) => None,
             Err(error) => return Err(error),
         };
-        if let Some((_, there)) = &victim {
+        if let Some((at, there)) = &victim {
+            if at.is_copy() {
+                return Err(Errno::XDEV.into());
+            }
             if replace == Replace::No {
                 return Err(Errno::EXIST.into());
             }
@@ -238,6 +245,7 @@ impl Vfs {
         let busy: Vec<_> = self.owner()?.keeper.lock().busy.values().cloned().collect();
         for inode in busy {
             if !Arc::ptr_eq(&inode, dir) && inode.is_within(dir) {
+                self.keep_apart(&inode)?;
                 self.bring_over_now(&inode)?;
                 self.sync_stored(&inode)?;
             }

@@ -89,6 +89,7 @@ impl Vfs {
             dir: Arc::clone(dir),
             name: backing.into(),
             tag,
+            standing: crate::inode::Standing::Original,
         };
         self.intern(&stat, place, 0).map(Some)
     }

@@ -23,6 +23,9 @@ impl Vfs {
         if stat.kind == Kind::Dir {
             return Err(Errno::ISDIR.into());
         }
+        if place.is_copy() {
+            return self.unlink_copy(&place, &stat);
+        }
         let known = self.table.find(stat.ino, stat.kind);
         if let Some(inode) = &known {
             self.before_losing_name(inode, &stat)?;
@@ -168,6 +171,9 @@ impl Vfs {
         if stat.kind != Kind::Dir {
             return Err(Errno::NOTDIR.into());
         }
+        if place.is_copy() {
+            return self.rmdir_copy(&place, &stat);
+        }
         let label = self.label_going(&place, &stat)?;
         let sides = self.sides_going(&place, &stat);
         let inode = self.intern(&stat, place.clone(), 0)?;
@@ -209,7 +215,8 @@ impl Vfs {
         let is_litter = |name: &[u8]| match BackingName::of(name) {
             BackingName::Side(long) => !entries.iter().any(|entry| entry.name == long.as_bytes()),
             BackingName::LinkSide(_) => true,
-            _ => false,
+            BackingName::DirHeader | BackingName::Short(_) | BackingName::Long(_) => false,
+            BackingName::Foreign => super::copies::is_litter(name),
         };
         let litter: Vec<_> = entries
             .iter()

@@ -117,19 +117,36 @@ impl Vfs {
         }
 
         self.read_header(inode, |header| {
-            let side = header.state.xattrs.side_path(&header.core().id);
-            let side = side.map(|path| self.read_side(&path)).transpose();
-            let side = match side {
+            let Some(path) = header.state.xattrs.side_path(&header.core().id) else {
+                return header.xattrs(None).map_err(|_| Part::Attributes.into());
+            };
+            let found = match self.read_side(&path) {
                 // What lost its last name has lost them a moment later.
                 Err(VfsError::Os(Errno::NOENT)) if self.is_nameless(inode) => {
                     return Ok(XattrMap::new());
                 }
-                side => side?,
+                side => side.and_then(|side| open_xattrs(header, &side)),
             };
-            header
-                .xattrs(side.as_deref())
-                .map_err(|_| Part::Attributes.into())
+            // Those of another version may stand in its place, and these beside them.
+            found.or_else(|error| self.xattrs_beside(header, &path).ok_or(error))
         })?
+    }
+
+    fn xattrs_beside(&self, header: &OpenHeader, path: &str) -> Option<XattrMap> {
+        use std::os::fd::AsFd;
+        let (dir, name) = self.side_dir(path, false).ok()?;
+        let (id, _) = name.split_once('.')?;
+        let (shelf, _) = path.rsplit_once('/')?;
+        let entries = self.disk.list(dir.as_fd()).ok()?;
+        let names = entries
+            .iter()
+            .filter_map(|entry| std::str::from_utf8(&entry.name).ok());
+        names
+            .filter(|other| *other != name && other.starts_with(id))
+            .find_map(|other| {
+                let side = self.read_side(&format!("{shelf}/{other}")).ok()?;
+                open_xattrs(header, &side).ok()
+            })
     }
 
     fn change_xattrs(
@@ -267,6 +284,12 @@ impl Vfs {
         }
         Ok((self.disk.open_dir(dir.as_fd(), shelf)?, name))
     }
+}
+
+fn open_xattrs(header: &OpenHeader, side: &[u8]) -> Result<XattrMap> {
+    header
+        .xattrs(Some(side))
+        .map_err(|_| Part::Attributes.into())
 }
 
 /// More than sealed attributes, or names, ever take.

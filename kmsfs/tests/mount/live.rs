@@ -118,3 +118,44 @@ fn a_file_cut_under_an_open_descriptor_never_reads_as_shorter() {
         }
     }
 }
+
+/// A synchroniser sets the other machine's version beside a file: the tools people have are enough to settle it.
+#[test]
+fn a_conflict_copy_is_settled_with_ordinary_tools() {
+    use std::process::Command;
+    let scene = Scene::new();
+    let stored = scene.at("d/file");
+    let theirs = fs::read(&stored).unwrap();
+    fs::write(scene.mounted.at("d/file"), "ours").unwrap();
+    scene.vfs().checkpoint().unwrap();
+    let mut beside = stored.into_os_string();
+    beside.push(".sync-conflict-20261122-101112-ABCDEF7");
+    fs::write(&beside, theirs).unwrap();
+    let copy = scene
+        .mounted
+        .at("d/file (conflict 20261122-101112-ABCDEF7)");
+    assert_eq!(fs::read(&copy).unwrap(), pattern(20 * CHUNK, 1));
+    let refused = fs::write(&copy, "x").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(30), "EROFS");
+    let run = |tool: &str, to: &str| {
+        let done = Command::new(tool)
+            .arg(&copy)
+            .arg(scene.mounted.at(to))
+            .status();
+        assert!(done.unwrap().success(), "{tool}");
+    };
+    run("cp", "d/kept");
+    assert_eq!(fs::read(scene.mounted.at("d/file")).unwrap(), b"ours");
+    run("mv", "d/file");
+    for name in ["d/kept", "d/file"] {
+        assert_eq!(
+            fs::read(scene.mounted.at(name)).unwrap(),
+            pattern(20 * CHUNK, 1)
+        );
+    }
+    assert!(!copy.exists());
+    assert!(!PathBuf::from(beside).exists());
+    fs::remove_file(scene.mounted.at("d/kept")).unwrap();
+    fs::remove_file(scene.mounted.at("d/file")).unwrap();
+    fs::remove_dir(scene.mounted.at("d")).unwrap();
+}

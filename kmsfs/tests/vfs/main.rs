@@ -7,12 +7,14 @@
 )]
 
 mod ciphers;
+mod copies;
 mod crash;
 mod events;
 mod faults;
 mod files;
 mod images;
 mod killed;
+mod machines;
 mod model;
 mod mutation;
 mod posix;

@@ -95,7 +95,7 @@ fn label(out: &mut Writer, label: &LabelSlot) {
 }
 
 fn state(out: &mut Writer, core: &Core, state: &State) {
-    out.array(4);
+    out.array(5);
     out.uint(state.generation);
     out.uint(u64::from(state.full_mode()));
     xattrs(out, &state.xattrs);
@@ -107,6 +107,7 @@ fn state(out: &mut Writer, core: &Core, state: &State) {
         (Content::File(content), None) => file(out, core, content),
         (Content::Dir(names), _) => dir(out, names),
     }
+    out.bytes(&state.writers.to_bytes());
 }
 
 fn xattrs(out: &mut Writer, xattrs: &Xattrs) {

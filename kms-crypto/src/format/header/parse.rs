@@ -5,7 +5,7 @@ use super::names::{INLINE, MoreNames};
 use super::special::{PERMISSIONS, Special};
 use super::{
     Binding, Content, DirContent, FileContent, Header, KeyTable, LabelSlot, MAGIC, PREFIX_LEN,
-    PrevKey, SEALS_AT, Seals, Signs, State,
+    PrevKey, SEALS_AT, Seals, Signs, State, Writers,
 };
 use crate::format::cbor::{Reader, Unexpected};
 use crate::format::core::{Core, Kind};
@@ -243,7 +243,7 @@ fn labels(from: &mut Reader<'_>) -> Result<Vec<LabelSlot>, Unexpected> {
 
 fn state(from: &mut Reader<'_>, core: &Core, key_epoch: u32) -> Result<State, HeaderError> {
     let malformed = |_| HeaderError::Malformed(Part::State);
-    from.array(4).map_err(malformed)?;
+    from.array(5).map_err(malformed)?;
     let generation = from.uint().map_err(malformed)?;
     let full_mode: u32 = from.uint().map_err(malformed)?;
     let (mode, type_bits) = (full_mode & PERMISSIONS, full_mode & !PERMISSIONS);
@@ -258,13 +258,23 @@ fn state(from: &mut Reader<'_>, core: &Core, key_epoch: u32) -> Result<State, He
         Kind::File => Content::File(file(from, core).map_err(malformed)?),
         Kind::Dir => Content::Dir(names(from).map_err(|_| HeaderError::Malformed(Part::Names))?),
     };
+    let writers = writers(from, generation).map_err(malformed)?;
     Ok(State {
         generation,
         mode,
         special,
         xattrs,
         content,
+        writers,
     })
+}
+
+fn writers(from: &mut Reader<'_>, generation: u64) -> Result<Writers, Unexpected> {
+    let writers = Writers::from_bytes(from.slice()?).ok_or(Unexpected)?;
+    match writers.last() {
+        Some((_, last)) if last != generation => Err(Unexpected),
+        _ => Ok(writers),
+    }
 }
 
 fn xattrs(from: &mut Reader<'_>, key_epoch: u32) -> Result<Xattrs, Unexpected> {

@@ -7,6 +7,7 @@ use super::open::{SIGNED, key_seal, owner_seal, prev_epochs};
 use super::parse::digest;
 use super::{
     Content, DirContent, FileContent, KeyTable, OpenHeader, PREV, PrevKey, SEALS_AT, Signs, State,
+    Writers,
 };
 use crate::aead::wrap_key;
 use crate::format::HEADER_LEN;
@@ -14,6 +15,7 @@ use crate::format::core::{Core, Kind};
 use crate::format::error::{HeaderError, Part};
 use crate::format::keys::{EpochKey, KeyRing};
 use crate::format::xattr::Xattrs;
+use crate::id::MachineId;
 use crate::key::{DirKey, FileKey, IdentitySecret, NameKey};
 
 /// By whose keys a header is sealed.
@@ -23,6 +25,8 @@ pub struct Sealer<'a> {
     pub owner: Option<&'a [u8; 32]>,
     /// The owner's signature; nothing labelled can be sealed without it.
     pub signer: Option<&'a IdentitySecret>,
+    /// The machine on which it is sealed.
+    pub machine: Option<MachineId>,
 }
 
 impl OpenHeader {
@@ -97,6 +101,7 @@ impl OpenHeader {
             special: None,
             xattrs: Xattrs::None,
             content,
+            writers: Writers::default(),
         };
         let (bindings, labels) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -130,6 +135,9 @@ impl OpenHeader {
         self.signed = sealer.signer.is_some();
         let generation = self.state.generation.checked_add(1);
         self.state.generation = generation.ok_or(HeaderError::Full(Part::State))?;
+        self.state
+            .writers
+            .add(sealer.machine, self.state.generation);
         self.spill_names();
         let keys = self.key_table();
         let sealed = encode(&Fields {

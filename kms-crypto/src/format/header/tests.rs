@@ -59,6 +59,7 @@ impl World {
         let sealer = Sealer {
             owner: Some(&self.mac),
             signer: None,
+            machine: None,
         };
         header.seal(&sealer, &mut rng()).unwrap()
     }
@@ -67,6 +68,7 @@ impl World {
         let sealer = Sealer {
             owner: Some(&self.mac),
             signer: Some(&self.owner),
+            machine: None,
         };
         header.seal(&sealer, &mut rng()).unwrap()
     }
@@ -341,6 +343,7 @@ fn names_the_header_has_no_room_for_are_kept_beside_it_and_verified() {
     let sealer = Sealer {
         owner: None,
         signer: None,
+        machine: None,
     };
     let lost = read.seal(&sealer, &mut rng()).unwrap_err();
     assert_eq!(lost, HeaderError::Refused(Part::Bindings));

@@ -237,6 +237,19 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong, or was.
     pub findings: Vec<Finding>,
+    /// Conflict copies, which are nothing wrong with the store.
+    pub copies: Vec<ConflictFinding>,
+}
+
+/// A conflict copy that `fsck` came across.
+#[derive(Clone, Debug)]
+pub struct ConflictFinding {
+    /// The path people see; that of its directory, if it has none.
+    pub path: PathBuf,
+    /// The path in the store.
+    pub backing: PathBuf,
+    /// What it is.
+    pub what: Oddity,
 }
 
 impl Report {

@@ -14,6 +14,7 @@ use super::super::{Part, Result, Vfs, VfsError};
 use super::Check;
 use super::finding::Remedy;
 use crate::backing::{Kind, OpenMode};
+use crate::freshness::Mark;
 use crate::inode::Inode;
 
 /// A header that was right but for one bit.
@@ -107,11 +108,16 @@ impl Vfs {
     }
 
     /// Takes a header into use that is in memory only.
-    pub(super) fn borrow_header(&self, inode: &Inode, header: OpenHeader) -> Result<()> {
+    pub(super) fn borrow_header(&self, inode: &Arc<Inode>, header: OpenHeader) -> Result<()> {
         let secrets = Arc::new(Secrets::of(&header)?);
+        let there = self.header_there(inode).ok().flatten();
         if let Some(dir) = inode.dir() {
             let mut state = dir.state.write();
-            state.committed_generation = header.state.generation;
+            state.committed = Mark {
+                generation: header.state.generation,
+                ..there.unwrap_or_default()
+            };
+            state.stored = state.committed;
             inode.learn(&header.state);
             state.secrets = Some(secrets);
             state.header = Some(Box::new(header));

@@ -11,7 +11,7 @@ use super::super::lookup::stored_path;
 use super::super::{Caller, Ino, Result, Vfs, VfsError};
 use super::stray::Stray;
 use crate::backing::{Kind, OpenMode, Replace, Stat};
-use crate::freshness::Mark;
+use crate::freshness::{Mark, Version};
 use crate::inode::{Inode, Place};
 use crate::journal::{Action, Piece, Record};
 
@@ -93,6 +93,7 @@ impl Vfs {
             dir: Arc::clone(&dir),
             name: stored.backing.as_str().into(),
             tag: stored.tag,
+            standing: crate::inode::Standing::Original,
         };
         if !stray.is_at(&place) {
             self.put_back(stray, &place, &stored, Replace::No)?;
@@ -137,14 +138,17 @@ impl Vfs {
                 .open_file(parent, &place.name, OpenMode::ReadWrite)?
         };
         let len = self.disk.fstat(&file)?.size;
+        let mut there = [0; HEADER_LEN];
+        self.disk.read_at(&file, 0, &mut there)?;
+        let base = Mark::of(base, &there);
         let bytes: [u8; HEADER_LEN] = self.seal_header(header)?;
-        let generation = header.state.generation;
+        let mark = Mark::of(header.state.generation, &bytes);
         let record = Record {
             id: *header.core().id.as_bytes(),
             paths: vec![path],
             action: Action::Commit {
                 base,
-                generation,
+                mark,
                 len,
                 pieces: vec![Piece {
                     offset: 0,
@@ -161,8 +165,11 @@ impl Vfs {
         journal.sync_to(logged.seq)?;
         self.disk.write_at(&file, 0, &bytes)?;
         self.disk.sync_all(&file)?;
-        let mark = Mark::of(generation, &bytes);
-        self.seen.wrote(*header.core().id.as_bytes(), mark);
+        let version = Version {
+            mark,
+            writers: header.state.writers.clone(),
+        };
+        self.seen.wrote(*header.core().id.as_bytes(), &version);
         Ok(())
     }
 }

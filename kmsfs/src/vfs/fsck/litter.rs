@@ -10,7 +10,7 @@ use std::sync::Arc;
 use kms_crypto::name::BackingName;
 
 use super::super::sides::SHELVES;
-use super::super::{Part, Result, Vfs};
+use super::super::{Oddity, Part, Result, Vfs};
 use super::finding::{Loss, Problem, Remedy};
 use super::{Check, TEMPORARY};
 use crate::backing::{Kind, RawEntry};
@@ -129,7 +129,11 @@ impl Vfs {
                     .ok()
                     .filter(|it| is_side(it))
                 else {
-                    check.refused(Path::new(""), &backing, Part::Name.into());
+                    if is_of_side(&entry.name) {
+                        check.copy(Path::new(""), &backing, Oddity::Copy);
+                    } else {
+                        check.refused(Path::new(""), &backing, Part::Name.into());
+                    }
                     continue;
                 };
                 if check.sides.contains(&format!("{top}/{shelf}/{name}")) {
@@ -147,6 +151,12 @@ impl Vfs {
         }
         Ok(())
     }
+}
+
+/// Whether a synchroniser has put something into the name of a side file.
+fn is_of_side(name: &[u8]) -> bool {
+    name.split_first_chunk::<32>()
+        .is_some_and(|(id, _)| id.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `<32 hex digits>.<generation>`

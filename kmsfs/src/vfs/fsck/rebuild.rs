@@ -126,7 +126,7 @@ impl Vfs {
         if let Some(dir) = inode.dir() {
             let mut state = dir.state.write();
             (state.secrets, state.header) = (None, None);
-            state.committed_generation = 0;
+            (state.committed, state.stored) = (Mark::ZERO, Mark::ZERO);
         }
     }
 

@@ -135,6 +135,7 @@ impl Vfs {
                 dir: Arc::clone(dir),
                 name: name.into(),
                 tag,
+                standing: crate::inode::Standing::Original,
             };
             if let Ok(inode) = self.intern(&stat, place, 0) {
                 self.index_below(&inode, &format!("{path}/{name}"), found);
@@ -324,6 +325,7 @@ impl Vfs {
                     dir: Arc::clone(&stray.at),
                     name: stray.name.as_str().into(),
                     tag,
+                    standing: crate::inode::Standing::Original,
                 };
                 (place, shown)
             }
@@ -334,6 +336,7 @@ impl Vfs {
                     dir: home,
                     name: name.stored.backing.as_str().into(),
                     tag: name.stored.tag,
+                    standing: crate::inode::Standing::Original,
                 };
                 let remedy = Remedy::PutBack(shown.clone());
                 let put = || self.put_back(stray, &place, &name.stored, how);

@@ -133,6 +133,7 @@ fn a_reader_cannot_forge_towards_the_owner_or_other_readers() {
             &Sealer {
                 owner: None,
                 signer: Some(&mallory),
+                machine: None,
             },
             &mut rng(),
         )
@@ -151,6 +152,7 @@ fn a_reader_cannot_forge_towards_the_owner_or_other_readers() {
         &Sealer {
             owner: None,
             signer: None,
+            machine: None,
         },
         &mut rng(),
     );

@@ -30,6 +30,7 @@ fn forge(header: &mut OpenHeader) -> [u8; HEADER_LEN] {
     let sealer = Sealer {
         owner: None,
         signer: None,
+        machine: None,
     };
     header.seal(&sealer, &mut rng()).unwrap()
 }
@@ -121,6 +122,7 @@ fn what_comes_into_a_signing_directory_is_signed_and_stays_so() {
     let unsigned = Sealer {
         owner: Some(&world.mac),
         signer: None,
+        machine: None,
     };
     assert_eq!(
         file.seal(&unsigned, &mut rng()).err(),
