@@ -1,10 +1,5 @@
 //! What somebody sees who reads the whole chain, and what he cannot make of it (LEDGER §5.4.4).
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test says what it expects by unwrapping it"
-)]
-
 use kms_crypto::{
     key::{EcDelegatingKey, IdentitySecret, LabelPublicKey, NodeSecret, PublicKey, StoreKey},
     policy::PolicyParams,

@@ -203,7 +203,7 @@ impl Vfs {
         let known = Arc::clone(&place.dir.dir().ok_or(Errno::NOTDIR)?.copies.lock());
         match find(&known) {
             Some(name) => Ok(name),
-            None => find(&*self.list_copies(&place.dir)?).ok_or_else(|| Errno::NOENT.into()),
+            None => find(&self.list_copies(&place.dir)?).ok_or_else(|| Errno::NOENT.into()),
         }
     }
 
