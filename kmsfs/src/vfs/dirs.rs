@@ -29,6 +29,8 @@ pub(crate) struct DirState {
     pub(super) unlogged: bool,
     /// The header was brought over from the journal and may not be durable in the directory yet.
     pub(super) applied: bool,
+    /// The directory was removed: nothing of it has to survive.
+    is_gone: bool,
     /// The last committed state, and the one whose header stands in the directory.
     pub(super) committed: Mark,
     pub(super) stored: Mark,
@@ -46,6 +48,13 @@ impl DirState {
         self.secrets = None;
         self.staged = None;
         (self.header_dirty, self.unlogged) = (false, false);
+    }
+
+    /// The directory is removed, and with it all that was on its way.
+    pub(super) fn lose(&mut self) {
+        self.is_gone = true;
+        self.staged = None;
+        (self.header_dirty, self.unlogged, self.applied) = (false, false, false);
     }
 }
 
@@ -353,6 +362,9 @@ impl Vfs {
     }
 
     pub(super) fn commit_dir_state(&self, inode: &Arc<Inode>, state: &mut DirState) -> Result<()> {
+        if state.is_gone {
+            state.lose();
+        }
         if state.header_dirty {
             let Some(header) = state.header.as_deref_mut() else {
                 return Ok(());

@@ -102,6 +102,9 @@ impl Vfs {
     /// An object has no name left: nothing of it has to survive, but what is open goes on working.
     pub(super) fn orphan(&self, inode: &Arc<Inode>, dir: &Arc<Inode>, mut sides: Vec<String>) {
         self.table.detach(inode);
+        if let Some(dir) = inode.dir() {
+            dir.state.write().lose();
+        }
         if let Some(file) = inode.file() {
             let mut cell = file.cell.write();
             let is_fresh = cell.fresh.is();
@@ -189,9 +192,7 @@ impl Vfs {
             self.put_header_back(&inode, header.as_deref());
             return Err(error.into());
         }
-        state.header_dirty = false;
-        state.staged = None;
-        state.unlogged = false;
+        state.lose();
         drop(state);
         self.name_removed(&place, object);
         self.drop_side_file(&dir, &place.name);

@@ -227,3 +227,23 @@ fn a_file_that_has_been_written_often_gets_a_new_key_by_itself() {
     assert!(epoch("large") >= 2, "epoch {}", epoch("large"));
     assert_eq!(get(&vfs, "large").unwrap(), pattern(40 << 20, 2));
 }
+
+/// A directory was revoked and moved, and another one took its place before its new key was carried through: then it
+/// was busy for ever, and the store could not be closed any more.
+#[test]
+fn a_directory_that_is_gone_before_its_new_key_is_carried_through_keeps_nothing_waiting() {
+    let world = World::new();
+    let vfs = world.open();
+    mkdir(&vfs, "d").unwrap();
+    mkdir(&vfs, "d/e").unwrap();
+    let ino = vfs.resolve("d/e".as_ref()).unwrap();
+    vfs.ensure_label(ino).unwrap();
+    vfs.rotate(ino).unwrap();
+    rename(&vfs, "d/e", "f").unwrap();
+    rename(&vfs, "d", "f").unwrap();
+    assert!(vfs.rekey_step().unwrap());
+    vfs.checkpoint().unwrap();
+    vfs.close().unwrap();
+    drop(vfs);
+    assert_eq!(list(&world.open(), "").unwrap(), ["f"]);
+}
