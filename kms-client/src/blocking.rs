@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::audit::{Bookmark, NodeAudit};
 use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
-use crate::error::{Answer, Answers, ClientError, ConnectError};
+use crate::error::{Answer, Answers, ClientError, ConnectError, Quorum};
 use crate::grant::{Grant, GrantRequest};
 use crate::place::NodeAddress;
 use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
@@ -77,6 +77,11 @@ impl Client {
         known: impl Fn(&PublicKey) -> Bookmark,
     ) -> Vec<NodeAudit> {
         self.runtime.block_on(self.client.audit(request, known))
+    }
+
+    /// See [`crate::Client::policy_health`].
+    pub fn policy_health(&self, request: &RevokeRequest<'_>) -> Result<Quorum, ClientError> {
+        self.runtime.block_on(self.client.policy_health(request))
     }
 
     /// See [`crate::Client::decrypt_key`].

@@ -1,16 +1,17 @@
 //! Fetching a label's secret: m nodes re-encrypt its capsule, the recipient puts their answers together (WIRE §5).
 //!
-//! Every answer's proof is checked when it comes. A node that fails, lies or dawdles is replaced by another one; when m
+//! Every answer's proof is checked, those of enough answers in one go, and one by one if they do not hold together. A node
+//! that fails, lies or dawdles is replaced by another one; when m
 //! answers are good nobody else is waited for. Which nodes may be asked is said by the ledger, not by the ticket.
 
-mod splits;
+pub(crate) mod splits;
 
 use std::time::Duration;
 
 use kms_crypto::error::DecodeError;
 use kms_crypto::key::{IdentitySecret, LabelSecret};
 use kms_crypto::policy::{PolicyParams, Threshold};
-use kms_crypto::scheme::{Capsule, CapsuleFrag, LabelContext, VerifiedCapsuleFrag};
+use kms_crypto::scheme::{Capsule, CapsuleFrag, LabelContext, Reader, VerifiedCapsuleFrag};
 use kms_proto::CLOCK_SKEW_SECONDS;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{Command, Reencrypt, Refusal, Response};
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use self::splits::Splits;
 use crate::client::Client;
-use crate::drive::{self, Fault, Patience};
+use crate::drive::{self, Fault, Patience, Verdict};
 use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
 use crate::place::NodeAddress;
 
@@ -108,20 +109,16 @@ impl Client {
         let ask =
             |index: usize| self.fragment(request, &capsule, identity, nodes.get(index), deadline);
         let mut splits = Splits::default();
-        let accept = |index, frag: &VerifiedCapsuleFrag| splits.add(index, frag);
-        let mut gathered = drive::gather(&nodes, need, patience, ask, accept).await?;
+        let mut reader = Reader::new(&request.params);
+        let judge = |said| judge(request, &mut reader, &mut splits, said);
+        let mut gathered = drive::gather(&nodes, need, patience, ask, judge).await?;
         splits.sort_out(&nodes, &mut gathered);
         self.note_health(&gathered.answers);
         if gathered.good.len() < need {
             return Err(verdict(request, standing, gathered.answers, self.now()));
         }
-        let secret = identity.open_reencrypted(
-            &request.capsule,
-            &gathered.good,
-            &request.params,
-            &request.context,
-        )?;
-        Ok(secret)
+        let opened = reader.open(identity, &request.capsule, &gathered.good, &request.context);
+        Ok(opened?)
     }
 
     async fn standing(
@@ -186,7 +183,7 @@ impl Client {
         (!keepers.iter().all(known)).then_some(now)
     }
 
-    /// One node's answer, its proof checked.
+    /// One node's answer.
     async fn fragment(
         &self,
         request: &KeyRequest,
@@ -194,7 +191,7 @@ impl Client {
         identity: &IdentitySecret,
         node: Option<&NodeAddress>,
         deadline: Instant,
-    ) -> Result<VerifiedCapsuleFrag, Fault> {
+    ) -> Result<CapsuleFrag, Fault> {
         let node = node.ok_or(Answer::NotAsked)?;
         let command = || {
             Command::Reencrypt(Reencrypt {
@@ -205,7 +202,10 @@ impl Client {
         };
         let refusal = match self.command(node, command, identity, deadline).await? {
             Response::Reencrypted { fragments } => match <[_; 1]>::try_from(fragments) {
-                Ok([Ok(bytes)]) => return Ok(check(request, &bytes)?),
+                Ok([Ok(bytes)]) => {
+                    let frag = CapsuleFrag::from_bytes(&bytes);
+                    return Ok(frag.map_err(|_| Answer::Malformed)?);
+                }
                 Ok([Err(refusal)]) => refusal,
                 Err(_) => return Err(Answer::Malformed.into()),
             },
@@ -230,17 +230,25 @@ impl Client {
     }
 }
 
-fn check(request: &KeyRequest, bytes: &[u8]) -> Result<VerifiedCapsuleFrag, Answer> {
-    let frag = CapsuleFrag::from_bytes(bytes).map_err(|_| Answer::Malformed)?;
-    let frag = frag
-        .verify(&request.capsule, &request.params)
-        .map_err(Answer::BadProof)?;
-    // The owner signed the threshold into every fragment: one of another split opens nothing together with the rest.
-    if frag.threshold() == request.threshold {
-        Ok(frag)
-    } else {
-        Err(Answer::Malformed)
-    }
+/// Checks the proofs of some answers, and what they are good for together with those before.
+fn judge(
+    request: &KeyRequest,
+    reader: &mut Reader,
+    splits: &mut Splits,
+    said: Vec<(usize, CapsuleFrag)>,
+) -> Vec<Verdict<VerifiedCapsuleFrag>> {
+    let (from, frags): (Vec<usize>, Vec<CapsuleFrag>) = said.into_iter().unzip();
+    let checked = reader.verify_all(frags, &request.capsule);
+    let verdicts = from.into_iter().zip(checked).map(|(index, frag)| {
+        let frag = frag.map_err(Answer::BadProof)?;
+        // The owner signed the threshold into every fragment: one of another split opens nothing together with the rest.
+        if frag.threshold() != request.threshold {
+            return Err(Answer::Malformed);
+        }
+        let astray = splits.add(index, &frag)?;
+        Ok((frag, astray))
+    });
+    verdicts.collect()
 }
 
 /// Whether there would be enough answers if the nodes had read as far in the ledger as is read here: a grant was written,

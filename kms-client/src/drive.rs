@@ -40,15 +40,18 @@ pub(crate) struct Patience {
     pub(crate) deadline: Instant,
 }
 
-/// Asks `nodes` by their index until `need` of them have answered well. `accept` may still refuse an answer in the light
-/// of the ones before it; else it says how many good answers, up to this one, do not go together with the most of them:
-/// so many more are needed.
-pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
+/// A verdict on an answer: what it is good for, and how many of the good answers up to this one do not go together with
+/// the most of them; so many more are needed.
+pub(crate) type Verdict<T> = Result<(T, usize), Answer>;
+
+/// Asks `nodes` by their index until `need` of them have answered well. What they say is judged, together, when it may be
+/// enough, or somebody else would have to be asked.
+pub(crate) async fn gather<R, T, F: Future<Output = Result<R, Fault>>>(
     nodes: &[NodeAddress],
     need: usize,
     patience: Patience,
     ask: impl Fn(usize) -> F,
-    mut accept: impl FnMut(usize, &T) -> Result<usize, Answer>,
+    mut judge: impl FnMut(Vec<(usize, R)>) -> Vec<Verdict<T>>,
 ) -> Result<Gathered<T>, ClientError> {
     let started = Instant::now();
     let give_up_at = patience.deadline.saturating_duration_since(started);
@@ -63,7 +66,24 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
         let answer = ask(index);
         async move { (index, answer.await) }
     };
+    let mut said: Vec<(usize, R)> = Vec::new();
     'asking: loop {
+        let is_time = machine.wake_at().is_some_and(|at| started.elapsed() >= at);
+        let is_time = is_time || said.len() >= machine.missing() || running.is_empty();
+        if is_time && !said.is_empty() {
+            let from: Vec<usize> = said.iter().map(|(index, _)| *index).collect();
+            let verdicts = judge(std::mem::take(&mut said));
+            for (index, verdict) in from.into_iter().zip(verdicts) {
+                match verdict {
+                    Ok((good, astray)) => {
+                        // Before the answer: with it there could seem to be enough.
+                        machine.set_need(need + astray);
+                        machine.on_good(index, good);
+                    }
+                    Err(answer) => machine.on_failure(index, answer),
+                }
+            }
+        }
         while let Some(output) = machine.poll(started.elapsed()) {
             match output {
                 GatherOutput::Ask(index) => running.push(begin(index)),
@@ -84,16 +104,8 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
             // In this order, so that the same happens each time the same comes in.
             biased;
             Some((index, result)) = running.next() => {
-                let result = result.and_then(|good| {
-                    let astray = accept(index, &good).map_err(Fault::Node)?;
-                    Ok((good, astray))
-                });
                 match result {
-                    Ok((good, astray)) => {
-                        // Before the answer: with it there could seem to be enough.
-                        machine.set_need(need + astray);
-                        machine.on_good(index, good);
-                    }
+                    Ok(answer) => said.push((index, answer)),
                     Err(Fault::Node(answer)) => machine.on_failure(index, answer),
                     Err(Fault::Final(error)) => return Err(error),
                 }
@@ -104,20 +116,37 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
 
     // There will not be enough. Nodes not asked yet are asked all the same, and a moment is given to those under way: what
     // went wrong is judged, and told, by what every node says.
-    let mut said = machine.answers();
+    let mut words = machine.answers();
     running.extend(
-        said.iter()
+        words
+            .iter()
             .filter(|(_, it)| *it == gather::Answer::NotAsked)
             .map(|(index, _)| begin(*index)),
     );
     let patient_until = patience.deadline.min(Instant::now() + LAST_WORDS_WITHIN);
-    while let Ok(Some((index, result))) = timeout_at(patient_until, running.next()).await {
-        let word = match result.and_then(|good| accept(index, &good).map_err(Fault::Node)) {
+    // First what has been said, and was not judged because it would not have been enough.
+    let mut unjudged: Vec<_> = said.into_iter().map(|(at, it)| (at, Ok(it))).collect();
+    loop {
+        let (index, result) = match unjudged.pop() {
+            Some(known) => known,
+            None => match timeout_at(patient_until, running.next()).await {
+                Ok(Some(late)) => late,
+                _ => break,
+            },
+        };
+        let judged = result.and_then(|it| {
+            let verdict = judge(vec![(index, it)]).pop();
+            verdict
+                .unwrap_or(Err(Answer::Malformed))
+                .map_err(Fault::Node)
+        });
+        let word = match judged {
             Ok(_) => gather::Answer::Good,
             Err(Fault::Node(answer)) => gather::Answer::Failed(answer),
             Err(Fault::Final(error)) => return Err(error),
         };
-        said.iter_mut()
+        words
+            .iter_mut()
             .filter(|(node, _)| *node == index)
             .for_each(|(_, it)| *it = word.clone());
     }
@@ -128,7 +157,7 @@ pub(crate) async fn gather<T, F: Future<Output = Result<T, Fault>>>(
         .collect();
     Ok(Gathered {
         good,
-        answers: answers(nodes, said),
+        answers: answers(nodes, words),
     })
 }
 

@@ -3,7 +3,7 @@
 //! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
 //! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
-//! * [`audit`]: who has used a grant, as its nodes have noted it.
+//! * [`audit`]: who has used a grant, as its nodes have noted it; [`Client::policy_health`]: how many of them serve.
 //! * [`sealed`]: encrypting a value that is shared without a filesystem.
 //! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
 //! * [`error`]: what can go wrong, with each node's own answer.
@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod blocking;
+mod canary;
 pub mod client;
 pub mod connect;
 pub mod decrypt;

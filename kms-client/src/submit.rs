@@ -62,7 +62,10 @@ impl Client {
         };
         let write =
             |index: usize| self.write_through(policy, &signed, scribes.get(index), deadline);
-        let gathered = drive::gather(&scribes, 1, patience, write, |_, _| Ok(0)).await?;
+        let gathered = drive::gather(&scribes, 1, patience, write, |said| {
+            said.into_iter().map(|(_, it)| Ok((it, 0))).collect()
+        })
+        .await?;
         self.forget_state(policy);
         if let Some(height) = gathered.good.first() {
             return Ok(*height);

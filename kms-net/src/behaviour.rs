@@ -9,17 +9,18 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits, identify, kad,
-    memory_connection_limits, noise, ping, request_response, tcp, yamux,
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad, memory_connection_limits, noise,
+    ping, request_response, tcp, yamux,
 };
 
 use crate::NetError;
-use crate::codec::RawCodec;
+use crate::bounds::{Bounds, Limits};
+use crate::codec::{Manners, RawCodec};
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    // The limits come first: what they refuse, the others never see.
-    limits: connection_limits::Behaviour,
+    // The bounds come first: what they refuse, the others never see.
+    bounds: Bounds,
     memory: Toggle<memory_connection_limits::Behaviour>,
     pub(crate) rpc: request_response::Behaviour<RawCodec>,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
@@ -67,12 +68,11 @@ pub(crate) struct Shape {
     pub(crate) mode: kad::Mode,
     pub(crate) request_timeout: Duration,
     pub(crate) dial_timeout: Duration,
-    pub(crate) max_connections: u32,
+    pub(crate) max_connections: usize,
     pub(crate) max_memory_bytes: Option<usize>,
+    pub(crate) manners: Manners,
 }
 
-const CONNECTIONS_PER_PEER: u32 = 2;
-const PENDING_CONNECTIONS: u32 = 64;
 const STREAMS_PER_CONNECTION: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -163,23 +163,22 @@ fn build(
 
 fn behaviour(keypair: &Keypair, protocols: &Protocols, shape: Shape) -> Behaviour {
     let id = keypair.public().to_peer_id();
-    let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_CONNECTIONS))
-        .with_max_pending_outgoing(Some(PENDING_CONNECTIONS))
-        .with_max_established(Some(shape.max_connections))
-        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
     let support = match shape.mode {
         kad::Mode::Client => request_response::ProtocolSupport::Outbound,
         kad::Mode::Server => request_response::ProtocolSupport::Full,
     };
     Behaviour {
-        limits: connection_limits::Behaviour::new(limits),
+        bounds: Bounds::new(Limits {
+            established: shape.max_connections,
+        }),
         memory: shape
             .max_memory_bytes
             .map(memory_connection_limits::Behaviour::with_max_bytes)
             .into(),
         rpc: request_response::Behaviour::with_codec(
-            RawCodec,
+            RawCodec {
+                manners: shape.manners,
+            },
             [(protocols.rpc.clone(), support)],
             request_response::Config::default()
                 .with_request_timeout(shape.request_timeout)

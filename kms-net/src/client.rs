@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::NetError;
 use crate::address::{self, ADDRESSES_PER_PEER, AddressScope};
 use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
-use crate::codec::REQUEST_LIMIT;
+use crate::codec::{Manners, REQUEST_LIMIT};
 use crate::peer::{key_of, peer};
 use crate::routing::Routing;
 
@@ -53,6 +53,16 @@ pub struct NetClient {
 impl NetClient {
     /// Starts a client. Dials nobody yet. To be called inside a tokio runtime.
     pub fn start(config: &ClientConfig) -> Result<Self, NetError> {
+        Self::start_with(config, Manners::Proper)
+    }
+
+    /// Starts a client that writes its requests as no honest one does.
+    #[cfg(feature = "test-util")]
+    pub fn start_unruly(config: &ClientConfig, manners: Manners) -> Result<Self, NetError> {
+        Self::start_with(config, manners)
+    }
+
+    fn start_with(config: &ClientConfig, manners: Manners) -> Result<Self, NetError> {
         let protocols = Protocols::of(&config.network)?;
         let bootstrap = config
             .bootstrap
@@ -65,6 +75,7 @@ impl NetClient {
             dial_timeout: DIAL_TIMEOUT,
             max_connections: MAX_CONNECTIONS,
             max_memory_bytes: None,
+            manners,
         };
         let driver = Driver {
             swarm: swarm(Keypair::generate_secp256k1(), &protocols, shape)?,
@@ -165,7 +176,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a search for one node's address may take.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(250);
-const MAX_CONNECTIONS: u32 = 512;
+const MAX_CONNECTIONS: usize = 512;
 const COMMANDS_WAITING: usize = 64;
 const CALLS_AT_ONCE: usize = 1024;
 

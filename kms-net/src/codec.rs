@@ -14,9 +14,25 @@ pub const REQUEST_LIMIT: usize = kms_proto::codec::MAX_REQUEST_BYTES;
 /// The longest response, in bytes.
 pub const RESPONSE_LIMIT: usize = kms_proto::codec::MAX_RESPONSE_BYTES;
 
+/// How requests are written: in tests also as no honest program does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Manners {
+    /// One frame, and an end.
+    #[default]
+    Proper,
+    /// A frame is announced and never comes.
+    #[cfg(feature = "test-util")]
+    Stalling,
+    /// A frame beyond the limit.
+    #[cfg(feature = "test-util")]
+    Overlong,
+}
+
 /// Moves byte strings of bounded length.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RawCodec;
+pub(crate) struct RawCodec {
+    pub(crate) manners: Manners,
+}
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
@@ -51,7 +67,21 @@ impl request_response::Codec for RawCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &request, REQUEST_LIMIT).await
+        match self.manners {
+            Manners::Proper => write_frame(io, &request, REQUEST_LIMIT).await,
+            #[cfg(feature = "test-util")]
+            Manners::Stalling => {
+                io.write_all(&16_000_u32.to_be_bytes()).await?;
+                io.write_all(&request).await?;
+                io.flush().await?;
+                std::future::pending().await
+            }
+            #[cfg(feature = "test-util")]
+            Manners::Overlong => {
+                io.write_all(&u32::MAX.to_be_bytes()).await?;
+                io.write_all(&vec![0; 8 * REQUEST_LIMIT]).await
+            }
+        }
     }
 
     async fn write_response<T>(

@@ -10,6 +10,7 @@
 
 mod address;
 mod behaviour;
+mod bounds;
 mod client;
 mod codec;
 mod limit;
@@ -19,7 +20,7 @@ mod server;
 
 pub use address::AddressScope;
 pub use client::{ClientConfig, Found, NetClient};
-pub use codec::{REQUEST_LIMIT, RESPONSE_LIMIT};
+pub use codec::{Manners, REQUEST_LIMIT, RESPONSE_LIMIT};
 pub use limit::RateLimit;
 pub use peer::{PeerKey, distance, peer_id, public_key};
 pub use routing::Members;

@@ -1,19 +1,17 @@
 //! The node's side: listens, serves Kademlia, and hands requests to a [`Handler`].
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use kms_crypto::key::{NodeSecret, PublicKey};
-use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, ResponseChannel};
+use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::NetError;
 use crate::address::{self, AddressScope};
 use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
+use crate::codec::Manners;
 use crate::limit::RateLimit;
 use crate::peer::{PeerKey, keypair};
 use crate::routing::{self, Members, Routing};
@@ -136,6 +135,7 @@ impl NetServer {
             dial_timeout: DIAL_TIMEOUT,
             max_connections: MAX_CONNECTIONS,
             max_memory_bytes: Some(config.max_memory_bytes),
+            manners: Manners::Proper,
         };
         let mut swarm = swarm(keypair(secret)?, &protocols, shape)?;
         let own = *swarm.local_peer_id();
@@ -164,7 +164,6 @@ impl NetServer {
             handler,
             work: JoinSet::new(),
             rate: RateLimit::new(REQUEST_BURST, REQUEST_REFILL),
-            per_ip: HashMap::new(),
         };
         Ok(Self {
             addresses,
@@ -209,8 +208,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(2);
 /// How many nodes are worth remembering.
 const REMEMBERED: usize = 64;
-const MAX_CONNECTIONS: u32 = 256;
-const CONNECTIONS_PER_IP: usize = 32;
+const MAX_CONNECTIONS: usize = 256;
 const REQUESTS_AT_ONCE: usize = 256;
 const REQUEST_BURST: u32 = 512;
 const REQUEST_REFILL: Duration = Duration::from_millis(5);
@@ -281,7 +279,6 @@ struct Driver {
     handler: Arc<dyn Handler>,
     work: JoinSet<(ResponseChannel<Vec<u8>>, Vec<u8>)>,
     rate: RateLimit<PeerId>,
-    per_ip: HashMap<IpAddr, usize>,
 }
 
 impl Driver {
@@ -390,20 +387,11 @@ impl Driver {
                 peer_id: Some(peer),
                 ..
             } => self.routing.on_failure(&mut self.swarm, peer),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            } => {
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                 self.routing.on_connected(&peer_id);
-                self.on_connected(connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id, endpoint, ..
-            } => {
+            SwarmEvent::ConnectionClosed { peer_id, .. } => {
                 self.routing.on_closed(&self.swarm, &peer_id);
-                self.on_closed(&endpoint);
             }
             _ => {}
         }
@@ -446,36 +434,5 @@ impl Driver {
             let response = handler.handle(key, request).await;
             (channel, response)
         });
-    }
-
-    fn on_connected(&mut self, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        if let Some(ip) = counted_ip(endpoint) {
-            let open = self.per_ip.entry(ip).or_default();
-            *open = open.saturating_add(1);
-            if *open > CONNECTIONS_PER_IP {
-                self.swarm.close_connection(connection);
-            }
-        }
-    }
-
-    fn on_closed(&mut self, endpoint: &ConnectedPoint) {
-        if let Some(ip) = counted_ip(endpoint)
-            && let Some(open) = self.per_ip.get_mut(&ip)
-        {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                self.per_ip.remove(&ip);
-            }
-        }
-    }
-}
-
-/// The address an incoming connection is counted under. Programs on this machine share one and are not counted.
-fn counted_ip(endpoint: &ConnectedPoint) -> Option<IpAddr> {
-    match endpoint {
-        ConnectedPoint::Listener { send_back_addr, .. } => {
-            address::ip(send_back_addr).filter(|ip| !ip.is_loopback())
-        }
-        ConnectedPoint::Dialer { .. } => None,
     }
 }

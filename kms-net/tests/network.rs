@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_net::{
-    ClientConfig, Handler, NetClient, NetServer, PeerKey, REQUEST_LIMIT, RESPONSE_LIMIT,
+    ClientConfig, Handler, Manners, NetClient, NetServer, PeerKey, REQUEST_LIMIT, RESPONSE_LIMIT,
     ServerConfig,
 };
 use kms_proto::transport::{Transport, TransportError};
@@ -435,6 +435,34 @@ async fn garbage_on_the_socket_disturbs_nobody() {
         ask(&client(vec![]), &node, b"hello").await.unwrap(),
         b"hello"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_or_never_ends_is_not_taken_and_holds_up_nobody() {
+    let node = start(61, vec![]).await;
+    let config = ClientConfig {
+        network: NETWORK.to_owned(),
+        bootstrap: vec![],
+    };
+    let overlong = NetClient::start_unruly(&config, Manners::Overlong).unwrap();
+    let answer = ask(&overlong, &node, b"").await;
+    assert_eq!(answer, Err(TransportError::Closed));
+
+    // More of them than one connection may have at once.
+    let stalling = NetClient::start_unruly(&config, Manners::Stalling).unwrap();
+    let (key, addresses) = (node.key, node.addresses());
+    let calls = (0..40).map(|_| {
+        let patience = Duration::from_secs(2);
+        stalling.call(&key, &addresses, b"beginning".to_vec(), patience)
+    });
+    let honest = client(vec![]);
+    let (stalled, answer) = tokio::join!(
+        futures::future::join_all(calls),
+        ask(&honest, &node, b"hello")
+    );
+    assert!(stalled.iter().all(Result::is_err));
+    assert_eq!(answer.unwrap(), b"hello");
+    assert_eq!(node.echo.asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod handover;
 mod ledger;
 mod policy;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub struct Node {
     available_until: AtomicU64,
     addresses: OnceLock<Vec<String>>,
     retirement: Mutex<Option<Retirement>>,
+    /// Since when the new keepers of these have not proven that they have them.
+    doubts: Mutex<HashMap<PolicyId, u64>>,
     /// Rung when somebody wants the node to retire.
     retirement_bell: Notify,
 }
@@ -127,6 +130,7 @@ impl Node {
             available_until: AtomicU64::new(0),
             addresses: OnceLock::new(),
             retirement: Mutex::default(),
+            doubts: Mutex::default(),
             retirement_bell: Notify::new(),
         }
     }
@@ -232,6 +236,7 @@ impl Node {
                     request.unwrap_or_default().to_vec(),
                 ))
             }
+            Incoming::Command(Command::Canary(it)) => self.serve_canary(&it).map(Step::answer),
             Incoming::Command(Command::Audit(it)) => self.report(&it).map(Step::answer),
             Incoming::Command(Command::Handover(offer)) => self.consider_offer(&offer),
             Incoming::Command(Command::ForwardRemovals(it)) => self.consider_removals(&it),

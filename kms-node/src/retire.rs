@@ -115,6 +115,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const DEADLINE_SECONDS: u64 = 30;
 /// An entry is made this long after the receipt at most: the other side waits an hour for it.
 const RECEIPT_COUNTS: Duration = Duration::from_secs(60);
+/// So long the new node may be away, or lie, after the ledger has named it.
+const KEEPER_PROVES_WITHIN_SECONDS: u64 = 10 * 60;
 /// A fragment older than this without a grant is nobody's.
 const GRANT_WITHIN_SECONDS: u64 = 120;
 /// How many nodes are tried for one fragment in one round.
@@ -171,18 +173,35 @@ impl Leaver {
                 self.node.vault().remove(policy, now, Memory::Short).await?;
                 Ok(None)
             }
-            Task::Finish(keeper) => {
-                let known = self.registered().await?;
-                let record = known.into_iter().find(|it| it.key == keeper);
-                let record = record.ok_or(HandoverError::NoProof(Box::new(keeper)))?;
-                let Some(fragment) = self.fragment(policy).await? else {
-                    return Ok(None);
-                };
-                self.offer(&record, &fragment).await?;
-                self.erase(policy).await.map(Some)
-            }
+            Task::Finish(keeper) => self.finish(policy, keeper).await,
             Task::Give(grant) => self.give(policy, &grant, to).await,
         }
+    }
+
+    /// The last steps: the ledger names the other node already. One that does not prove its fragment again, for so long,
+    /// is believed its receipt: nobody but that node could name another one, and nobody asks for the fragment here.
+    async fn finish(
+        &self,
+        policy: PolicyId,
+        keeper: PublicKey,
+    ) -> Result<Option<()>, HandoverError> {
+        let Some(fragment) = self.fragment(policy).await? else {
+            return Ok(None);
+        };
+        let known = self.registered().await?;
+        let proven = match known.into_iter().find(|it| it.key == keeper) {
+            Some(record) => self.offer(&record, &fragment).await,
+            None => Err(HandoverError::NoProof(Box::new(keeper))),
+        };
+        if let Err(error) = proven {
+            let is_over = self.node.doubted_for(policy) >= KEEPER_PROVES_WITHIN_SECONDS;
+            if !(is_over && error.is_the_others()) {
+                return Err(error);
+            }
+            tracing::warn!(?policy, %error, "a fragment may be lost: its owner can issue it anew");
+        }
+        self.node.doubt_no_more(&policy);
+        self.erase(policy).await.map(Some)
     }
 
     /// Finds the fragment a new place.

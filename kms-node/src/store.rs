@@ -14,6 +14,8 @@ pub mod vault;
 mod conformance;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod power;
 
 use kms_crypto::id::PolicyId;
 

@@ -366,6 +366,32 @@ async fn the_other_side_killed_after_it_has_signed_has_it_on_its_disk() {
     assert!(world.opens(&policy).await);
 }
 
+/// A node that left could never be stopped if the one that took over vanished between the entry in the ledger and the
+/// second proof: nobody but that one could have named another keeper.
+#[tokio::test]
+async fn a_node_can_leave_though_the_one_that_took_over_has_vanished() {
+    let mut world = World::new(2);
+    let policy = Policy::new(NETWORK, START, START + 900, 1, 1);
+    world.grant(&policy).await;
+    // Struck down when the ledger names the other one.
+    world.steps.restart(4);
+    let round = world.round(0, None).await;
+    assert!(round.is_none_or(|it| it.handed_over == 0));
+    world.steps.restart(usize::MAX);
+    world.close(0).await;
+    world.open(0);
+    world.close(1).await;
+    assert_eq!(world.keepers(&policy), [world.key(1)]);
+
+    let round = world.round(0, None).await.unwrap();
+    assert_eq!((round.handed_over, round.left), (0, 1), "it may come back");
+    assert!(world.holds(0, &policy));
+    world.time.fetch_add(10 * 60, Ordering::Relaxed);
+    let round = world.round(0, None).await.unwrap();
+    assert_eq!((round.handed_over, round.left), (1, 0), "{round:?}");
+    assert!(!world.holds(0, &policy));
+}
+
 #[tokio::test]
 async fn nobody_gets_a_second_fragment_and_without_anybody_left_it_stays() {
     let world = World::new(3);

@@ -2,135 +2,44 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
+#[path = "support/devnet.rs"]
+#[allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
+mod devnet;
 #[path = "support/policy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 mod policy;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devnet::{Devnet, NETWORK, Single, alive, now, program};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kms_crypto::key::PublicKey;
-use kms_net::{ClientConfig, NetClient};
+use kms_net::NetClient;
 use kms_proto::message::{Query, Refusal, Response};
-use kms_proto::transport::{Transport, TransportError};
+use kms_proto::transport::TransportError;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use policy::Policy;
 
-const NETWORK: &str = kms_proto::DEFAULT_NETWORK;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_kms-node"))
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
-/// A running devnet; killed with the test.
-struct Devnet {
-    supervisor: Child,
-    dir: tempfile::TempDir,
-    ledger: String,
-    bootstrap: Vec<String>,
-}
-
-impl Devnet {
-    fn start(nodes: u8) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), nodes)
-    }
-
-    fn start_in(dir: tempfile::TempDir, nodes: u8) -> Self {
-        let mut supervisor = program()
-            .args(["devnet", "--nodes", &nodes.to_string(), "--dir"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(supervisor.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let words: Vec<&str> = line.trim_end().split(' ').collect();
-        let ["ready", ledger, bootstrap] = words[..] else {
-            panic!("not ready: {line:?}")
-        };
-        Self {
-            supervisor,
-            dir,
-            ledger: ledger.strip_prefix("ledger=").unwrap().to_owned(),
-            bootstrap: bootstrap
-                .strip_prefix("bootstrap=")
-                .unwrap()
-                .split(',')
-                .map(str::to_owned)
-                .collect(),
-        }
-    }
-
-    fn node_dir(&self, number: usize) -> PathBuf {
-        self.dir.path().join(format!("node-{number}"))
-    }
-
-    fn pid(&self, number: usize) -> Pid {
-        let text = fs::read_to_string(self.node_dir(number).join("pid")).unwrap();
-        Pid::from_raw(text.trim().parse().unwrap())
-    }
-
-    fn keys(&self) -> Vec<PublicKey> {
-        let key = |address: &String| {
-            kms_net::public_key(address.rsplit_once("/p2p/").unwrap().1).unwrap()
-        };
-        self.bootstrap.iter().map(key).collect()
-    }
-
-    fn client(&self) -> NetClient {
-        NetClient::start(&ClientConfig {
-            network: NETWORK.to_owned(),
-            bootstrap: self.bootstrap.clone(),
-        })
-        .unwrap()
-    }
-
-    async fn try_ask(
+/// What people do with a policy on a devnet.
+trait Use {
+    async fn grant(&self, client: &NetClient, policy: &Policy);
+    async fn reencrypt(
         &self,
         client: &NetClient,
+        policy: &Policy,
         index: usize,
-        message: Vec<u8>,
-    ) -> Result<Response, TransportError> {
-        let addresses = &self.bootstrap[index..=index];
-        let answer = client
-            .call(&self.keys()[index], addresses, message, PATIENCE)
-            .await?;
-        Ok(Response::from_bytes(&answer).unwrap())
-    }
+    ) -> Result<Response, TransportError>;
+}
 
-    async fn ask(&self, client: &NetClient, index: usize, message: Vec<u8>) -> Response {
-        self.try_ask(client, index, message).await.unwrap()
-    }
-
-    /// Starts a node again, as its user would.
-    fn restart(&self, number: usize) -> Single {
-        let child = program()
-            .args(["run", "--supervised", "--config"])
-            .arg(self.node_dir(number).join("config.toml"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Single::ready(child)
-    }
-
+impl Use for Devnet {
     async fn grant(&self, client: &NetClient, policy: &Policy) {
         for (index, key) in self.keys().iter().enumerate() {
             assert!(matches!(
@@ -155,41 +64,6 @@ impl Devnet {
         self.try_ask(client, index, policy.reencrypt(&self.keys()[index]))
             .await
     }
-}
-
-impl Drop for Devnet {
-    fn drop(&mut self) {
-        // A supervisor that has ended cannot be killed, and need not be.
-        let _ = self.supervisor.kill();
-        let _ = self.supervisor.wait();
-    }
-}
-
-/// A node that was started by hand; killed with the test.
-struct Single(Child);
-
-impl Single {
-    fn ready(mut child: Child) -> Self {
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "ready\n");
-        Self(child)
-    }
-}
-
-impl Drop for Single {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn alive(pid: Pid) -> bool {
-    // Signal 0 only asks. A zombie still answers, so its state is looked at.
-    kill(pid, None).is_ok()
-        && fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {

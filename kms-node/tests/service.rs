@@ -596,3 +596,32 @@ async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
     assert_eq!(told, [(bob, "ok", 1), (bob, "revoked", 1)]);
     assert_eq!((report.total, report.node), (2, key));
 }
+
+#[tokio::test]
+async fn an_owner_learns_whether_a_node_would_serve_and_no_entry_is_made() {
+    let world = World::new(2);
+    let policy = policy(2, 2);
+    world.grant(&policy).await;
+    let (first, second) = (world.nodes[0].0, world.nodes[1].0);
+    let answers = [
+        world.ask(0, policy.canary(&first)).await,
+        world.ask(1, policy.canary(&second)).await,
+    ];
+    assert!(policy.open(&answers).is_some_and(|it| it == policy.secret));
+    let report = world.ask(0, policy.audit(&first)).await;
+    let Response::Audited(report) = report else {
+        panic!("{report:?}");
+    };
+    assert_eq!(report.verify().unwrap().total, 0);
+    // A stranger's policies have other ids.
+    let stranger = self::policy(2, 2);
+    let refused = world.refusal(0, stranger.canary(&first)).await;
+    assert_eq!(refused, Refusal::UnknownPolicy);
+
+    world.ask(0, policy.remove(&first)).await;
+    let refused = world.refusal(0, policy.canary(&first)).await;
+    assert_eq!(refused, Refusal::UnknownPolicy);
+    world.ask(0, policy.revoke(2)).await;
+    let refused = world.refusal(1, policy.canary(&second)).await;
+    assert!(matches!(refused, Refusal::Revoked { epoch: 2, .. }));
+}

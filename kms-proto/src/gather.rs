@@ -165,6 +165,11 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         good.chain(failed).chain(silent).chain(not_asked).collect()
     }
 
+    /// How many good answers are missing.
+    pub fn missing(&self) -> usize {
+        self.options.need.saturating_sub(self.good.len())
+    }
+
     /// How many good answers there are.
     pub fn good_count(&self) -> usize {
         self.good.len()

@@ -10,7 +10,7 @@ mod response;
 pub use audit::{
     Audit, AuditEntry, AuditError, AuditReport, Audited, MAX_AUDIT_ENTRIES, audit_hash,
 };
-pub use command::{Arrange, Command, MAX_CAPSULES, Reencrypt, RemoveRekey, StoreRekey};
+pub use command::{Arrange, Canary, Command, MAX_CAPSULES, Reencrypt, RemoveRekey, StoreRekey};
 pub use handover::{
     ForwardRemovals, Handover, HandoverReceipt, MAX_REMOVAL_BYTES, MAX_REMOVALS, Parcel,
     RemovalError, Retire, Retiring, Taken, forwarded_removal,

@@ -11,9 +11,9 @@ use kms_crypto::key::{DelegatingKey, IdentitySecret, NodeSecret, PublicKey};
 use kms_crypto::policy::PolicyParams;
 use kms_proto::ledger::{Entry, EntryRefusal, EntryStatement, Grant, Head, RegisterNode, Revoke};
 use kms_proto::message::{
-    Arrange, Arranged, Audit, AuditEntry, Audited, Command, ForwardRemovals, Handover, NodeStatus,
-    Query, Records, Reencrypt, Refusal, RemoveRekey, Removed, Response, Retire, Retiring,
-    StoreRekey, Taken,
+    Arrange, Arranged, Audit, AuditEntry, Audited, Canary, Command, ForwardRemovals, Handover,
+    NodeStatus, Query, Records, Reencrypt, Refusal, RemoveRekey, Removed, Response, Retire,
+    Retiring, StoreRekey, Taken,
 };
 use kms_proto::secret::SecretBytes;
 use kms_proto::signed::{Address, Signed};
@@ -154,6 +154,11 @@ fn commands(found: &mut Snapshots) {
             ledger_key: key(1),
             inner: [0x11; 32],
         }),
+        Command::Canary(Canary {
+            ledger_key: key(1),
+            inner: [0x11; 32],
+            capsule: ByteBuf::from([0xc1; 4]),
+        }),
         Command::Audit(Audit {
             ledger_key: key(1),
             inner: [0x11; 32],
@@ -187,6 +192,7 @@ fn commands(found: &mut Snapshots) {
             Command::StoreRekey(_) => ("store-rekey", person(1)),
             Command::Reencrypt(_) => ("reencrypt", person(2)),
             Command::RemoveRekey(_) => ("remove-rekey", person(1)),
+            Command::Canary(_) => ("canary", person(1)),
             Command::Audit(_) => ("audit", person(1)),
             Command::Handover(_) => ("handover", person(4)),
             Command::ForwardRemovals(_) => ("forward-removals", person(4)),
@@ -195,7 +201,7 @@ fn commands(found: &mut Snapshots) {
         let bytes = command.sign(&to, &signer, &mut Counter(0)).unwrap();
         found.insert(format!("command-{name}"), bytes);
     }
-    assert_eq!(found.len(), 3 + 8);
+    assert_eq!(found.len(), 3 + 9);
 }
 
 fn responses(found: &mut Snapshots) {

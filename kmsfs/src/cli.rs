@@ -16,6 +16,7 @@ use kms_crypto::{aead::Cipher, scheme::SchemeKind};
 
 use crate::failure::{Exit, Failure};
 
+mod care;
 mod config;
 mod contact;
 mod doctor;
@@ -92,6 +93,10 @@ pub enum Command {
     Revoke(RevokeArgs),
     /// Who can read what, until when
     Shares(SharesArgs),
+    /// How many nodes serve what you share
+    Health(HealthArgs),
+    /// Who has asked for the keys of what you share
+    Audit(AuditArgs),
     /// Why the last operation on a path failed
     Why(WhyArgs),
     /// Running mounts and the nodes they use
@@ -316,6 +321,23 @@ pub struct SharesArgs {
     pub to: Option<String>,
 }
 
+/// `kmsfs health`
+#[derive(Args, Debug)]
+pub struct HealthArgs {
+    /// What you share, or a directory it is in
+    pub path: PathBuf,
+    /// Grant anew what has lost nodes, to the same people until the same time
+    #[arg(long)]
+    pub reissue: bool,
+}
+
+/// `kmsfs audit`
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// What you share, or a directory it is in
+    pub path: PathBuf,
+}
+
 /// `kmsfs why`
 #[derive(Args, Debug)]
 pub struct WhyArgs {
@@ -490,6 +512,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Grant(args) => sharing::grant(&args, &common),
         Command::Revoke(args) => sharing::revoke(&args, &common),
         Command::Shares(args) => sharing::shares(&args, &common),
+        Command::Health(args) => care::health(&args, &common),
+        Command::Audit(args) => care::audit(&args, &common),
         Command::Why(args) => sharing::why(&args, &common),
         Command::Status => status::run(&common),
         Command::Nodes => nodes::run(&common),

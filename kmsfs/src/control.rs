@@ -51,6 +51,18 @@ pub enum Request {
         /// The path inside the mount.
         path: Vec<u8>,
     },
+    /// How many nodes serve each grant below a path.
+    Health {
+        /// The path inside the mount.
+        path: Vec<u8>,
+        /// Whether to grant anew what has lost nodes.
+        reissue: bool,
+    },
+    /// Who has used the grants below a path.
+    Audit {
+        /// The path inside the mount.
+        path: Vec<u8>,
+    },
     /// Health of the mount and the nodes.
     Status,
 }

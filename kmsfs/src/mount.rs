@@ -9,6 +9,7 @@ use crate::{config::RawConfig, failure::Failure, home::Home, passphrase::Source}
 
 mod answer;
 mod background;
+mod care;
 pub mod helper;
 mod hidden;
 mod notify;

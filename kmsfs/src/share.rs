@@ -4,6 +4,7 @@
 //! [`Owner`] grants and revokes in one's own store; [`Recipient`] finds and
 //! opens what others have shared. Neither touches the content of files.
 
+mod care;
 mod follow;
 mod grant;
 mod info;

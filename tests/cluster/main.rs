@@ -5,6 +5,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod care;
 mod chain;
 mod ciphers;
 mod copies;

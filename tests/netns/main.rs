@@ -7,6 +7,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod attack;
 mod namespace;
 mod nodes;
 mod people;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use kms_client::{Answer, ClientError};
 
-use crate::namespace::in_a_network_of_its_own;
+use crate::attack::Attack;
+use crate::namespace::{Place, in_a_network_of_its_own};
 use crate::nodes::Nodes;
 use crate::shared::Shared;
 
@@ -60,7 +62,9 @@ fn any_holders_but_m_may_die_and_all_nodes_may_stop_for_a_while() {
                 dead.iter().for_each(|number| nodes.restart(*number));
             }
 
+            assert_eq!(shared.serving(&owner), 5);
             holders[..3].iter().for_each(|number| nodes.kill(*number));
+            assert_eq!(shared.serving(&owner), 2);
             let started = Instant::now();
             let refused = shared.refused(&nodes.client());
             assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
@@ -108,6 +112,7 @@ fn every_first_holder_retires_one_after_another() {
                 it.opens(&client);
             }
         }
+        assert_eq!(shared.serving(&owner), total);
         let now = shared.holders(&nodes.client());
         let first = shared.first_holders();
         assert!(first.iter().all(|it| !now.contains(&it.key)), "all new");
@@ -146,5 +151,33 @@ fn a_holder_whose_cable_is_pulled_is_done_without() {
         kms_tests::eventually("the old client to get through again", DEADLINE * 5, || {
             shared.try_open(&owner).ok()
         });
+    });
+}
+
+/// Connections that are opened and left, letters that drip in, floods, noise, frames without an end: all that somebody
+/// can do from a machine of his own.
+#[test]
+fn a_stranger_keeps_nobody_out_and_fills_no_memory() {
+    in_a_network_of_its_own("a_stranger_keeps_nobody_out_and_fills_no_memory", || {
+        let nodes = Nodes::start(4);
+        let owner = nodes.client();
+        let shared = Shared::grant(&owner, 2, 3);
+        shared.opens(&owner);
+        let holders = numbers(&nodes, &shared);
+        let memory = || holders.iter().map(|it| nodes.resident_kib(*it));
+        let before: Vec<_> = memory().collect();
+        let victims: Vec<_> = holders.iter().map(|it| nodes.victim(*it)).collect();
+        let place = Place::new(200);
+        let attack = Attack::begin(&place, &victims);
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(300));
+            shared.opens(&nodes.client());
+        }
+        Shared::grant(&nodes.client(), 2, 3).opens(&owner);
+        drop(attack);
+        for (before, after) in before.into_iter().zip(memory()) {
+            let grown = after.saturating_sub(before);
+            assert!(grown < 32 * 1024, "a node has grown by {grown} KiB");
+        }
     });
 }

@@ -132,6 +132,11 @@ impl Place {
         vec!["nsenter".to_owned(), net]
     }
 
+    /// Its network namespace.
+    pub(crate) fn namespace(&self) -> fs::File {
+        fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap()
+    }
+
     fn cable(&self) -> String {
         format!("cable{}", self.number)
     }

@@ -10,6 +10,7 @@ use kms_client::blocking::Client;
 use kms_crypto::key::PublicKey;
 use kms_tests::program;
 
+use crate::attack::Victim;
 use crate::namespace::Place;
 
 /// How many nodes there are: `KMS_NETWORK_NODES`, or 8.
@@ -33,6 +34,7 @@ struct Node {
 
 /// The two that all others begin with; they begin with each other, as far as they remember.
 const BOOTSTRAPS: usize = 2;
+const PORT: u16 = 4710;
 
 impl Nodes {
     /// Starts so many nodes.
@@ -45,7 +47,7 @@ impl Nodes {
             let home = dir.path().join(number.to_string());
             fs::create_dir(&home).unwrap();
             let config = format!(
-                "data_dir = \"data\"\nledger = \"file:../ledger\"\nlisten = [\"/ip4/{}/tcp/4710\"]\nbootstrap = {bootstrap:?}\n",
+                "data_dir = \"data\"\nledger = \"file:../ledger\"\nlisten = [\"/ip4/{}/tcp/{PORT}\"]\nbootstrap = {bootstrap:?}\n",
                 place.address()
             );
             fs::write(home.join("config.toml"), config).unwrap();
@@ -120,7 +122,7 @@ impl Nodes {
             bootstrap: addresses
                 .map(|node| {
                     let id = kms_net::peer_id(&node.key);
-                    format!("/ip4/{}/tcp/4710/p2p/{id}", node.place.address())
+                    format!("/ip4/{}/tcp/{PORT}/p2p/{id}", node.place.address())
                 })
                 .collect(),
             ..NetworkConfig::default()
@@ -132,6 +134,25 @@ impl Nodes {
     pub(crate) fn number(&self, key: &PublicKey) -> usize {
         let at = self.nodes.iter().position(|node| node.key == *key);
         at.expect("a node of ours")
+    }
+
+    /// A node as strangers find it.
+    pub(crate) fn victim(&self, number: usize) -> Victim {
+        let node = &self.nodes[number];
+        Victim {
+            key: node.key,
+            ip: node.place.address(),
+            port: PORT,
+        }
+    }
+
+    /// How much memory a node's process has, in KiB.
+    pub(crate) fn resident_kib(&self, number: usize) -> u64 {
+        let process = self.nodes[number].process.as_ref().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let figure = line.and_then(|line| line.split_whitespace().nth(1));
+        figure.unwrap().parse().unwrap()
     }
 
     /// `kill -9`.

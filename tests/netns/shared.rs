@@ -1,6 +1,7 @@
 //! A key that is shared, as its owner and its recipient see it.
 
 use kms_client::blocking::Client;
+use kms_client::revoke::RevokeRequest;
 use kms_client::{ClientError, Grant, GrantRequest, KeyRequest, NodeAddress, Threshold};
 use kms_crypto::id::{LabelId, SchemeId, StoreId};
 use kms_crypto::key::{DelegatingKey, IdentitySecret, LabelSecret, LedgerKey};
@@ -13,6 +14,7 @@ const WEEK_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// A granted key.
 pub(crate) struct Shared {
+    ledger_key: LedgerKey,
     recipient: IdentitySecret,
     secret: LabelSecret,
     request: KeyRequest,
@@ -57,6 +59,7 @@ impl Shared {
             context,
         };
         Self {
+            ledger_key,
             recipient,
             secret,
             request,
@@ -75,6 +78,18 @@ impl Shared {
             PolicyState::Live(grant) => grant.nodes,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The owner asks how many nodes serve.
+    pub(crate) fn serving(&self, client: &Client) -> u8 {
+        let request = RevokeRequest {
+            ledger_key: &self.ledger_key,
+            params: self.grant.params,
+            threshold: self.grant.threshold,
+            nodes: &self.grant.nodes,
+            epoch: 1,
+        };
+        client.policy_health(&request).unwrap().good
     }
 
     /// The recipient opens it.

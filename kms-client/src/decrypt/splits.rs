@@ -11,7 +11,7 @@ use crate::place::NodeAddress;
 
 /// The splits that answers were of.
 #[derive(Default)]
-pub(super) struct Splits {
+pub(crate) struct Splits {
     shares: Vec<[u8; 32]>,
     /// Which node gave an answer of which split.
     given: Vec<(usize, Vec<u8>)>,
@@ -19,7 +19,7 @@ pub(super) struct Splits {
 
 impl Splits {
     /// Takes note of a node's answer. Says how many there are now beside those of the most frequent split.
-    pub(super) fn add(&mut self, node: usize, frag: &VerifiedCapsuleFrag) -> Result<usize, Answer> {
+    pub(crate) fn add(&mut self, node: usize, frag: &VerifiedCapsuleFrag) -> Result<usize, Answer> {
         if self.shares.contains(&frag.share_id()) {
             return Err(Answer::Duplicate);
         }
@@ -30,7 +30,7 @@ impl Splits {
     }
 
     /// Leaves the answers of the most frequent split, and says what the others were.
-    pub(super) fn sort_out(
+    pub(crate) fn sort_out(
         &self,
         nodes: &[NodeAddress],
         gathered: &mut Gathered<VerifiedCapsuleFrag>,

@@ -1,7 +1,6 @@
 //! Who is in the node's routing table: whom the ledger names. Some of them are remembered for the next start (NODE §1.2, §4).
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ pub(super) async fn run(node: Arc<Node>, neighbours: Neighbours, path: PathBuf) 
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut reviewed: Option<(u64, Instant)> = None;
+    let mut written = remembered(&path);
     loop {
         interval.tick().await;
         let seen = node.view().registrations();
@@ -36,8 +36,13 @@ pub(super) async fn run(node: Arc<Node>, neighbours: Neighbours, path: PathBuf) 
         if !reviewed.is_some_and(is_fresh) && review(&node, &neighbours).await {
             reviewed = Some((seen, Instant::now()));
         }
-        if let Err(error) = remember(&neighbours, &path) {
-            tracing::warn!(%error, "the nodes met could not be remembered");
+        // One who is alone keeps what was written before.
+        let addresses = neighbours.addresses();
+        if !addresses.is_empty() && addresses != written {
+            if let Err(error) = replace_file(&path, &addresses.join("\n")) {
+                tracing::warn!(%error, "the nodes met could not be remembered");
+            }
+            written = addresses;
         }
     }
 }
@@ -58,13 +63,4 @@ async fn review(node: &Arc<Node>, neighbours: &Neighbours) -> bool {
     let serving = records.into_iter().filter(|it| it.available_until > now);
     neighbours.set_members(serving.map(|it| it.key).collect());
     true
-}
-
-/// Writes down who is in the table. One who is alone keeps what was written before.
-fn remember(neighbours: &Neighbours, path: &Path) -> io::Result<()> {
-    let addresses = neighbours.addresses();
-    if addresses.is_empty() || addresses == remembered(path) {
-        return Ok(());
-    }
-    replace_file(path, &addresses.join("\n"))
 }

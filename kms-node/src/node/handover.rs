@@ -200,6 +200,18 @@ impl Node {
         Ok(())
     }
 
+    /// For how many seconds the new keeper of a fragment has been in doubt; from now on, if it was not.
+    pub fn doubted_for(&self, policy: PolicyId) -> u64 {
+        let now = self.view.now();
+        let mut doubts = self.doubts.lock();
+        now.saturating_sub(*doubts.entry(policy).or_insert(now))
+    }
+
+    /// The fragment is no concern of this node any more.
+    pub fn doubt_no_more(&self, policy: &PolicyId) {
+        self.doubts.lock().remove(policy);
+    }
+
     /// Waits until somebody wants the node to leave.
     pub async fn told_to_retire(&self) {
         self.retirement_bell.notified().await;

@@ -7,7 +7,7 @@ use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
 use kms_net::PeerKey;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{
-    Arrange, Arranged, Audit, Audited, Reencrypt, Refusal, Removed, Response, StoreRekey,
+    Arrange, Arranged, Audit, Audited, Canary, Reencrypt, Refusal, Removed, Response, StoreRekey,
 };
 use kms_proto::signed::Signed;
 use serde_bytes::ByteBuf;
@@ -148,21 +148,38 @@ impl Node {
         held: Option<Fragment>,
     ) -> Result<Response, Refusal> {
         let held = held.ok_or(Refusal::UnknownPolicy);
-        let grant = match self.view.live(&request.policy) {
-            // Tells the recipient which half is missing: the grant, or both.
-            Err(Refusal::NotGranted) => {
-                check_recipient(&held?.params, &request.recipient)?;
-                return Err(Refusal::NotGranted);
-            }
+        let held = held.and_then(|it| {
+            check_recipient(&it.params, &request.recipient)?;
+            Ok(it)
+        });
+        self.reencrypt_by(&request.policy, held, &request.capsules)
+    }
+
+    /// Does for a policy's owner what would be done for its recipient.
+    pub(super) fn serve_canary(&self, request: &Canary) -> Result<Response, Refusal> {
+        let policy = request.policy();
+        let held = self.vault.fragment(&policy);
+        let held = held.map_err(|error| store_refusal(&error))?;
+        let capsules = std::slice::from_ref(&request.capsule);
+        self.reencrypt_by(&policy, held.ok_or(Refusal::UnknownPolicy), capsules)
+    }
+
+    fn reencrypt_by(
+        &self,
+        policy: &PolicyId,
+        held: Result<Fragment, Refusal>,
+        capsules: &[ByteBuf],
+    ) -> Result<Response, Refusal> {
+        let grant = match self.view.live(policy) {
+            // Tells who asks which half is missing: the grant, or both.
+            Err(Refusal::NotGranted) => return Err(held.err().unwrap_or(Refusal::NotGranted)),
             grant => grant?,
         };
         if !grant.nodes.contains(&self.key()) {
             return Err(Refusal::NotGranted);
         }
-        let fragment = held?;
-        check_recipient(&fragment.params, &request.recipient)?;
-        let frag = VerifiedKeyFrag::from_bytes_trusted(&fragment.frag).map_err(|error| {
-            tracing::error!(policy = ?request.policy, %error, "a stored fragment does not parse");
+        let frag = VerifiedKeyFrag::from_bytes_trusted(&held?.frag).map_err(|error| {
+            tracing::error!(?policy, %error, "a stored fragment does not parse");
             Refusal::Internal
         })?;
         let one = |capsule: &ByteBuf| {
@@ -172,8 +189,8 @@ impl Node {
                 .map_err(|_| Refusal::BadRequest)?;
             Ok(ByteBuf::from(answer.to_bytes()))
         };
-        let fragments = request.capsules.iter().map(one).collect();
-        tracing::debug!(policy = ?request.policy, capsules = request.capsules.len(), "re-encrypted");
+        let fragments = capsules.iter().map(one).collect();
+        tracing::debug!(?policy, capsules = capsules.len(), "re-encrypted");
         Ok(Response::Reencrypted { fragments })
     }
 

@@ -4,7 +4,7 @@
 //! that was killed must be back at once.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kms_crypto::id::PolicyId;
 use parking_lot::RwLock;
@@ -18,18 +18,19 @@ const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes/1");
 
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Opens the database, or makes it.
+type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
+
 /// Rows in a file.
 pub struct RedbStore {
-    path: PathBuf,
+    open: Opener,
     /// None only between the failure of one handle and the opening of the next.
     database: RwLock<Option<Database>>,
 }
 
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("RedbStore").finish_non_exhaustive()
     }
 }
 
@@ -37,9 +38,23 @@ impl RedbStore {
     /// Opens the database, or makes it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let database = open(&path)?;
+        Self::opened_by(Box::new(move || builder().create(&path).map_err(failed)))
+    }
+
+    /// A database on what stands in for a file.
+    #[cfg(test)]
+    pub(super) fn over<B: redb::StorageBackend>(
+        backend: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        Self::opened_by(Box::new(move || {
+            builder().create_with_backend(backend()).map_err(failed)
+        }))
+    }
+
+    fn opened_by(open: Opener) -> Result<Self, StoreError> {
+        let database = open()?;
         let store = Self {
-            path,
+            open,
             database: RwLock::new(Some(database)),
         };
         // The tables are made once, so that reading need not expect their absence.
@@ -59,18 +74,17 @@ impl RedbStore {
     fn reopen(&self) {
         let mut database = self.database.write();
         *database = None;
-        match open(&self.path) {
+        match (self.open)() {
             Ok(opened) => *database = Some(opened),
             Err(error) => tracing::error!(%error, "the fragment store cannot be opened again"),
         }
     }
 }
 
-fn open(path: &Path) -> Result<Database, StoreError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
-        .map_err(failed)
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 fn failed(error: impl Into<redb::Error>) -> StoreError {

@@ -6,7 +6,7 @@ use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag, LabelContext, encapsulate};
 use kms_proto::ledger::{Entry, EntryStatement, Grant, Revoke};
 use kms_proto::message::{
-    Arrange, Audit, Command, Query, Reencrypt, RemoveRekey, Response, StoreRekey,
+    Arrange, Audit, Canary, Command, Query, Reencrypt, RemoveRekey, Response, StoreRekey,
 };
 use kms_proto::secret::SecretBytes;
 use kms_proto::signed::{Address, Signed, Signer};
@@ -90,6 +90,21 @@ impl Policy {
         }
     }
 
+    /// The same policy once more.
+    pub fn twin(&self) -> Self {
+        let [label, recipient] = [self.label.to_bytes(), self.recipient.to_bytes()];
+        let author = LedgerKey::from_bytes(&self.author.to_bytes()).unwrap();
+        Self {
+            recipient: IdentitySecret::from_bytes(&recipient).unwrap(),
+            frags: Vec::new(),
+            capsule: self.capsule.clone(),
+            secret: LabelSecret::from_bytes(self.secret.as_bytes()),
+            label: DelegatingKey::from_bytes(&label).unwrap(),
+            author,
+            ..*self
+        }
+    }
+
     pub fn id(&self) -> PolicyId {
         self.params.id()
     }
@@ -155,6 +170,15 @@ impl Policy {
             inner: self.params.inner(),
         };
         self.sign(node, Command::RemoveRekey(remove), &self.author)
+    }
+
+    pub fn canary(&self, node: &PublicKey) -> Vec<u8> {
+        let canary = Canary {
+            ledger_key: self.author.public(),
+            inner: self.params.inner(),
+            capsule: ByteBuf::from(self.capsule.to_bytes()),
+        };
+        self.sign(node, Command::Canary(canary), &self.author)
     }
 
     pub fn audit(&self, node: &PublicKey) -> Vec<u8> {

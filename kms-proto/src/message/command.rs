@@ -34,6 +34,8 @@ pub enum Command {
     Handover(Handover),
     /// Remember what owners had removed here. Signed by the node that leaves. Answered by `Response::Noted`.
     ForwardRemovals(ForwardRemovals),
+    /// Do you still serve? Signed by the policy's ledger key. Answered by `Response::Reencrypted`.
+    Canary(Canary),
     /// What was asked about this policy? Signed by the policy's ledger key. Answered by `Response::Audited`.
     Audit(Audit),
     /// Hand over what outlives a time. Signed by the node addressed. Answered by `Response::Retiring`.
@@ -108,6 +110,25 @@ impl RemoveRekey {
     }
 }
 
+/// Asks for a re-encryption on trial: of a capsule that the owner has made for nothing else.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Canary {
+    /// The policy's ledger key, who signs.
+    pub ledger_key: PublicKey,
+    /// The hidden half of the policy id.
+    #[serde(with = "serde_bytes")]
+    pub inner: [u8; 32],
+    /// A capsule, encoded (SCHEMES).
+    pub capsule: ByteBuf,
+}
+
+impl Canary {
+    /// The policy it is about.
+    pub fn policy(&self) -> PolicyId {
+        policy_id(&self.ledger_key, &self.inner)
+    }
+}
+
 impl Command {
     /// Who has to sign it.
     pub fn signer(&self) -> PublicKey {
@@ -116,6 +137,7 @@ impl Command {
             Self::StoreRekey(it) => it.params.ledger_key,
             Self::Reencrypt(it) => it.recipient,
             Self::RemoveRekey(it) => it.ledger_key,
+            Self::Canary(it) => it.ledger_key,
             Self::Audit(it) => it.ledger_key,
             Self::Handover(it) => it.from,
             Self::ForwardRemovals(it) => it.from,
@@ -130,6 +152,7 @@ impl Command {
             Self::StoreRekey(it) => Some(it.params.id()),
             Self::Reencrypt(it) => Some(it.policy),
             Self::RemoveRekey(it) => Some(it.policy()),
+            Self::Canary(it) => Some(it.policy()),
             Self::Audit(it) => Some(it.policy()),
             Self::Handover(it) => Some(it.params.id()),
             Self::ForwardRemovals(_) | Self::Retire(_) => None,
@@ -143,7 +166,11 @@ impl Command {
             Self::StoreRekey(it) => 1 <= it.m && it.m <= it.n && it.index < it.n,
             Self::Reencrypt(it) => (1..=MAX_CAPSULES).contains(&it.capsules.len()),
             Self::ForwardRemovals(it) => (1..=MAX_REMOVALS).contains(&it.removals.len()),
-            Self::RemoveRekey(_) | Self::Audit(_) | Self::Handover(_) | Self::Retire(_) => true,
+            Self::RemoveRekey(_)
+            | Self::Canary(_)
+            | Self::Audit(_)
+            | Self::Handover(_)
+            | Self::Retire(_) => true,
         };
         if fits {
             Ok(())

@@ -33,7 +33,7 @@ pub enum Response {
         /// The fragment's index.
         index: u8,
     },
-    /// To `Command::Reencrypt`: one capsule fragment, encoded, or the reason why not, per capsule, in order.
+    /// To `Command::Reencrypt` and `Command::Canary`: one capsule fragment, encoded, or the reason why not, per capsule, in order.
     Reencrypted {
         /// As many as there were capsules.
         fragments: Vec<Result<ByteBuf, Refusal>>,

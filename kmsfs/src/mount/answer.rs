@@ -78,11 +78,15 @@ impl Answers {
         }
     }
 
-    fn book(&self) -> Book {
+    pub(super) fn point(&self) -> &Path {
+        &self.point
+    }
+
+    pub(super) fn book(&self) -> Book {
         Book::load(&self.contacts).unwrap_or_default()
     }
 
-    fn owner(&self) -> Result<&Owner, Failure> {
+    pub(super) fn owner(&self) -> Result<&Owner, Failure> {
         match &self.role {
             Role::Owner(owner) => Ok(owner),
             Role::Recipient(recipient) => {
@@ -343,6 +347,8 @@ impl Answer for Answers {
             Request::Revoke { path, value } => self.revoke(&path, &value),
             Request::Shares => Ok(self.shares()),
             Request::Why { path } => Ok(self.why(&path, uid)),
+            Request::Health { path, reissue } => self.health(&path, reissue),
+            Request::Audit { path } => self.audit(&path),
             Request::Status => Ok(self.status()),
         }
     }
