@@ -1,7 +1,7 @@
 //! How grants are doing: how many nodes serve them now, who has used them, and
 //! grants made anew where nodes were lost (SEMANTICS 5.2, WIRE 3.2).
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use kms_client::{
     Bookmark, ClientError, NodeAudit, OwnerRecord, Quorum, blocking::Client, revoke::RevokeRequest,
@@ -18,11 +18,17 @@ use super::{
 const AT_ONCE: usize = 16;
 
 impl Owner {
-    /// The live grants of a path and of everything below it.
+    /// The live grants of a path and of everything below it; of one that takes another's place, the newer.
     fn live_below(&self, path: &Path) -> Vec<OwnerRecord> {
         let now = crate::time::now();
         let mut records = self.all_records();
         records.retain(|it| it.is_live(now) && path_of(&it.path).starts_with(path));
+        let newer: HashSet<_> = records
+            .iter()
+            .flat_map(|it| self.live_of(&it.label, now))
+            .map(|it| it.policy())
+            .collect();
+        records.retain(|it| newer.contains(&it.policy()));
         records
     }
 
