@@ -14,6 +14,9 @@ use super::{
     owner::path_of,
 };
 
+/// Live grants, and what is known of each.
+pub type Known<T> = Vec<(OwnerRecord, T)>;
+
 /// How many policies are asked about at once.
 const AT_ONCE: usize = 16;
 
@@ -33,15 +36,12 @@ impl Owner {
     }
 
     /// Asks the nodes of every live grant below a path for a re-encryption on trial.
-    pub fn health(
-        &self,
-        path: &Path,
-    ) -> Result<Vec<(OwnerRecord, Result<Quorum, ClientError>)>, Refused> {
+    pub fn health(&self, path: &Path) -> Result<Known<Result<Quorum, ClientError>>, Refused> {
         self.ask_about(path, |client, request| client.policy_health(request))
     }
 
     /// Asks the nodes of every live grant below a path who has used it.
-    pub fn audit(&self, path: &Path) -> Result<Vec<(OwnerRecord, Vec<NodeAudit>)>, Refused> {
+    pub fn audit(&self, path: &Path) -> Result<Known<Vec<NodeAudit>>, Refused> {
         self.ask_about(path, |client, request| {
             client.audit(request, |_| Bookmark::default())
         })
@@ -72,7 +72,7 @@ impl Owner {
         &self,
         path: &Path,
         ask: impl Fn(&Client, &RevokeRequest<'_>) -> T + Sync,
-    ) -> Result<Vec<(OwnerRecord, T)>, Refused> {
+    ) -> Result<Known<T>, Refused> {
         let records = self.live_below(path);
         if records.is_empty() {
             return Ok(Vec::new());
