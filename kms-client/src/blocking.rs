@@ -5,7 +5,7 @@
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, LabelSecret, PublicKey};
-use kms_proto::ledger::{NodeRecord, PolicyState};
+use kms_proto::ledger::{Cost, Head, LedgerSource, NodeRecord, PolicyState};
 use kms_proto::message::NodeStatus;
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
@@ -15,6 +15,7 @@ use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
 use crate::error::{Answer, Answers, ClientError, ConnectError, Quorum};
 use crate::grant::{Grant, GrantRequest};
+use crate::ledger::{LedgerLine, LedgerReport};
 use crate::place::NodeAddress;
 use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
 use crate::sealed::SealedError;
@@ -118,6 +119,26 @@ impl Client {
     /// See [`crate::Client::nodes`].
     pub fn nodes(&self) -> Result<Vec<NodeRecord>, ClientError> {
         self.runtime.block_on(self.client.nodes())
+    }
+
+    /// See [`crate::Client::ledger_report`].
+    pub fn ledger_report(&self) -> Result<LedgerReport, ClientError> {
+        self.runtime.block_on(self.client.ledger_report())
+    }
+
+    /// See [`crate::Client::ledger_sources`].
+    pub fn ledger_sources(&self) -> Result<Vec<LedgerSource>, ClientError> {
+        self.runtime.block_on(self.client.ledger_sources())
+    }
+
+    /// See [`crate::Client::verify_ledger`].
+    pub fn verify_ledger(&self, each: impl FnMut(&LedgerLine)) -> Result<Head, ClientError> {
+        self.runtime.block_on(self.client.verify_ledger(each))
+    }
+
+    /// See [`crate::Client::grant_cost`].
+    pub fn grant_cost(&self, needed: u8, total: u8) -> Result<Option<Cost>, ClientError> {
+        self.runtime.block_on(self.client.grant_cost(needed, total))
     }
 
     /// See [`crate::Client::node_status`].

@@ -1,5 +1,6 @@
 //! From a configuration to a working client: opens the ledger, starts the transport.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use kms_ledger::{DhtLedger, DhtOptions, FileLedger, FileOptions, LedgerUrl, pars
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions};
 use kms_net::NetClient;
 use kms_proto::DEFAULT_NETWORK;
-use kms_proto::ledger::Ledger;
+use kms_proto::ledger::{Head, Ledger};
 use kms_proto::transport::Transport;
 use tokio::runtime::Handle;
 
 mod keepers;
+mod memory;
 
 pub use keepers::{DhtName, DhtNameError};
+use memory::{Memory, Remembered};
 
 use crate::client::{Client, ClientConfig, DEFAULT_TIMEOUT};
 use crate::error::ConnectError;
@@ -29,6 +32,8 @@ pub struct NetworkConfig {
     pub bootstrap: Vec<String>,
     /// How long one operation may take, all in all.
     pub timeout: Duration,
+    /// A directory in which is remembered what was seen of ledgers; without it a run knows of none before it.
+    pub memory: Option<PathBuf>,
 }
 
 impl Default for NetworkConfig {
@@ -38,6 +43,7 @@ impl Default for NetworkConfig {
             ledger: String::new(),
             bootstrap: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
+            memory: None,
         }
     }
 }
@@ -64,6 +70,29 @@ impl Client {
     }
 }
 
+impl NetworkConfig {
+    fn memory(&self) -> Option<Memory> {
+        let dir = self.memory.as_ref()?;
+        Some(Memory::of(dir, &self.network, self.ledger.trim()))
+    }
+
+    /// Forgets what was seen of the ledger, for who knows that it was made anew; whether anything was known.
+    pub fn forget_ledger(&self) -> std::io::Result<bool> {
+        self.memory().map_or(Ok(false), |memory| memory.forget())
+    }
+}
+
+fn remembered(
+    ledger: impl Ledger + 'static,
+    memory: Option<Memory>,
+    seen: Option<Head>,
+) -> Arc<dyn Ledger> {
+    match memory {
+        Some(memory) => Arc::new(Remembered::new(ledger, memory, seen)),
+        None => Arc::new(ledger),
+    }
+}
+
 fn open_ledger(
     config: &NetworkConfig,
     transport: &Arc<dyn Transport>,
@@ -75,12 +104,21 @@ fn open_ledger(
     };
     match parse_url(url).map_err(|error| unusable(error.to_string()))? {
         LedgerUrl::File(path) => {
-            let ledger = FileLedger::open_reader(&path, FileOptions::new(&config.network));
+            let memory = config.memory();
+            let seen = match &memory {
+                Some(memory) => memory.recall().map_err(ConnectError::Memory)?,
+                None => None,
+            };
+            let options = FileOptions {
+                seen,
+                ..FileOptions::new(&config.network)
+            };
+            let ledger = FileLedger::open_reader(&path, options);
             let ledger = ledger.map_err(|source| ConnectError::LedgerOpen {
                 url: url.to_owned(),
                 source,
             })?;
-            Ok(Arc::new(ledger))
+            Ok(remembered(ledger, memory, seen))
         }
         LedgerUrl::Dht(place) => {
             let name = DhtName::parse(&place, &config.bootstrap)

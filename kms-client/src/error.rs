@@ -119,6 +119,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         source: LedgerError,
     },
+    /// What was seen of the ledger before cannot be read.
+    #[error("what was seen of the ledger before cannot be read: {0}")]
+    Memory(#[source] std::io::Error),
     /// The client of the node network does not start: a bootstrap address that is none, mostly.
     #[error("the node network cannot be joined: {reason}")]
     Transport {
@@ -265,5 +268,19 @@ pub fn short(node: &PublicKey) -> String {
     ) {
         (Some(head), Some(tail)) => format!("{head}…{tail}"),
         _ => text,
+    }
+}
+
+impl ConnectError {
+    /// Whether the ledger is not the one that was seen before, or only its beginning.
+    #[must_use]
+    pub fn is_another_ledger(&self) -> bool {
+        matches!(
+            self,
+            Self::LedgerOpen {
+                source: LedgerError::Forked { .. } | LedgerError::Shorter { .. },
+                ..
+            }
+        )
     }
 }

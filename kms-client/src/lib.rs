@@ -21,6 +21,7 @@ pub mod error;
 pub mod fake;
 pub mod grammar;
 pub mod grant;
+pub mod ledger;
 pub mod place;
 pub mod record;
 pub mod revoke;
@@ -41,6 +42,7 @@ pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum, 
 pub use grammar::{GrantSpec, RevokeSpec, Who};
 pub use grant::{Grant, GrantRequest};
 pub use kms_crypto::policy::Threshold;
+pub use kms_proto::ledger::Cost;
 pub use kms_proto::message::NodeStatus;
 pub use place::{Kind, NodeAddress, Step};
 pub use record::{OwnerRecord, Records};

@@ -9,7 +9,10 @@ use kms_crypto::id::PolicyId;
 use kms_ledger::{Clock, system_clock};
 use kms_proto::{
     DEFAULT_NETWORK,
-    ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt, SignedEntry},
+    ledger::{
+        Cost, Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt,
+        SignedEntry,
+    },
 };
 use parking_lot::Mutex;
 
@@ -258,6 +261,29 @@ impl Ledger for EvmLedger {
 
     fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
         self.with_view(|view| Ok(view.confirmed().nodes()))
+    }
+
+    fn sources(&self) -> Vec<LedgerSource> {
+        let each = self.name.providers.iter().map(|provider| {
+            let source = Source {
+                provider,
+                contract: &self.name.contract,
+            };
+            let block = source
+                .vouch(self.name.chain_id, &self.network)
+                .and_then(|()| source.head());
+            LedgerSource {
+                name: provider.to_string(),
+                state: block
+                    .map(|block| format!("is at block {}", block.mark.number))
+                    .map_err(|fault| fault.to_string()),
+            }
+        });
+        each.collect()
+    }
+
+    fn cost(&self, entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
+        self.estimate(entry).map(Some)
     }
 
     fn read(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, LedgerError> {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kms_proto::ledger::{Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry};
+use kms_proto::ledger::{Cost, Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry};
 use serde_json::{Value, json};
 
 use crate::{
@@ -136,6 +136,26 @@ impl EvmLedger {
         })
     }
 
+    /// What it costs to write an entry now, whoever pays.
+    pub(crate) fn estimate(&self, entry: &SignedEntry) -> Result<Cost, LedgerError> {
+        let data = entry::call(entry, Promise::Kept)?;
+        self.ask(|source| {
+            let outlay = Outlay {
+                chain_id: self.name.chain_id,
+                max_fee_gwei: self.name.max_fee_gwei,
+                to: &self.name.contract,
+                data: &data,
+            };
+            let gas = outlay.estimate(source, &hex::bytes(&[0; 20]))?;
+            let (tip, _) = outlay.fees(source, 0)?;
+            let price = u128::from(source.head()?.base_fee).saturating_add(tip);
+            Ok(Cost {
+                gas,
+                wei: price.saturating_mul(gas.into()),
+            })
+        })
+    }
+
     fn promise(&self, entry: &VerifiedEntry) -> Result<Promise, LedgerError> {
         let Entry::RegisterNode(it) = &entry.entry else {
             return Ok(Promise::Kept);
@@ -240,17 +260,20 @@ impl Outlay<'_> {
         })
     }
 
-    /// The most gas it may take. What the contract refuses is known here already, and costs nothing.
+    /// The most gas it may take.
     fn gas(&self, source: &Source<'_>, from: &str) -> Result<u64, FollowError> {
+        let gas = self.estimate(source, from)?;
+        Ok(gas.saturating_add(gas / 4).min(MAX_GAS))
+    }
+
+    /// The gas it takes now. What the contract refuses is known here already, and costs nothing.
+    fn estimate(&self, source: &Source<'_>, from: &str) -> Result<u64, FollowError> {
         let mut call = json!({ "from": from, "data": hex::bytes(self.data) });
         if !self.to.is_empty() {
             call["to"] = json!(hex::bytes(self.to));
         }
         match source.provider.ask("eth_estimateGas", &json!([call])) {
-            Ok(gas) => {
-                let gas = hex::read_number(&gas)?;
-                Ok(gas.saturating_add(gas / 4).min(MAX_GAS))
-            }
+            Ok(gas) => Ok(hex::read_number(&gas)?),
             Err(Fault::Refused { message, data }) => match contract::refusal(&data) {
                 Some(refusal) => Err(LedgerError::from(refusal).into()),
                 None => Err(Fault::Refused { message, data }.into()),

@@ -19,7 +19,9 @@ use std::{
 use kms_crypto::{id::PolicyId, key::PublicKey};
 use kms_proto::{
     DEFAULT_NETWORK,
-    ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt, SignedEntry},
+    ledger::{
+        Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt, SignedEntry,
+    },
     transport::Transport,
 };
 use parking_lot::Mutex;
@@ -362,5 +364,26 @@ impl Ledger for DhtLedger {
 
     fn replica(&self) -> Option<&dyn Ledger> {
         Some(&self.replica)
+    }
+
+    fn sources(&self) -> Vec<LedgerSource> {
+        let each = self.report().into_iter();
+        each.map(|it| LedgerSource {
+            name: it.key.to_string(),
+            state: match it.fault {
+                None => Ok(format!("has {} records", it.head.height)),
+                Some(fault) => Err(fault),
+            },
+        })
+        .chain([LedgerSource {
+            name: "quorum".to_owned(),
+            state: Ok(format!(
+                "{} of {} read, {} write",
+                self.quorum.read(),
+                self.quorum.keepers(),
+                self.quorum.write()
+            )),
+        }])
+        .collect()
     }
 }

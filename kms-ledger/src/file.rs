@@ -20,8 +20,8 @@ use kms_crypto::id::PolicyId;
 use kms_proto::{
     DEFAULT_NETWORK,
     ledger::{
-        Chain, ChainFault, Head, Ledger, LedgerError, NodeRecord, Order, PolicyState, Prepared,
-        Receipt, SignedEntry, VerifiedEntry, record_hash,
+        Chain, ChainFault, Head, Ledger, LedgerError, LedgerSource, NodeRecord, Order, PolicyState,
+        Prepared, Receipt, SignedEntry, VerifiedEntry, record_hash,
     },
 };
 use parking_lot::Mutex;
@@ -106,7 +106,9 @@ impl FileLedger {
         options: FileOptions,
         writer: bool,
     ) -> Result<Self, LedgerError> {
-        let view = View::new(file, &options.network, options.order, writer).map_err(unavailable)?;
+        let mut view =
+            View::new(file, &options.network, options.order, writer).map_err(unavailable)?;
+        view.believe(options.seen);
         let ledger = Self {
             path: path.to_owned(),
             network: options.network,
@@ -254,6 +256,16 @@ impl Ledger for FileLedger {
 
     fn mark(&self, policy: &PolicyId, index: u8) -> Result<u64, LedgerError> {
         self.with_chain(|chain| chain.mark(policy, index))
+    }
+
+    fn sources(&self) -> Vec<LedgerSource> {
+        let state = self.with_view(|view| Ok((view.chain().head().height, view.end())));
+        vec![LedgerSource {
+            name: self.path.display().to_string(),
+            state: state
+                .map(|(height, bytes)| format!("has {height} records in {bytes} bytes"))
+                .map_err(|error| error.to_string()),
+        }]
     }
 }
 

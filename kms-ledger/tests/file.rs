@@ -13,7 +13,13 @@ use kms_ledger::{
     FileLedger, FileOptions,
     conformance::{Author, NETWORK, START, TestClock},
 };
-use kms_proto::ledger::{ChainFault, Head, Ledger, LedgerError, PolicyState, record_hash};
+use kms_proto::{
+    codec,
+    ledger::{
+        ChainFault, Head, Ledger, LedgerError, PolicyState, Record, SignedEntry, genesis_hash,
+        record_hash,
+    },
+};
 use tempfile::TempDir;
 
 struct Place {
@@ -252,6 +258,51 @@ fn no_wrong_byte_anywhere_is_believed() {
             Err(err) => panic!("byte {at}: {err}"),
         }
     }
+}
+
+/// Signatures are not checked again below a head that was seen: its hash has to say that nothing has changed.
+#[test]
+fn who_remembers_the_head_believes_no_other_history() {
+    let (place, _) = Place::with_grants(3);
+    let whole = place.bytes();
+    let head = place.reader().unwrap().head().unwrap();
+    let open = || FileLedger::open_reader(&place.path(), place.seen(head));
+    assert_eq!(open().unwrap().head().unwrap(), head);
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        overwrite(&place.path(), &damaged);
+        assert!(open().is_err(), "byte {at} was believed");
+    }
+
+    // All of it chained and summed up anew, with a signature that its author never made.
+    let records = {
+        overwrite(&place.path(), &whole);
+        place.reader().unwrap().read(1, 3).unwrap()
+    };
+    let mut forged = whole[..16].to_vec();
+    let mut prev = genesis_hash(NETWORK);
+    for (number, bytes) in records.iter().enumerate() {
+        let mut record = Record::from_bytes(bytes).unwrap();
+        record.prev = prev;
+        if number == 1 {
+            let mut entry = record.entry.to_bytes();
+            *entry.last_mut().unwrap() ^= 1;
+            record.entry = SignedEntry::from_bytes(&entry).unwrap();
+        }
+        let bytes = codec::encode(&record);
+        prev = record_hash(&bytes);
+        forged.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        forged.extend(&bytes);
+        forged.extend(crc32c::crc32c(&bytes).to_be_bytes());
+    }
+    overwrite(&place.path(), &forged);
+    assert!(matches!(open(), Err(LedgerError::Forked { height: 3 })));
+    let refused = place.reader().err();
+    assert!(matches!(
+        refused,
+        Some(LedgerError::Tampered { height: 2, .. })
+    ));
 }
 
 #[test]

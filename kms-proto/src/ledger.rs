@@ -89,6 +89,24 @@ pub struct NodeRecord {
     pub seq: u64,
 }
 
+/// One of the places where a ledger is read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LedgerSource {
+    /// Its name, for people.
+    pub name: String,
+    /// What is seen there, or why nothing is.
+    pub state: Result<String, String>,
+}
+
+/// What it costs to write an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cost {
+    /// In the chain's unit of work.
+    pub gas: u64,
+    /// The price of all of it, in the chain's smallest coin.
+    pub wei: u128,
+}
+
 /// Why a ledger does not answer or does not take an entry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -168,6 +186,16 @@ pub trait Ledger: Send + Sync {
     fn replica(&self) -> Option<&dyn Ledger> {
         None
     }
+
+    /// Where it is read, and how each of these places is now.
+    fn sources(&self) -> Vec<LedgerSource> {
+        Vec::new()
+    }
+
+    /// What it costs to write an entry, to be paid by the node that writes it; None where nothing is to be paid.
+    fn cost(&self, _entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
+        Ok(None)
+    }
 }
 
 impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
@@ -197,5 +225,13 @@ impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
 
     fn replica(&self) -> Option<&dyn Ledger> {
         (**self).replica()
+    }
+
+    fn sources(&self) -> Vec<LedgerSource> {
+        (**self).sources()
+    }
+
+    fn cost(&self, entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
+        (**self).cost(entry)
     }
 }

@@ -23,6 +23,7 @@ mod doctor;
 mod fsck;
 mod identity;
 mod init;
+mod ledger;
 mod man;
 mod mount;
 mod nodes;
@@ -103,6 +104,9 @@ pub enum Command {
     Status,
     /// The nodes of the ledger, and how each of them is
     Nodes,
+    /// The ledger: how it is, whether it holds together, a new one on a chain
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Look at what usually stands in the way
     Doctor,
     /// What is configured
@@ -299,6 +303,47 @@ pub struct GrantArgs {
     /// How many of how many nodes must agree
     #[arg(long, value_name = "M/N")]
     pub threshold: Option<String>,
+    /// Only say what would be granted, whether enough nodes serve so long, and what it costs
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `kmsfs ledger`
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Where the configured ledger is read, and how each of these places is
+    Status,
+    /// Read all of it, and check every record and every signature
+    Verify,
+    /// Write all records, one JSON document a line
+    Export(LedgerExportArgs),
+    /// Forget what was seen of the configured ledger: only if it was really made anew
+    ///
+    /// A ledger that has become shorter, or another one, is refused: somebody may be hiding what was revoked.
+    Forget,
+    /// Make a new ledger on an EVM chain; prints the line for config.toml
+    Deploy(LedgerDeployArgs),
+}
+
+/// `kmsfs ledger export`
+#[derive(Args, Debug)]
+pub struct LedgerExportArgs {
+    /// A new file; standard output when missing
+    pub file: Option<PathBuf>,
+}
+
+/// `kmsfs ledger deploy`
+#[derive(Args, Debug)]
+pub struct LedgerDeployArgs {
+    /// The chain's JSON-RPC provider, http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub rpc: String,
+    /// File with the secret of an account that can pay
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Name of the network
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
 }
 
 /// `kmsfs revoke`
@@ -517,6 +562,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Why(args) => sharing::why(&args, &common),
         Command::Status => status::run(&common),
         Command::Nodes => nodes::run(&common),
+        Command::Ledger(command) => ledger::run(&command, &common),
         Command::Doctor => doctor::run(&common),
         Command::Config(ConfigCommand::Show(args)) => config::show(&args, &common),
         Command::Fsck(args) => fsck::run(&args, &common),

@@ -37,6 +37,13 @@ pub enum Request {
         /// Who, what, how long, how many.
         value: String,
     },
+    /// Say what such a grant would be and cost, and change nothing.
+    Estimate {
+        /// The path inside the mount.
+        path: Vec<u8>,
+        /// Who, what, how long, how many.
+        value: String,
+    },
     /// Withdraw access; the value is that of `user.kms.revoke`.
     Revoke {
         /// The path inside the mount.

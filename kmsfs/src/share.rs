@@ -17,8 +17,12 @@ mod refusal;
 mod revoke;
 mod settle;
 
+pub(crate) use self::{
+    grant::kind_name,
+    refusal::{FORGET, capital},
+};
 pub use self::{
-    grant::Granted,
+    grant::{Estimate, Granted},
     network::{Network, Unreachable},
     owner::{Owner, Parts as OwnerParts, path_of},
     people::People,
@@ -26,4 +30,3 @@ pub use self::{
     refusal::Refused,
     revoke::Withdrawn,
 };
-pub(crate) use self::{grant::kind_name, refusal::capital};

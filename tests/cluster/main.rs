@@ -11,6 +11,7 @@ mod ciphers;
 mod copies;
 mod five_minutes;
 mod leaks;
+mod ledger;
 mod node_keys;
 mod quorum;
 mod retirement;

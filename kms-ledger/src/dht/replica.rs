@@ -11,16 +11,20 @@ use crate::{FileLedger, FileOptions, MemoryLedger};
 
 /// A replica.
 pub(super) enum Replica {
-    Memory(MemoryLedger),
-    File(FileLedger),
+    Memory(Box<MemoryLedger>),
+    File(Box<FileLedger>),
 }
 
 impl Replica {
     pub(super) fn open(options: &DhtOptions) -> Result<Self, LedgerError> {
         let (network, clock) = (&options.network, options.clock.clone());
         Ok(match &options.replica {
-            None => Self::Memory(MemoryLedger::with_order(network, clock, Order::Own)),
-            Some(path) => Self::File(FileLedger::open_writer(
+            None => Self::Memory(Box::new(MemoryLedger::with_order(
+                network,
+                clock,
+                Order::Own,
+            ))),
+            Some(path) => Self::File(Box::new(FileLedger::open_writer(
                 path,
                 FileOptions {
                     clock,
@@ -28,7 +32,7 @@ impl Replica {
                     order: Order::Own,
                     ..FileOptions::new(network)
                 },
-            )?),
+            )?)),
         })
     }
 
@@ -60,8 +64,8 @@ impl Replica {
 
     fn ledger(&self) -> &dyn Ledger {
         match self {
-            Self::Memory(ledger) => ledger,
-            Self::File(ledger) => ledger,
+            Self::Memory(ledger) => &**ledger,
+            Self::File(ledger) => &**ledger,
         }
     }
 }

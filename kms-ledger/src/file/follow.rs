@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use kms_proto::ledger::{Chain, LedgerError, MAX_RECORD_BYTES, Order, record_hash};
+use kms_proto::ledger::{Chain, Head, LedgerError, MAX_RECORD_BYTES, Order, record_hash};
 
 use super::{
     Access,
@@ -30,6 +30,8 @@ pub(super) struct View {
     end: u64,
     /// The file when there was nothing more to read in it.
     settled: Option<Stamp>,
+    /// A head that was seen when all before it had been checked.
+    believed: Option<Head>,
 }
 
 /// Whether this process holds the file's lock already.
@@ -85,7 +87,28 @@ impl View {
             starts: Vec::new(),
             end: HEADER_BYTES,
             settled: None,
+            believed: None,
         })
+    }
+
+    /// Up to a head that was seen before, hashes are enough: what they lead to was checked then.
+    pub(super) fn believe(&mut self, seen: Option<Head>) {
+        self.believed = seen;
+    }
+
+    fn accept(&mut self, record: &[u8], now: u64) -> Result<(), LedgerError> {
+        let height = self.chain.head().height;
+        let Some(believed) = self.believed.filter(|it| height < it.height) else {
+            self.chain.accept(record, now)?;
+            return Ok(());
+        };
+        let head = self.chain.accept_seen(record, now)?;
+        if head.height == believed.height && head.hash != believed.hash {
+            return Err(LedgerError::Forked {
+                height: head.height,
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn chain(&self) -> &Chain {
@@ -200,7 +223,7 @@ impl View {
             loop {
                 match frame::decode(rest, to_end) {
                     Frame::Record(record) => {
-                        self.chain.accept(record, now)?;
+                        self.accept(record, now)?;
                         self.starts.push(self.end);
                         let taken = record.len() + OVERHEAD_BYTES;
                         self.end += u64::try_from(taken).unwrap_or(u64::MAX);

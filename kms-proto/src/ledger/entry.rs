@@ -150,13 +150,18 @@ impl SignedEntry {
 
     /// Checks the author's signature, the network and what needs no other entry.
     pub fn admit(&self, network: &str) -> Result<VerifiedEntry, EntryRefusal> {
-        if self.claim().network != network {
-            return Err(EntryRefusal::OtherNetwork);
-        }
-        self.claim().entry.check()?;
+        self.admit_unsigned(network)?;
         self.clone()
             .verify()
             .map_err(|_| EntryRefusal::BadSignature)
+    }
+
+    /// The same without the signature.
+    pub(super) fn admit_unsigned(&self, network: &str) -> Result<(), EntryRefusal> {
+        if self.claim().network != network {
+            return Err(EntryRefusal::OtherNetwork);
+        }
+        self.claim().entry.check()
     }
 }
 

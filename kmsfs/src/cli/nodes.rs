@@ -1,7 +1,8 @@
 //! `kmsfs nodes` (CLI 8.1): the nodes of the ledger, and how each of them is.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
+use kms_client::blocking::Client;
 use serde_json::json;
 
 use super::{Common, output};
@@ -10,7 +11,7 @@ use crate::{
     failure::{Exit, Failure},
     home::Home,
     share::{
-        Network, Unreachable,
+        FORGET, Network, Unreachable,
         nodes::{NodeHealth, ask_all},
     },
     time,
@@ -52,19 +53,27 @@ pub(super) fn configured() -> Result<Config, Failure> {
 
 /// Asks all nodes of the configured network.
 pub(super) fn ask(config: &Config) -> Result<Vec<NodeHealth>, Failure> {
+    ask_all(&*connect(config)?).map_err(unreachable)
+}
+
+/// The connection to the configured network.
+pub(super) fn connect(config: &Config) -> Result<Arc<Client>, Failure> {
     let network = Network::new(&config.network, config.net_timeout);
-    let unreachable = |why: String| {
-        Failure::new(Exit::Unavailable, "The ledger cannot be read.")
-            .why(format!("{why}."))
-            .now("Which one is asked, and who says so: kmsfs config show --origin")
-    };
-    let client = network.client().map_err(|error| match error {
+    network.client().map_err(|error| match error {
         Unreachable::NotSetUp => Failure::new(Exit::Config, "No network is set up.")
             .why("Private files need none; only sharing does.")
             .now("Name the ledger in config.toml, or in KMSFS_LEDGER."),
+        Unreachable::Connect(error) if error.is_another_ledger() => {
+            unreachable(error.to_string()).now(FORGET)
+        }
         error => unreachable(error.to_string()),
-    })?;
-    ask_all(&client).map_err(unreachable)
+    })
+}
+
+fn unreachable(why: String) -> Failure {
+    Failure::new(Exit::Unavailable, "The ledger cannot be read.")
+        .why(format!("{why}."))
+        .now("Which one is asked, and who says so: kmsfs config show --origin")
 }
 
 fn row(node: &NodeHealth) -> Vec<String> {

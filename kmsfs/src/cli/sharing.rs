@@ -27,6 +27,11 @@ pub(super) fn grant(args: &GrantArgs, common: &Common) -> Result<ExitCode, Failu
         }
     }
     let path = inside.bytes();
+    if args.dry_run {
+        let answer = inside.ask(&Request::Estimate { path, value })?;
+        output::answer(common, &document(&answer), &text(&answer));
+        return Ok(ExitCode::SUCCESS);
+    }
     let answer = inside.ask(&Request::Grant { path, value })?;
     let text = format!(
         "{}\nUndo: kmsfs revoke {} {}",

@@ -130,6 +130,23 @@ impl Answers {
         }))
     }
 
+    fn estimate(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
+        let owner = self.owner()?;
+        let estimate = owner.estimate(self.resolve(path)?, value.as_bytes())?;
+        let names = self.names(&estimate.granted.who);
+        Ok(json!({
+            "text": estimate.sentence(&names, time::now()),
+            "path": self.point.join(&estimate.granted.path).to_string_lossy(),
+            "to": self.people(&estimate.granted.who),
+            "until": estimate.granted.expiry,
+            "threshold": estimate.granted.threshold.to_string(),
+            "serving": estimate.serving,
+            "gas": estimate.cost.map(|cost| cost.gas),
+            // As text: it may be more than programs count to.
+            "wei": estimate.cost.map(|cost| cost.wei.to_string()),
+        }))
+    }
+
     fn revoke(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
         let owner = self.owner()?;
         let withdrawn = owner.revoke(self.resolve(path)?, value.as_bytes())?;
@@ -344,6 +361,7 @@ impl Answer for Answers {
                 "point": self.point.to_string_lossy(),
             })),
             Request::Grant { path, value } => self.grant(&path, &value),
+            Request::Estimate { path, value } => self.estimate(&path, &value),
             Request::Revoke { path, value } => self.revoke(&path, &value),
             Request::Shares => Ok(self.shares()),
             Request::Why { path } => Ok(self.why(&path, uid)),

@@ -3,10 +3,10 @@
 //! with a record written first, so that whatever a crash leaves behind at
 //! nodes is known and can be taken back.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use kms_client::{
-    ClientError, GrantRequest, Kind, OwnerRecord, Step, Threshold, Ticket,
+    ClientError, Cost, GrantRequest, Kind, OwnerRecord, Step, Threshold, Ticket,
     blocking::Client,
     grammar::Access,
     record::{RECORD_VERSION, Status},
@@ -40,6 +40,26 @@ pub struct Granted {
     pub threshold: Threshold,
 }
 
+/// What somebody wants to grant.
+struct Wish {
+    who: Vec<PublicKey>,
+    threshold: Threshold,
+    expiry: u64,
+    client: Arc<Client>,
+    now: u64,
+}
+
+/// What a grant would be and cost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Estimate {
+    /// What would be granted.
+    pub granted: Granted,
+    /// How many nodes have promised to serve so long.
+    pub serving: usize,
+    /// What it costs to write it into the ledger.
+    pub cost: Option<Cost>,
+}
+
 /// How long a grant lasts for which nothing is said, if nodes serve so long.
 const DEFAULT_TTL: u64 = 365 * 86_400;
 
@@ -62,31 +82,14 @@ pub(super) struct Terms<'a> {
 impl Owner {
     /// Shares an object; `value` is that of `user.kms.grant`.
     pub fn grant(&self, ino: Ino, value: &[u8]) -> Result<Granted, Refused> {
-        let spec = grant_spec(value)?;
-        if spec.access == Access::ReadWrite {
-            return Err(Refused::new(libc::EOPNOTSUPP, "Nothing was granted.")
-                .why("Others can read here; letting them write comes with a later version.")
-                .now("Grant r, or leave it out."));
-        }
-        let now = crate::time::now();
-        let who = self.people.keys(&spec.who)?;
-        if who.contains(&self.identity.public()) {
-            return Err(Refused::new(libc::EINVAL, "Nothing was granted.")
-                .why("One of the keys is your own, and you can read everything already."));
-        }
+        let Wish {
+            who,
+            threshold,
+            expiry,
+            client,
+            now,
+        } = self.wish(value)?;
         let vfs = self.vfs()?;
-        let scheme = vfs.info().scheme;
-        let scheme = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
-        let threshold = match spec.threshold {
-            Some(asked) => asked,
-            None => scheme.rule().adapt(self.threshold),
-        };
-        scheme.check(threshold)?;
-        let client = self.network.client()?;
-        let expiry = match spec.expiry {
-            Some(expiry) => expiry.deadline(now)?,
-            None => default_expiry(&client, threshold, now),
-        };
         let info = vfs.ensure_label(ino)?;
         let lock = self.hold(info.label);
         let _held = lock.lock();
@@ -106,6 +109,66 @@ impl Owner {
             is_dir: info.is_dir,
             expiry,
             threshold,
+        })
+    }
+
+    /// What such a grant would be and cost; changes nothing.
+    pub fn estimate(&self, ino: Ino, value: &[u8]) -> Result<Estimate, Refused> {
+        let wish = self.wish(value)?;
+        let vfs = self.vfs()?;
+        let nodes = wish.client.nodes()?;
+        let serving = nodes.iter().filter(|it| it.available_until >= wish.expiry);
+        let (needed, total) = (wish.threshold.needed(), wish.threshold.total());
+        let each = wish.client.grant_cost(needed, total)?;
+        let people = u64::try_from(wish.who.len()).unwrap_or(u64::MAX);
+        Ok(Estimate {
+            serving: serving.count(),
+            cost: each.map(|it| Cost {
+                gas: it.gas.saturating_mul(people),
+                wei: it.wei.saturating_mul(people.into()),
+            }),
+            granted: Granted {
+                path: path_of(&place(&vfs, ino)?),
+                is_dir: vfs.getattr(ino, None)?.kind == crate::backing::Kind::Dir,
+                who: wish.who,
+                expiry: wish.expiry,
+                threshold: wish.threshold,
+            },
+        })
+    }
+
+    /// What a grant's value asks for.
+    fn wish(&self, value: &[u8]) -> Result<Wish, Refused> {
+        let spec = grant_spec(value)?;
+        if spec.access == Access::ReadWrite {
+            return Err(Refused::new(libc::EOPNOTSUPP, "Nothing was granted.")
+                .why("Others can read here; letting them write comes with a later version.")
+                .now("Grant r, or leave it out."));
+        }
+        let now = crate::time::now();
+        let who = self.people.keys(&spec.who)?;
+        if who.contains(&self.identity.public()) {
+            return Err(Refused::new(libc::EINVAL, "Nothing was granted.")
+                .why("One of the keys is your own, and you can read everything already."));
+        }
+        let scheme = self.vfs()?.info().scheme;
+        let scheme = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
+        let threshold = match spec.threshold {
+            Some(asked) => asked,
+            None => scheme.rule().adapt(self.threshold),
+        };
+        scheme.check(threshold)?;
+        let client = self.network.client()?;
+        let expiry = match spec.expiry {
+            Some(expiry) => expiry.deadline(now)?,
+            None => default_expiry(&client, threshold, now),
+        };
+        Ok(Wish {
+            who,
+            threshold,
+            expiry,
+            client,
+            now,
         })
     }
 
@@ -309,6 +372,29 @@ impl Granted {
             crate::time::day_or_moment(self.expiry, now),
             self.threshold.needed(),
             self.threshold.total()
+        )
+    }
+}
+
+impl Estimate {
+    /// What would happen, and what would be paid.
+    pub fn sentence(&self, names: &str, now: u64) -> String {
+        let enough = match self.serving >= usize::from(self.granted.threshold.total()) {
+            true => "",
+            false => ", which is too few",
+        };
+        let cost = match &self.cost {
+            None => "It costs nothing.".to_owned(),
+            Some(cost) => format!(
+                "It costs about {} gas, {} gwei now, which the node that writes it pays.",
+                cost.gas,
+                cost.wei / 1_000_000_000
+            ),
+        };
+        format!(
+            "Nothing was changed. It would be: {}\n{} nodes serve so long{enough}.\n{cost}",
+            self.granted.sentence(names, now),
+            self.serving
         )
     }
 }

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use kms_client::{ConnectError, NetworkConfig, blocking::Client};
 use parking_lot::Mutex;
 
-use crate::config;
+use crate::{config, home::Home};
+
+/// The directory in the state in which is remembered what was seen of ledgers.
+const LEDGERS: &str = "ledgers";
 
 /// How the nodes are reached, and the connection once there is one.
 pub struct Network {
@@ -40,6 +43,7 @@ impl Network {
                 ledger: ledger.clone(),
                 bootstrap: bootstrap.clone(),
                 timeout,
+                memory: Home::of_process().ok().map(|home| home.state.join(LEDGERS)),
             }),
         };
         Self {
@@ -54,6 +58,13 @@ impl Network {
             config: None,
             client: Mutex::new(Some(Arc::new(client))),
         }
+    }
+
+    /// Forgets what was seen of the ledger; whether anything was known.
+    pub fn forget_ledger(&self) -> std::io::Result<bool> {
+        self.config
+            .as_ref()
+            .map_or(Ok(false), NetworkConfig::forget_ledger)
     }
 
     /// Whether a network is named at all.

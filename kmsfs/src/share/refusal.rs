@@ -104,10 +104,19 @@ impl From<Unreachable> for Refused {
             Unreachable::NotSetUp => refused
                 .why("No ledger is named; private files need none.")
                 .now("Set ledger and bootstrap in config.toml, or KMSFS_LEDGER and KMSFS_BOOTSTRAP, and mount again."),
-            Unreachable::Connect(err) => refused.why(format!("{}.", capital(&err.to_string()))),
+            Unreachable::Connect(err) => {
+                let refused = refused.why(format!("{}.", capital(&err.to_string())));
+                match err.is_another_ledger() {
+                    true => refused.now(FORGET),
+                    false => refused,
+                }
+            }
         }
     }
 }
+
+/// What to do about a ledger that is not the one that was seen before.
+pub(crate) const FORGET: &str = "Somebody may be hiding what was revoked. If the ledger was really made anew: kmsfs ledger forget";
 
 impl From<ClientError> for Refused {
     fn from(err: ClientError) -> Self {
