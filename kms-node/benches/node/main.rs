@@ -30,7 +30,8 @@ fn row(what: &str, figure: String, goal: &str) {
 /// The value that so many hundredths of all values are below.
 fn percentile(values: &mut [f64], hundredths: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[(values.len() * hundredths / 100).min(values.len() - 1)]
+    let at = (values.len() * hundredths / 100).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or(f64::NAN)
 }
 
 fn main() {
