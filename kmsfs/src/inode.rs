@@ -3,8 +3,8 @@
 //! A number is the backing inode's where that is free, so that it stays the same from mount to mount, and is never
 //! given to another object while the first one is remembered.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -326,6 +326,8 @@ pub(crate) struct Table {
 struct Entries {
     by_ino: HashMap<Ino, Slot>,
     by_backing: HashMap<u64, Ino>,
+    /// Those the kernel has let go of while somebody here still held them.
+    left: HashSet<Ino>,
     /// The next number for an object whose backing inode's number is taken.
     next: u64,
 }
@@ -351,6 +353,7 @@ impl Table {
             entries: Mutex::new(Entries {
                 by_ino,
                 by_backing,
+                left: HashSet::new(),
                 next: SPARE_NUMBERS,
             }),
             root,
@@ -443,9 +446,14 @@ impl Table {
         let entries = &mut *guard;
         let slot = entries.by_ino.get_mut(&ino)?;
         slot.lookups = slot.lookups.saturating_sub(references);
-        if slot.lookups > 0 || ino == Ino::ROOT || Arc::strong_count(&slot.inode) > 1 {
+        if slot.lookups > 0 || ino == Ino::ROOT {
             return None;
         }
+        if Arc::strong_count(&slot.inode) > 1 {
+            entries.left.insert(ino);
+            return None;
+        }
+        entries.left.remove(&ino);
         let slot = entries.by_ino.remove(&ino)?;
         let backing = slot.inode.backing();
         if entries.by_backing.get(&backing) == Some(&ino) {
@@ -473,6 +481,14 @@ impl Table {
             .filter(|inode| is_child(inode))
             .cloned()
             .collect()
+    }
+
+    /// Forgets all inodes that the kernel has let go of and nobody holds any more.
+    pub(crate) fn sweep_left(&self) {
+        let left = std::mem::take(&mut self.entries.lock().left);
+        for ino in left {
+            drop(self.forget(ino, 0));
+        }
     }
 
     /// Forgets an inode that the kernel has let go of before we had.

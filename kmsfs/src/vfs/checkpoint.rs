@@ -98,9 +98,8 @@ impl Vfs {
         } else {
             drop(keeper);
         }
-        for inode in settled {
-            self.table.sweep(inode);
-        }
+        drop(settled);
+        self.table.sweep_left();
         true
     }
 

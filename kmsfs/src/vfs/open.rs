@@ -338,6 +338,10 @@ impl Vfs {
             Ok(())
         };
         self.close_one(&open.inode);
+        let inode = Arc::clone(&open.inode);
+        drop(open);
+        // The kernel may have let go of it meanwhile.
+        self.table.sweep(inode);
         committed
     }
 

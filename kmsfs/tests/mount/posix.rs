@@ -259,3 +259,45 @@ fn root_reads_what_nobody_may_read_and_runs_nothing_that_nobody_may_run() {
         fs::OpenOptions::new().write(true).open(&script).unwrap();
     }
 }
+
+/// The kernel let go of a replaced file while its old name was still on the way out of its header. Nobody came back to it:
+/// it stayed open, and its room taken, until the end of the mount.
+#[test]
+fn what_has_lost_its_last_name_gives_its_room_back() {
+    let mounted = Mounted::new();
+    for turn in 0..5 {
+        for name in ["new", "kept"] {
+            fs::write(mounted.at(name), [turn; 5_000]).unwrap();
+        }
+        fs::rename(mounted.at("new"), mounted.at("kept")).unwrap();
+        let linked = mounted.at("linked");
+        fs::write(&linked, [turn; 5_000]).unwrap();
+        let open = fs::File::open(&linked).unwrap();
+        fs::hard_link(&linked, mounted.at("other")).unwrap();
+        fs::remove_file(&linked).unwrap();
+        fs::remove_file(mounted.at("other")).unwrap();
+        drop(open);
+    }
+    let store = mounted.world.store();
+    let is_taken = |it: std::io::Result<fs::DirEntry>| {
+        let target = it
+            .and_then(|it| fs::read_link(it.path()))
+            .unwrap_or_default();
+        target.starts_with(&store) && target.to_string_lossy().ends_with(" (deleted)")
+    };
+    let taken = || {
+        fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|it| is_taken(it).then_some(()))
+            .count()
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while taken() > 0 {
+        assert!(
+            std::time::Instant::now() < until,
+            "{} files are still held",
+            taken()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
