@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Live grants, and what is known of each.
-pub type Known<T> = Vec<(OwnerRecord, T)>;
+pub(super) type Known<T> = Vec<(OwnerRecord, T)>;
 
 /// How many policies are asked about at once.
 const AT_ONCE: usize = 16;
