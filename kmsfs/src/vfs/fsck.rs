@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kms_crypto::format::{HEADER_LEN, Header};
 use kms_crypto::id::DirId;
-use kms_crypto::name::{BackingName, NameTag};
+use kms_crypto::name::{BackingName, DIR_HEADER, NameTag};
 use rustix::io::Errno;
 
 use self::finding::{ConflictFinding, Fate, Finding, Loss, Problem, Remedy, Report};
@@ -20,7 +21,7 @@ use self::stray::{Gone, Stray};
 use super::dirs::Secrets;
 use super::file::Loaded;
 use super::{Ino, Part, Result, Vfs, VfsError};
-use crate::backing::{Kind, RawEntry};
+use crate::backing::{Kind, OpenMode, RawEntry};
 use crate::inode::{Inode, Place, Standing};
 
 mod conflicts;
@@ -64,6 +65,7 @@ impl Vfs {
     /// # Errors
     /// `path` itself cannot be found. Everything else is in the report.
     pub fn fsck(&self, path: &Path, progress: &mut dyn FnMut(&Report)) -> Result<Report> {
+        self.refuse_other_store()?;
         let ino = self.resolve(path)?;
         let inode = self.inode(ino)?;
         let backing = inode
@@ -85,6 +87,7 @@ impl Vfs {
     /// This is not the owner's filesystem, or the store cannot be made durable.
     pub fn repair(&self, progress: &mut dyn FnMut(&Report)) -> Result<Report> {
         self.owner()?;
+        self.refuse_other_store()?;
         let mut check = Check::new(progress, true);
         let root = Arc::clone(self.table.root());
         self.look_through(&mut check, &root, Path::new(""), Path::new(""));
@@ -94,6 +97,30 @@ impl Vfs {
         self.checkpoint()?;
         self.tidy_jobs()?;
         Ok(check.report)
+    }
+
+    /// With another store's configuration in the place of its own, everything in a store looks damaged and nothing is:
+    /// it must not be put right.
+    fn refuse_other_store(&self) -> Result<()> {
+        let Ok(file) = self
+            .disk
+            .open_file(self.root_dir()?, DIR_HEADER, OpenMode::Read)
+        else {
+            return Ok(());
+        };
+        let mut bytes = [0; HEADER_LEN];
+        let len = self.disk.read_at(&file, 0, &mut bytes)?;
+        let Ok(header) = Header::parse(&bytes[..len]) else {
+            return Ok(());
+        };
+        let (theirs, ours) = (header.core().store, self.info.id);
+        let bits = theirs.as_bytes().iter().zip(ours.as_bytes());
+        let differing: u32 = bits.map(|(one, other)| (one ^ other).count_ones()).sum();
+        // A single flipped bit is damage, and can be put right.
+        if differing > 1 {
+            return Err(Part::Header.into());
+        }
+        Ok(())
     }
 
     /// What was rebuilt may need new keys, or signatures, and so may what is in it. What cannot be done now stays on the
