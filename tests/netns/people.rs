@@ -42,6 +42,15 @@ impl Town {
         let (alice, bob) = (person("alice", &houses[0]), person("bob", &houses[1]));
         let store = alice.init("secure");
         let secure = alice.mount(&store, "secure");
+        // Each knows of the others once it has read their ledgers.
+        let (_, total) = threshold.split_once('/').unwrap();
+        let all = format!("{total} of {total} nodes answer");
+        eventually("the nodes to know each other", TIMEOUT, || {
+            let out = alice.kmsfs(&["nodes"]).output().unwrap();
+            String::from_utf8_lossy(&out.stdout)
+                .contains(&all)
+                .then_some(())
+        });
         alice.run(&["contact", "add", "bob", &bob.key()]);
         Self {
             secure,

@@ -3,8 +3,9 @@
 //! Every commit is two-phase and carries what a quick repair needs: strangers choose what is stored here, and a node
 //! that was killed must be back at once.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use kms_crypto::id::PolicyId;
 use parking_lot::RwLock;
@@ -28,6 +29,23 @@ pub struct RedbStore {
     database: RwLock<Option<Database>>,
 }
 
+/// redb writes its magic number last of all when it makes a database, and syncs what stands behind it before.
+const MAGIC_LEN: usize = 9;
+
+/// A database that was being made when the power was cut holds nothing yet, and is made anew.
+fn clear_unmade(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let mut first = [0; MAGIC_LEN];
+    if file.metadata()?.len() > 0 && file.read_exact(&mut first).is_ok() && first == [0; MAGIC_LEN]
+    {
+        file.set_len(0)?;
+    }
+    Ok(())
+}
+
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedbStore").finish_non_exhaustive()
@@ -38,7 +56,10 @@ impl RedbStore {
     /// Opens the database, or makes it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        Self::opened_by(Box::new(move || builder().create(&path).map_err(failed)))
+        Self::opened_by(Box::new(move || {
+            clear_unmade(&path).map_err(|error| failed(redb::StorageError::Io(error)))?;
+            builder().create(&path).map_err(failed)
+        }))
     }
 
     /// A database on what stands in for a file.
@@ -47,7 +68,13 @@ impl RedbStore {
         backend: impl Fn() -> B + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         Self::opened_by(Box::new(move || {
-            builder().create_with_backend(backend()).map_err(failed)
+            let backend = backend();
+            let mut first = [0; MAGIC_LEN];
+            let is_begun = backend.len().is_ok_and(|len| len > 0);
+            if is_begun && backend.read(0, &mut first).is_ok() && first == [0; MAGIC_LEN] {
+                backend.set_len(0).unwrap_or_default();
+            }
+            builder().create_with_backend(backend).map_err(failed)
         }))
     }
 
