@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::file::{FileCell, Identity};
 use super::owner::Keeper;
-use super::{Result, Vfs};
+use super::{Result, Vfs, VfsError};
 use crate::backing::{Stat, Time, TimeChange};
 use crate::inode::{Inode, Node};
 
@@ -16,6 +18,8 @@ const TICK: Duration = Duration::from_millis(500);
 const SYNC_ALL_FROM: usize = 8;
 /// How long the system takes at most to write what it was given.
 const SETTLED: Duration = Duration::from_secs(60);
+/// How often a checkpoint begins again at once when something goes while it runs.
+const PATIENT_TURNS: usize = 20;
 /// How long a writer waits for the journal to get shorter, at most, before it goes on regardless.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -109,6 +113,17 @@ impl Vfs {
     /// # Errors
     /// What the store does not take; it stays in the journal.
     pub fn checkpoint(&self) -> Result<()> {
+        for _ in 0..PATIENT_TURNS {
+            match self.checkpoint_once() {
+                // Something lost its last name just now, and whoever took it is about to say so.
+                Err(VfsError::Os(Errno::STALE)) => std::thread::yield_now(),
+                done => return done,
+            }
+        }
+        self.checkpoint_once()
+    }
+
+    fn checkpoint_once(&self) -> Result<()> {
         let owner = self.owner()?;
         let _turn = owner.checkpointing.lock();
         self.let_go_of_names(None)?;
