@@ -48,6 +48,18 @@ pub(super) fn shared() -> Mounted {
     mounted
 }
 
+/// Starts a program that was just written. One that another test is starting may have its descriptor for a moment more.
+fn started(command: &mut Command) -> std::io::Result<std::process::Child> {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now();
+            }
+            started => return started,
+        }
+    }
+}
+
 /// Runs a shell command as another user, and says whether it succeeded.
 fn as_user(uid: u32, dir: &Path, command: &str) -> bool {
     Command::new("sh")
@@ -224,7 +236,7 @@ fn a_running_program_is_not_emptied() {
     fs::copy("/bin/sleep", &path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let before = fs::read(&path).unwrap();
-    let mut running = Command::new(&path).arg("60").spawn().unwrap();
+    let mut running = started(Command::new(&path).arg("60")).unwrap();
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::TRUNC;
     for _ in 0..20 {
         let opened = rustix::fs::open(&path, flags, Mode::empty());
@@ -247,7 +259,8 @@ fn root_reads_what_nobody_may_read_and_runs_nothing_that_nobody_may_run() {
     let script = mounted.at("script");
     fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
     let may_run = || rustix::fs::access(&script, rustix::fs::Access::EXEC_OK).is_ok();
-    let runs = || Command::new(&script).status().is_ok_and(|it| it.success());
+    let runs =
+        || started(&mut Command::new(&script)).is_ok_and(|mut it| it.wait().unwrap().success());
     for (mode, can) in [(0o000, false), (0o644, false), (0o010, true)] {
         fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(
