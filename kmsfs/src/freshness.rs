@@ -56,6 +56,15 @@ pub struct Missing {
     pub sure: bool,
 }
 
+/// How a directory's listing differs from what was known.
+#[derive(Debug)]
+pub struct Compared {
+    /// What is not listed.
+    pub missing: Vec<Missing>,
+    /// What is listed although this client has just taken it away.
+    pub removed: Vec<(Id, Entry)>,
+}
+
 /// What is remembered of one store.
 #[derive(Debug)]
 pub struct Freshness {
@@ -245,6 +254,22 @@ impl Freshness {
         }
     }
 
+    /// The same for what was found there, unless this client took the name away a moment ago: then it may have been
+    /// found before that. Says whether it is remembered.
+    #[must_use]
+    pub fn found_entry(&self, dir: Id, tag: Id, entry: &Entry) -> bool {
+        let key = (dir, tag);
+        let mut layers = self.rows.lock();
+        if let Some(None) = layers.find(|rows| rows.entries.get(&key)) {
+            return false;
+        }
+        if layers.has_room() {
+            layers.new.entries.insert(key, Some(entry.clone()));
+            self.touched(&mut layers);
+        }
+        true
+    }
+
     /// Before this client takes names out of a directory.
     pub fn will_remove(&self, dir: &Id) {
         self.removals.lock().add(dir);
@@ -264,21 +289,26 @@ impl Freshness {
         known
     }
 
-    /// Compares a directory's listing with the names known, and remembers those that are new, as `describe` says.
+    /// Compares a directory's listing with the names known, and remembers those that are new, as `describe` says, but
+    /// for those [`Self::found_entry`] does not remember.
     pub fn compare<'a, T: 'a>(
         &self,
         dir: Id,
         listed: impl IntoIterator<Item = (Id, &'a T)>,
         describe: impl Fn(&T) -> Entry,
-    ) -> Vec<Missing> {
+    ) -> Compared {
         let mut known = self.entries(&dir);
         let sure = self.is_sure(&dir);
         let mut seen = HashSet::new();
+        let mut removed = Vec::new();
         for (tag, listed) in listed {
             seen.insert(tag);
             // Otherwise this client may have put something else there before it was killed.
             if !sure || !known.contains_key(&tag) {
-                self.put_entry(dir, tag, describe(listed));
+                let entry = describe(listed);
+                if !self.found_entry(dir, tag, &entry) {
+                    removed.push((tag, entry));
+                }
             }
         }
         known.retain(|tag, _| !seen.contains(tag));
@@ -288,7 +318,10 @@ impl Freshness {
             self.touched(&mut layers);
         }
         let missing = |(tag, entry)| Missing { tag, entry, sure };
-        known.into_iter().map(missing).collect()
+        Compared {
+            missing: known.into_iter().map(missing).collect(),
+            removed,
+        }
     }
 
     /// This client has just made the directory: all that will be in it, it will have put there itself.

@@ -51,7 +51,7 @@ fn write(seen: &Freshness) {
 
 fn names_missing(seen: &Freshness, there: &[Id]) -> Vec<Missing> {
     let listed: Vec<_> = there.iter().map(|tag| (*tag, &())).collect();
-    seen.compare(DIR, listed, |()| entry(None))
+    seen.compare(DIR, listed, |()| entry(None)).missing
 }
 
 #[test]
@@ -257,4 +257,21 @@ fn the_oldest_graves_are_given_up() {
     }
     write(&seen);
     assert_eq!(seen.see(FILE, &mark(5, 1)), Verdict::Fits);
+}
+
+/// A listing that was read before a rename, and compared after it, brought the old name back: it was then said to have
+/// disappeared.
+#[test]
+fn what_was_found_before_its_name_was_taken_away_is_not_remembered() {
+    let seen = Freshness::of_process();
+    assert!(seen.found_entry(DIR, TAG, &entry(None)));
+    seen.remove_entry(DIR, TAG);
+    assert!(!seen.found_entry(DIR, TAG, &entry(Some(FILE))));
+    let late = seen.compare(DIR, [(TAG, &())], |()| entry(None));
+    assert_eq!(late.removed, [(TAG, entry(None))]);
+    assert!(names_missing(&seen, &[]).is_empty());
+    // Made anew, it counts again.
+    seen.put_entry(DIR, TAG, entry(Some(FILE)));
+    assert!(seen.found_entry(DIR, TAG, &entry(Some(FILE))));
+    assert_eq!(names_missing(&seen, &[]).len(), 1);
 }

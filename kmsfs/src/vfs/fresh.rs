@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::dirs::Secrets;
 use super::{Part, Result, Vfs, VfsError};
 use crate::backing::{Kind, OpenMode, Stat};
-use crate::freshness::{Entry, Id, Mark, Turn, Verdict, Version};
+use crate::freshness::{Compared, Entry, Id, Mark, Turn, Verdict, Version};
 use crate::inode::{Inode, Place};
 
 /// Something about the store that its owner should know.
@@ -130,14 +130,19 @@ impl Vfs {
         if let Some(place) = place
             && let Some((dir, tag)) = self.key_of(inode, place)
         {
-            self.see_at(dir, tag, entry_of(id, inode.kind(), header, &place.name));
+            self.see_at(
+                place,
+                dir,
+                tag,
+                entry_of(id, inode.kind(), header, &place.name),
+            );
             inode.noted.store(noted(header), Ordering::Relaxed);
         }
         Ok(highest)
     }
 
     /// What stands under a name is this; what stood there before and had no other name is gone.
-    fn see_at(&self, dir: Id, tag: Id, entry: Entry) {
+    fn see_at(&self, place: &Place, dir: Id, tag: Id, entry: Entry) {
         let known = self.seen.entry(&dir, &tag);
         if known.as_ref() == Some(&entry) {
             return;
@@ -149,7 +154,23 @@ impl Vfs {
         {
             self.seen.replaced(before, known.generation);
         }
-        self.seen.put_entry(dir, tag, entry);
+        self.found_at(&place.dir, dir, tag, &place.name, entry);
+    }
+
+    /// Remembers what was found under a name, not knowing what happened to the name since.
+    fn found_at(&self, dir: &Inode, id: Id, tag: Id, backing: &str, entry: Entry) {
+        if self.seen.found_entry(id, tag, &entry) {
+            return;
+        }
+        // This client has taken the name away. It is there again, or was looked at before it went. Whoever takes it
+        // away now forgets it after this.
+        self.seen.put_entry(id, tag, entry);
+        let there = self
+            .dir_fd(dir)
+            .and_then(|fd| Ok(self.disk.stat(fd, backing)?));
+        if matches!(there, Err(VfsError::Os(Errno::NOENT))) {
+            self.seen.remove_entry(id, tag);
+        }
     }
 
     /// This client has sealed a header, and the store or the journal has it.
@@ -164,7 +185,10 @@ impl Vfs {
             return;
         }
         for place in inode.places() {
-            self.name_made(&place, inode.kind(), header);
+            if let Some(dir) = self.dir_id(&place.dir) {
+                let entry = entry_of(id, inode.kind(), header, &place.name);
+                self.found_at(&place.dir, dir, place.tag.0, &place.name, entry);
+            }
         }
     }
 
@@ -175,7 +199,7 @@ impl Vfs {
         }
     }
 
-    /// A name has come into being, or what it stands for has other permissions.
+    /// A name has come into being.
     pub(super) fn name_made(&self, place: &Place, kind: Kind, header: &OpenHeader) {
         if let Some(dir) = self.dir_id(&place.dir) {
             let entry = entry_of(*header.core().id.as_bytes(), kind, header, &place.name);
@@ -205,7 +229,7 @@ impl Vfs {
         }
         let was = known.and_then(|known| known.object);
         if was.is_none() || !self.seen.is_sure(&dir) {
-            self.seen.put_entry(dir, place.tag.0, entry);
+            self.found_at(&place.dir, dir, place.tag.0, &place.name, entry);
             return Ok(None);
         }
         let name = self.name_behind(&place.dir, &place.name);
@@ -350,10 +374,14 @@ impl Vfs {
     ) -> Vec<(NameTag, String)> {
         let id = *secrets.id.as_bytes();
         let listed = listed.into_iter().map(|(tag, it)| (tag.0, it));
-        let missing = self.seen.compare(id, listed, |it| {
+        let Compared { missing, removed } = self.seen.compare(id, listed, |it| {
             let (kind, backing) = describe(it);
             listed_entry(kind, backing)
         });
+        for (tag, entry) in removed {
+            let backing = backing_of(&tag, &entry.rest);
+            self.found_at(dir, id, tag, &backing, entry);
+        }
         if missing.is_empty() {
             return Vec::new();
         }
