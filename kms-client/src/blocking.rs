@@ -5,6 +5,7 @@
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, LabelSecret, PublicKey};
+use kms_crypto::policy::Threshold;
 use kms_proto::ledger::{Cost, Head, LedgerSource, NodeRecord, PolicyState};
 use kms_proto::message::NodeStatus;
 use tokio::runtime::{Builder, Runtime};
@@ -50,6 +51,11 @@ impl Client {
     /// See [`crate::Client::grant`].
     pub fn grant(&self, request: &GrantRequest<'_>) -> Result<Grant, ClientError> {
         self.runtime.block_on(self.client.grant(request))
+    }
+
+    /// See [`crate::Client::usual_expiry`].
+    pub fn usual_expiry(&self, threshold: Threshold) -> u64 {
+        self.runtime.block_on(self.client.usual_expiry(threshold))
     }
 
     /// See [`crate::Client::revoke`].

@@ -10,7 +10,7 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
 use kms_ledger::{Clock, machine, system_clock};
 use kms_proto::DEFAULT_NETWORK;
-use kms_proto::ledger::{Ledger, LedgerError, NodeRecord, PolicyState};
+use kms_proto::ledger::{Head, Ledger, LedgerError, NodeRecord, PolicyState};
 use kms_proto::message::{Command, NodeStatus, Query, Response};
 use kms_proto::signed::{Address, MAX_DEADLINE_SECONDS, Signer};
 use kms_proto::transport::{Transport, TransportError};
@@ -69,6 +69,7 @@ impl ClientConfig {
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
+    timeout: Duration,
 }
 
 pub(crate) struct Shared {
@@ -82,12 +83,40 @@ impl Client {
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
         Self {
+            timeout: config.timeout,
             shared: Arc::new(Shared {
                 config,
                 health: Health::default(),
                 states: Mutex::default(),
             }),
         }
+    }
+
+    /// The same client whose operations take at most so long, each of them all in all.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
+    }
+
+    /// How long one operation may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What time it is, in seconds since 1970.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.now()
+    }
+
+    /// The ledger's height and the hash of its last entry.
+    pub async fn ledger_head(&self) -> Result<Head, ClientError> {
+        self.read_ledger(self.deadline(), |ledger| ledger.head())
+            .await
     }
 
     /// The network's name.
@@ -166,7 +195,7 @@ impl Client {
 
     /// When an operation that begins now has to end.
     pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.shared.config.timeout
+        Instant::now() + self.timeout
     }
 
     pub(crate) fn now(&self) -> u64 {

@@ -127,7 +127,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Standing, ClientError> {
         // A ledger that hangs leaves time for asking the nodes without it.
-        let patient_until = deadline.min(Instant::now() + self.shared.config.timeout / 2);
+        let patient_until = deadline.min(Instant::now() + self.timeout() / 2);
         match self
             .policy_state_by(&request.params.id(), patient_until)
             .await

@@ -75,6 +75,18 @@ pub enum ClientError {
     BadRequest(#[from] RequestError),
 }
 
+impl ClientError {
+    /// Whether a grant that failed so has left nothing at any node, and nothing in the ledger.
+    #[must_use]
+    pub fn leaves_nothing(&self) -> bool {
+        match self {
+            Self::NotStored { left, .. } => left.is_empty(),
+            Self::TooFewNodes { .. } | Self::BadRequest(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A request that cannot be made at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

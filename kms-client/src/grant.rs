@@ -22,6 +22,9 @@ use crate::drive::{self, Placed, Placing};
 use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
 use crate::place::NodeAddress;
 
+/// How long a grant lasts for which nothing is said, if nodes serve so long.
+pub const USUAL_TTL_SECONDS: u64 = 365 * 86_400;
+
 /// What to grant.
 pub struct GrantRequest<'a> {
     /// The key of the label that is shared.
@@ -181,6 +184,24 @@ impl Client {
         }))
     }
 
+    /// When a grant ends for which nothing is said, in seconds since 1970: in a year, or as long as n nodes promise to
+    /// serve.
+    pub async fn usual_expiry(&self, threshold: Threshold) -> u64 {
+        let now = self.now();
+        let wanted = now.saturating_add(USUAL_TTL_SECONDS);
+        let Ok(nodes) = self.nodes().await else {
+            return wanted;
+        };
+        let mut until: Vec<u64> = nodes
+            .iter()
+            .map(|node| node.available_until)
+            .filter(|until| *until > now)
+            .collect();
+        until.sort_unstable_by(|a, b| b.cmp(a));
+        let last_of_n = until.get(usize::from(threshold.total()).saturating_sub(1));
+        last_of_n.map_or(wanted, |until| wanted.min(*until))
+    }
+
     async fn record_grant(
         &self,
         request: &GrantRequest<'_>,
@@ -232,7 +253,7 @@ impl Client {
 
     /// Part of the time is kept back for the ledger, or for taking back what was stored.
     fn placing_options(&self, threshold: Threshold, deadline: Instant) -> ArrangeOptions {
-        let timeout = self.shared.config.timeout;
+        let timeout = self.timeout();
         let left = deadline.saturating_duration_since(Instant::now());
         ArrangeOptions {
             count: threshold.total(),

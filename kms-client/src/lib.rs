@@ -1,5 +1,9 @@
 //! The public API of kms: generate keys, encrypt, grant, revoke, fetch keys, decrypt.
 //!
+//! * [`session`]: one person at work: everything below in the operations that all languages have (API §2).
+//! * [`keyring`], [`contact`], [`home`]: a person's identities, the people they know, where it all is.
+//! * [`catalogue`]: the errors of the operations, the same in all languages.
+//! * [`stream`]: encrypting what does not fit into memory.
 //! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
 //! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
@@ -13,19 +17,25 @@
 pub mod audit;
 pub mod blocking;
 mod canary;
+pub mod catalogue;
 pub mod client;
 pub mod connect;
+pub mod contact;
 pub mod decrypt;
 pub mod error;
 #[cfg(feature = "test-util")]
 pub mod fake;
 pub mod grammar;
 pub mod grant;
+pub mod home;
+pub mod keyring;
 pub mod ledger;
 pub mod place;
 pub mod record;
 pub mod revoke;
 pub mod sealed;
+pub mod session;
+pub mod stream;
 pub mod ticket;
 
 mod disk;
@@ -35,16 +45,20 @@ mod submit;
 mod survey;
 
 pub use audit::{Bookmark, NodeAudit};
+pub use catalogue::{ApiError, Code};
 pub use client::{Client, ClientConfig};
 pub use connect::NetworkConfig;
 pub use decrypt::KeyRequest;
 pub use error::{Answer, Answers, ClientError, ConnectError, NodeAnswer, Quorum, RequestError};
 pub use grammar::{GrantSpec, RevokeSpec, Who};
 pub use grant::{Grant, GrantRequest};
+pub use keyring::Keyring;
+pub use kms_crypto::id::{LabelId, PolicyId};
 pub use kms_crypto::policy::Threshold;
 pub use kms_proto::ledger::Cost;
 pub use kms_proto::message::NodeStatus;
 pub use place::{Kind, NodeAddress, Step};
 pub use record::{OwnerRecord, Records};
 pub use revoke::{Revocation, RevokeOutcome, RevokeRequest};
+pub use session::{Contacts, Opened, Opening, Session, SessionConfig};
 pub use ticket::Ticket;

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::disk::Shelf;
+use crate::grant::{Grant, GrantRequest};
 use crate::place::{self, Kind, NodeAddress, Step};
-use crate::ticket::hex16;
+use crate::ticket::{TICKET_VERSION, Ticket, hex16};
 
 /// The longest record, sealed, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -59,6 +60,32 @@ pub struct OwnerRecord {
     pub status: Status,
 }
 
+/// What a grant is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<'a> {
+    /// The label.
+    pub label: LabelId,
+    /// Which of its delegating keys is split.
+    pub generation: u32,
+    /// One file, or a directory with all below it.
+    pub kind: Kind,
+    /// Where it is in its store; empty for its root, and for what lies in none.
+    pub path: &'a [Step],
+}
+
+/// Higher than every ticket this owner wrote for the person before: the time makes it so even when their records were
+/// lost.
+#[must_use]
+pub fn next_sequence(earlier: &[OwnerRecord], recipient: &PublicKey, now: u64) -> u64 {
+    earlier
+        .iter()
+        .filter(|record| record.params.recipient == *recipient)
+        .map(|record| record.sequence.saturating_add(1))
+        .max()
+        .unwrap_or(0)
+        .max(now)
+}
+
 /// How far a grant has come.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +114,67 @@ pub enum Status {
 }
 
 impl OwnerRecord {
+    /// The record of a grant that is about to be made: to be written before the first node is asked.
+    #[must_use]
+    pub fn preparing(request: &GrantRequest<'_>, of: Shared<'_>, now: u64) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            label: of.label,
+            generation: of.generation,
+            kind: of.kind,
+            path: of.path.to_vec(),
+            params: request.params(),
+            needed: request.threshold.needed(),
+            total: request.threshold.total(),
+            expiry: request.expiry,
+            created: now,
+            nodes: Vec::new(),
+            sequence: 0,
+            status: Status::Preparing,
+        }
+    }
+
+    /// Notes that the grant was made. `earlier` are the records of the label before.
+    pub fn made(&mut self, grant: &Grant, earlier: &[Self], now: u64) {
+        self.nodes.clone_from(&grant.nodes);
+        self.status = Status::Live {
+            height: grant.height,
+        };
+        self.sequence = next_sequence(earlier, &self.params.recipient, now);
+    }
+
+    /// What the recipient is told.
+    #[must_use]
+    pub fn ticket(&self, owner: PublicKey, store: StoreId) -> Ticket {
+        Ticket {
+            version: TICKET_VERSION,
+            owner,
+            store,
+            label: self.label,
+            kind: self.kind,
+            params: self.params,
+            needed: self.needed,
+            total: self.total,
+            expiry: self.expiry,
+            nodes: self.nodes.clone(),
+            sequence: self.sequence,
+            path: self.path.clone(),
+            revoked: match self.status {
+                Status::Revoked { at, .. } => Some(at),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether it still stands for fragments at nodes.
+    #[must_use]
+    pub const fn is_pending_or_live(&self) -> bool {
+        matches!(
+            self.status,
+            Status::Preparing | Status::Live { .. } | Status::Revoking { .. }
+        )
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> PolicyId {

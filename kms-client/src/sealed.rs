@@ -168,4 +168,4 @@ impl Client {
 }
 
 /// The delegating key that a new label begins with.
-const FIRST_GENERATION: u32 = 1;
+pub(crate) const FIRST_GENERATION: u32 = 1;

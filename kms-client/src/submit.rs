@@ -53,7 +53,7 @@ impl Client {
         // A last look has to be possible: an entry that was written and not believed would be worse than none.
         let over = deadline;
         let deadline = deadline
-            .checked_sub(self.shared.config.timeout / LAST_LOOK)
+            .checked_sub(self.timeout() / LAST_LOOK)
             .unwrap_or(deadline);
         let scribes = self.scribes(nodes, deadline).await;
         let patience = Patience {

@@ -22,8 +22,10 @@ use crate::disk::Shelf;
 use crate::place::{self, Kind, NodeAddress, Step};
 
 pub use self::inbox::{Inbox, Listing, RefusedTicket};
+pub use self::text::{TICKET_PREFIX, TicketText};
 
 mod inbox;
+mod text;
 
 /// The longest ticket, sealed, in bytes.
 pub const MAX_TICKET_BYTES: usize = 64 * 1024;

@@ -8,6 +8,8 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use kms_crypto::policy::{Threshold, ThresholdTextError};
 use serde::Deserialize;
 
+use kms_client::contact::toml_sentence;
+
 use crate::failure::{Exit, Failure};
 
 /// What one source says. Everything is optional here.
@@ -176,20 +178,6 @@ fn parse_seconds(text: &str) -> Option<Duration> {
     (1..=60)
         .contains(&seconds)
         .then(|| Duration::from_secs(seconds))
-}
-
-/// A TOML error in one sentence with its line.
-pub(crate) fn toml_sentence(text: &str, err: &toml::de::Error) -> String {
-    let message = err.message().trim_end_matches('.').replace('\n', " ");
-    match err.span() {
-        Some(span) => {
-            let line = 1 + text
-                .get(..span.start)
-                .map_or(0, |before| before.matches('\n').count());
-            format!("Line {line}: {message}.")
-        }
-        None => format!("{message}."),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod grant;
 mod revoke;
 mod schemes;
 mod sealed;
+mod session;
 
 use std::sync::Arc;
 

@@ -8,13 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kms_client::{OwnerRecord, Step, record::Status};
+use kms_client::{
+    OwnerRecord, Step,
+    record::{Status, next_sequence},
+};
 use kms_crypto::id::LabelId;
 
 use super::{
     Owner, Refused,
-    grant::next_sequence,
-    owner::{is_pending_or_live, path_of, steps},
+    owner::{path_of, steps},
     settle::Job,
 };
 use crate::vfs::{
@@ -63,7 +65,7 @@ impl Owner {
             });
             let Some(place) = place else {
                 // What nobody can read any more may well be gone for good.
-                all_found &= !records.iter().any(is_pending_or_live);
+                all_found &= !records.iter().any(OwnerRecord::is_pending_or_live);
                 continue;
             };
             for record in records {
@@ -150,11 +152,9 @@ impl Owner {
             return Ok(());
         }
         record.path = place.to_vec();
-        let revoked = match record.status {
-            Status::Preparing => return self.put(&record),
-            Status::Live { .. } | Status::Revoking { .. } => None,
-            Status::Revoked { at, .. } => Some(at),
-        };
+        if record.status == Status::Preparing {
+            return self.put(&record);
+        }
         // Of several policies for one person the newest has the ticket.
         let earlier = self.records_of(&record.label);
         let newest = earlier
@@ -164,7 +164,7 @@ impl Owner {
         if newest && !record.nodes.is_empty() {
             record.sequence = next_sequence(&earlier, &record.params.recipient, crate::time::now());
             self.put(&record)?;
-            return self.write_ticket(&record, revoked);
+            return self.write_ticket(&record);
         }
         self.put(&record)
     }

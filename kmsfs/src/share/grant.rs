@@ -6,11 +6,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use kms_client::{
-    ClientError, Cost, GrantRequest, Kind, OwnerRecord, Step, Threshold, Ticket,
+    ClientError, Cost, GrantRequest, Kind, OwnerRecord, Step, Threshold,
     blocking::Client,
     grammar::Access,
-    record::{RECORD_VERSION, Status},
-    ticket::{TICKET_VERSION, TicketError, write_ticket},
+    record::Shared,
+    ticket::{TicketError, write_ticket},
 };
 use kms_crypto::error::SplitError;
 use kms_crypto::key::PublicKey;
@@ -19,7 +19,7 @@ use rand_core::Rng;
 
 use super::{
     Owner, Refused,
-    owner::{is_pending_or_live, kind, names, path_of, steps},
+    owner::{kind, names, path_of, steps},
     people::grant_spec,
     settle::Job,
 };
@@ -90,6 +90,18 @@ impl Owner {
             now,
         } = self.wish(value)?;
         let vfs = self.vfs()?;
+        let scheme = vfs.info().scheme;
+        let scheme = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
+        let threshold = match spec.threshold {
+            Some(asked) => asked,
+            None => scheme.rule().adapt(self.threshold),
+        };
+        scheme.check(threshold)?;
+        let client = self.network.client()?;
+        let expiry = match spec.expiry {
+            Some(expiry) => expiry.deadline(now)?,
+            None => client.usual_expiry(threshold),
+        };
         let info = vfs.ensure_label(ino)?;
         let lock = self.hold(info.label);
         let _held = lock.lock();
@@ -221,21 +233,13 @@ impl Owner {
             threshold: terms.threshold,
             expiry: terms.expiry,
         };
-        let mut record = OwnerRecord {
-            version: RECORD_VERSION,
+        let shared = Shared {
             label: info.label,
             generation: info.generation,
             kind: kind(info),
-            path: terms.path.to_vec(),
-            params: request.params(),
-            needed: terms.threshold.needed(),
-            total: terms.threshold.total(),
-            expiry: terms.expiry,
-            created: terms.now,
-            nodes: Vec::new(),
-            sequence: 0,
-            status: Status::Preparing,
+            path: terms.path,
         };
+        let mut record = OwnerRecord::preparing(&request, shared, terms.now);
         self.put(&record)?;
         let grant = match terms.client.grant(&request) {
             Ok(grant) => grant,
@@ -244,15 +248,11 @@ impl Owner {
                 return Err(err.into());
             }
         };
-        record.nodes = grant.nodes;
-        record.status = Status::Live {
-            height: grant.height,
-        };
-        record.sequence = next_sequence(&earlier, &recipient, terms.now);
+        record.made(&grant, &earlier, terms.now);
         self.put(&record)?;
-        self.write_ticket(&record, None)?;
+        self.write_ticket(&record)?;
         for old in earlier {
-            if old.params.recipient == recipient && is_pending_or_live(&old) {
+            if old.params.recipient == recipient && old.is_pending_or_live() {
                 self.worker.send(Job::Supersede(Box::new(old)));
             }
         }
@@ -261,12 +261,7 @@ impl Owner {
 
     /// What nodes may still have is remembered; what they have not is forgotten.
     fn after_failed_grant(&self, record: &OwnerRecord, err: &ClientError) {
-        let clean = match err {
-            ClientError::NotStored { left, .. } => left.is_empty(),
-            ClientError::TooFewNodes { .. } | ClientError::BadRequest(_) => true,
-            _ => false,
-        };
-        if clean {
+        if err.leaves_nothing() {
             if let Err(refused) = self.forget(record) {
                 tracing::warn!(errno = refused.errno, "a record of a failed grant stays");
             }
@@ -276,41 +271,11 @@ impl Owner {
     }
 
     /// Tells a reader where the shared thing is, or that it was withdrawn.
-    pub(super) fn write_ticket(
-        &self,
-        record: &OwnerRecord,
-        revoked: Option<u64>,
-    ) -> Result<(), Refused> {
-        let ticket = Ticket {
-            version: TICKET_VERSION,
-            owner: self.identity.public(),
-            store: self.store,
-            label: record.label,
-            kind: record.kind,
-            params: record.params,
-            needed: record.needed,
-            total: record.total,
-            expiry: record.expiry,
-            nodes: record.nodes.clone(),
-            sequence: record.sequence,
-            path: record.path.clone(),
-            revoked,
-        };
+    pub(super) fn write_ticket(&self, record: &OwnerRecord) -> Result<(), Refused> {
+        let ticket = record.ticket(self.identity.public(), self.store);
         write_ticket(&self.root, &self.identity, &ticket, &mut crate::random())?;
         Ok(())
     }
-}
-
-/// Higher than every ticket this owner wrote for the person before: the time
-/// makes it so even when their records were lost.
-pub(super) fn next_sequence(earlier: &[OwnerRecord], recipient: &PublicKey, now: u64) -> u64 {
-    earlier
-        .iter()
-        .filter(|record| record.params.recipient == *recipient)
-        .map(|record| record.sequence.saturating_add(1))
-        .max()
-        .unwrap_or(0)
-        .max(now)
 }
 
 /// Where an object is, for the ticket.
@@ -318,22 +283,6 @@ pub(super) fn place(vfs: &Vfs, ino: Ino) -> Result<Vec<Step>, Refused> {
     vfs.locate(ino)
         .map(steps)
         .ok_or_else(|| Refused::new(libc::EINVAL, "The object has no name any more."))
-}
-
-/// A year, or as long as n nodes promise to serve.
-fn default_expiry(client: &Client, threshold: Threshold, now: u64) -> u64 {
-    let wanted = now.saturating_add(DEFAULT_TTL);
-    let Ok(nodes) = client.nodes() else {
-        return wanted;
-    };
-    let mut until: Vec<u64> = nodes
-        .iter()
-        .map(|node| node.available_until)
-        .filter(|until| *until > now)
-        .collect();
-    until.sort_unstable_by(|a, b| b.cmp(a));
-    let last_of_n = until.get(usize::from(threshold.total()).saturating_sub(1));
-    last_of_n.map_or(wanted, |until| wanted.min(*until))
 }
 
 impl From<TicketError> for Refused {

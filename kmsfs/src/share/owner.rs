@@ -308,11 +308,6 @@ pub fn path_of(steps: &[Step]) -> PathBuf {
     names.collect()
 }
 
-/// Whether a record still stands for fragments at nodes.
-pub(super) fn is_pending_or_live(record: &OwnerRecord) -> bool {
-    matches!(record.status, Status::Preparing | Status::Live { .. }) || is_withdrawing(record)
-}
-
 /// Whether a record is to end, and the ledger has not confirmed it.
 pub(super) fn is_withdrawing(record: &OwnerRecord) -> bool {
     matches!(record.status, Status::Revoking { .. })

@@ -7,7 +7,7 @@ use kms_client::{GrantSpec, RevokeSpec, Who};
 use kms_crypto::key::PublicKey;
 
 use super::Refused;
-use crate::contact::{Book, Unresolved};
+use crate::contact::{Book, BookFileError, Unresolved};
 
 /// Where this person's contacts are.
 #[derive(Clone, Debug)]
@@ -32,12 +32,7 @@ impl People {
         let book = Book::load(&self.contacts)?;
         let mut keys: Vec<PublicKey> = Vec::new();
         for who in people {
-            let found = match who {
-                Who::Key(key) => vec![*key],
-                Who::Petname(name) => vec![book.resolve(name)?],
-                Who::Group(name) => book.resolve_all(&format!("@{name}"))?,
-            };
-            for key in found {
+            for key in book.keys_of(who)? {
                 if !keys.contains(&key) {
                     keys.push(key);
                 }
@@ -69,9 +64,15 @@ impl From<Unresolved> for Refused {
         let errno = match err {
             Unresolved::Unknown { .. } | Unresolved::NoGroup { .. } => libc::EDESTADDRREQ,
             Unresolved::Ambiguous { .. } | Unresolved::KeyChanged { .. } => libc::ENOTUNIQ,
-            Unresolved::BadKey { .. } => libc::EINVAL,
+            _ => libc::EINVAL,
         };
         let failure = crate::failure::Failure::from(err);
         Self::from_failure(errno, failure)
+    }
+}
+
+impl From<BookFileError> for Refused {
+    fn from(err: BookFileError) -> Self {
+        crate::failure::Failure::from(err).into()
     }
 }

@@ -6,14 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use kms_client::{
-    OwnerRecord, RevokeSpec, blocking::Client, record::Status, revoke::RevokeRequest,
+    OwnerRecord, RevokeSpec,
+    blocking::Client,
+    record::{Status, next_sequence},
+    revoke::RevokeRequest,
 };
 use kms_crypto::key::PublicKey;
 
 use super::{
     Owner, Refused,
-    grant::{next_sequence, place, shown},
-    owner::{is_pending_or_live, is_withdrawing, names, path_of},
+    grant::{place, shown},
+    owner::{is_withdrawing, names, path_of},
     people::revoke_spec,
     settle::Job,
 };
@@ -79,7 +82,7 @@ impl Owner {
         let ending: Vec<OwnerRecord> = self
             .records_of(&info.label)
             .into_iter()
-            .filter(is_pending_or_live)
+            .filter(OwnerRecord::is_pending_or_live)
             .filter(|record| {
                 who.as_ref()
                     .is_none_or(|keys| keys.contains(&record.params.recipient))
@@ -270,7 +273,7 @@ impl Owner {
         ended.sequence = next_sequence(&earlier, &record.params.recipient, crate::time::now());
         self.put(&ended)?;
         if !ended.nodes.is_empty() {
-            self.write_ticket(&ended, Some(at))?;
+            self.write_ticket(&ended)?;
         }
         self.worker.send(Job::Delete(Box::new(ended)));
         Ok(())

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::{
     Owner, Refused,
     grant::{Terms, place},
-    owner::{is_pending_or_live, path_of},
+    owner::path_of,
 };
 use crate::vfs::{
     Ino,
@@ -358,7 +358,7 @@ impl Owner {
     /// The policies of a label that stand, for whoever moves it.
     pub(super) fn standing(&self, label: &LabelId) -> Vec<OwnerRecord> {
         let mut records = self.records_of(label);
-        records.retain(is_pending_or_live);
+        records.retain(OwnerRecord::is_pending_or_live);
         records
     }
 }

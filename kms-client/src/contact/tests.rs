@@ -135,5 +135,5 @@ fn an_unknown_field_is_refused_by_name() {
         Path::new("c.toml"),
     )
     .unwrap_err();
-    assert!(failure.why.contains("colour"), "{}", failure.why);
+    assert!(failure.to_string().contains("colour"), "{failure}");
 }

@@ -3,7 +3,7 @@
 use kms_crypto::key::PublicKey;
 
 use super::{Book, Contact};
-use crate::failure::{Exit, Failure};
+use crate::grammar::Who;
 
 /// Why a name does not lead to one trusted key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -71,6 +71,15 @@ impl Book {
             name: group.to_owned(),
         })?;
         members.iter().map(|member| self.resolve(member)).collect()
+    }
+
+    /// The keys meant by somebody in the sharing grammar.
+    pub fn keys_of(&self, who: &Who) -> Result<Vec<PublicKey>, Unresolved> {
+        match who {
+            Who::Key(key) => Ok(vec![*key]),
+            Who::Petname(name) => Ok(vec![self.resolve(name)?]),
+            Who::Group(name) => self.resolve_all(&format!("@{name}")),
+        }
     }
 
     /// The name in the book that is meant, refusing a changed key.
@@ -144,45 +153,6 @@ fn distance(a: &str, b: &str) -> usize {
         rows.push(row);
     }
     rows[a.len()][b.len()]
-}
-
-impl Unresolved {
-    /// What to do about it, in one line.
-    pub fn advice(&self) -> String {
-        match self {
-            Self::Unknown {
-                name,
-                nearest: Some(nearest),
-            } => format!(
-                "Did you mean {nearest}? Otherwise add them: kmsfs contact add {name} kms1…"
-            ),
-            Self::Unknown { name, .. } => format!(
-                "Add them: kmsfs contact add {name} kms1…   (they see their key with: kmsfs identity show)"
-            ),
-            Self::NoGroup { name } => {
-                format!("Make it: kmsfs contact group add {name} NAME…")
-            }
-            Self::Ambiguous { .. } => {
-                "Spell it exactly, or remove one: kmsfs contact list".to_owned()
-            }
-            Self::KeyChanged { name, .. } => format!(
-                "Compare it again with {name} in person: kmsfs contact show {name}, then kmsfs contact verify {name}"
-            ),
-            Self::BadKey { .. } => {
-                "Copy the whole key again: kms1 and 58 or more letters and digits.".to_owned()
-            }
-        }
-    }
-}
-
-impl From<Unresolved> for Failure {
-    fn from(err: Unresolved) -> Self {
-        let mut what = err.to_string();
-        if let Some(first) = what.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        Self::new(Exit::NoUser, format!("{what}.")).now(err.advice())
-    }
 }
 
 #[cfg(test)]
