@@ -10,7 +10,7 @@ use kms_crypto::scheme::{Capsule, KeyFrag, LabelContext, VerifiedKeyFrag, encaps
 use kms_ledger::Clock;
 use kms_proto::ledger::{Ledger, LedgerError, PolicyState, SignedEntry};
 use kms_proto::message::{
-    Arranged, Command, NodeStatus, Query, Reencrypt, Refusal, Removed, Response, StoreRekey,
+    Arranged, Canary, Command, NodeStatus, Query, Reencrypt, Refusal, Removed, Response, StoreRekey,
 };
 use kms_proto::signed::{Gate, Incoming, Signed};
 use parking_lot::Mutex;
@@ -94,6 +94,7 @@ impl FakeNode {
             Ok(Incoming::Command(Command::Reencrypt(it))) => {
                 self.reencrypt(&it, source.unwrap_or(self))
             }
+            Ok(Incoming::Command(Command::Canary(it))) => self.canary(&it),
             Ok(Incoming::Command(Command::RemoveRekey(it))) => Ok(self.remove(it.policy())),
             // Fake nodes stay for ever.
             Ok(Incoming::Command(_)) => Err(Refusal::BadRequest),
@@ -183,6 +184,18 @@ impl FakeNode {
             .map(|capsule| self.reencrypt_one(fragment, capsule))
             .collect();
         Ok(Response::Reencrypted { fragments })
+    }
+
+    /// On trial for the owner: what the recipient would get.
+    fn canary(&self, it: &Canary) -> Result<Response, Refusal> {
+        let policy = it.policy();
+        let recipient = self.kept.lock().get(&policy).map(|it| it.params.recipient);
+        let trial = Reencrypt {
+            recipient: recipient.ok_or(Refusal::UnknownPolicy)?,
+            policy,
+            capsules: vec![it.capsule.clone()],
+        };
+        self.reencrypt(&trial, self)
     }
 
     fn reencrypt_one(&self, fragment: &Fragment, capsule: &[u8]) -> Result<ByteBuf, Refusal> {

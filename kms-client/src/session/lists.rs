@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use futures::future::join_all;
 use kms_crypto::format::config::{FILE_NAME, LEN_MAX, StoreConfig};
 use kms_crypto::id::{LabelId, PolicyId, StoreId};
 use kms_crypto::key::PublicKey;
@@ -14,6 +13,7 @@ use super::sharing::{epoch_after, revoke_request};
 use super::{Session, as_text, name_of};
 use crate::audit::Bookmark;
 use crate::catalogue::{ApiError, Code};
+use crate::error::Answer;
 use crate::home::read_plain;
 use crate::place::{Kind, NodeAddress, Step};
 use crate::record::{OwnerRecord, Status};
@@ -114,7 +114,7 @@ pub struct NodeHealth {
     /// Its key.
     #[serde(serialize_with = "as_text")]
     pub node: PublicKey,
-    /// Whether it answers and sees the ledger.
+    /// Whether it serves.
     pub good: bool,
     /// What it said, or what happened.
     pub answer: String,
@@ -263,10 +263,12 @@ impl Session {
         })
     }
 
-    /// How the nodes of one of one's own policies are now.
+    /// Whether the nodes of one of one's own policies would serve its recipient now: each is asked for a re-encryption on
+    /// trial.
     ///
     /// # Errors
-    /// [`Code::NotFound`] if it is none of one's own, [`Code::NoNetwork`].
+    /// [`Code::NotFound`] if it is none of one's own; [`Code::Revoked`], [`Code::Expired`], [`Code::NotGranted`] if it is
+    /// not live; [`Code::NoNetwork`], [`Code::Ledger`].
     ///
     /// ```
     /// # async fn with(alice: kms_client::Session, policy: kms_client::PolicyId) -> Result<(), kms_client::ApiError> {
@@ -278,26 +280,20 @@ impl Session {
     /// ```
     pub async fn policy_health(&self, policy: &PolicyId) -> Result<HealthReport, ApiError> {
         let record = self.record(policy)?;
-        let client = self.client()?;
-        let asked = record.nodes.iter().map(|node| async move {
-            let (good, answer) = match client.node_status(node).await {
-                Ok(status) if status.head.is_none() => (false, "does not see the ledger".into()),
-                Ok(_) => (true, "ok".to_owned()),
-                Err(answer) => (false, answer.to_string()),
-            };
-            NodeHealth {
-                node: node.key,
-                good,
-                answer,
-            }
+        let key = self.inner.store.key.ledger_key(&record.params.salt);
+        let request = revoke_request(&key, &record, epoch_after(&record))?;
+        let quorum = self.client()?.policy_health(&request).await?;
+        let nodes = quorum.answers.0.iter().map(|it| NodeHealth {
+            node: it.node,
+            good: it.answer == Answer::Good,
+            answer: it.answer.to_string(),
         });
-        let nodes = join_all(asked).await;
         Ok(HealthReport {
             policy: *policy,
             state: state(&record, self.now()),
-            needed: record.needed,
-            good: nodes.iter().filter(|node| node.good).count(),
-            nodes,
+            needed: quorum.needed,
+            good: usize::from(quorum.good),
+            nodes: nodes.collect(),
         })
     }
 
@@ -324,7 +320,7 @@ impl Session {
         let book = self.names();
         let nodes = reports.into_iter().map(|report| AuditedNode {
             node: report.node,
-            good: report.answer == crate::error::Answer::Good,
+            good: report.answer == Answer::Good,
             answer: report.answer.to_string(),
             entries: report
                 .entries

@@ -60,9 +60,6 @@ pub struct Estimate {
     pub cost: Option<Cost>,
 }
 
-/// How long a grant lasts for which nothing is said, if nodes serve so long.
-const DEFAULT_TTL: u64 = 365 * 86_400;
-
 /// What is the same for everybody named in one grant.
 pub(super) struct Terms<'a> {
     /// The way to the nodes.
@@ -90,18 +87,6 @@ impl Owner {
             now,
         } = self.wish(value)?;
         let vfs = self.vfs()?;
-        let scheme = vfs.info().scheme;
-        let scheme = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
-        let threshold = match spec.threshold {
-            Some(asked) => asked,
-            None => scheme.rule().adapt(self.threshold),
-        };
-        scheme.check(threshold)?;
-        let client = self.network.client()?;
-        let expiry = match spec.expiry {
-            Some(expiry) => expiry.deadline(now)?,
-            None => client.usual_expiry(threshold),
-        };
         let info = vfs.ensure_label(ino)?;
         let lock = self.hold(info.label);
         let _held = lock.lock();
@@ -173,7 +158,7 @@ impl Owner {
         let client = self.network.client()?;
         let expiry = match spec.expiry {
             Some(expiry) => expiry.deadline(now)?,
-            None => default_expiry(&client, threshold, now),
+            None => client.usual_expiry(threshold),
         };
         Ok(Wish {
             who,
