@@ -342,6 +342,18 @@ impl Driver {
         }
     }
 
+    /// The node sought is there: who else is near it, and whether they answer, is of no interest.
+    fn end_searches_for(&mut self, node: PeerId) {
+        for (id, search) in &self.searches {
+            if matches!(&search.goal, Goal::Node(sought, _) if *sought == node)
+                && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(id)
+            {
+                // Its last event follows.
+                query.finish();
+            }
+        }
+    }
+
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Rpc(event)) => self.on_rpc(event),
@@ -364,6 +376,7 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                 self.impostors.remove(&peer_id);
                 self.routing.on_connected(&peer_id);
+                self.end_searches_for(peer_id);
             }
             SwarmEvent::OutgoingConnectionError {
                 peer_id: Some(peer),

@@ -164,6 +164,32 @@ async fn a_node_is_found_without_its_address() {
 }
 
 #[tokio::test]
+async fn a_node_is_called_as_soon_as_it_is_found_whoever_near_it_is_silent() {
+    // A search used to go on until everybody near the node had answered, or for three seconds: of a hundred searches
+    // among a hundred nodes, one or two met somebody who did not.
+    let first = start(7, vec![]).await;
+    let second = start(8, first.addresses()).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, id) = (
+        silent.local_addr().unwrap().port(),
+        libp2p::PeerId::random(),
+    );
+    let mut known = first.addresses();
+    known.push(format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"));
+    // Less than a search may take.
+    let patience = Duration::from_secs(2);
+    let answer = eventually(|| {
+        let client = client(known.clone());
+        async move {
+            client
+                .call(&second.key, &[], b"hi".to_vec(), patience)
+                .await
+        }
+    });
+    assert_eq!(answer.await, b"hi");
+}
+
+#[tokio::test]
 async fn the_closest_nodes_are_those_that_answer_in_the_order_of_distance() {
     let first = start(10, vec![]).await;
     let mut nodes = vec![
