@@ -21,27 +21,27 @@ contract KmsLedger {
     error Revoked(uint256 since);
     /// The grant, or what it would move, is over.
     error AlreadyExpired();
-    /// This does not open what the grant was sealed with.
+    /// This does not open what the grant was sealed with, or another grant of the policy was sealed otherwise.
     error NotTheSecret();
     /// Only a registered node's own account may.
     error NotANode();
     /// Nothing of that name was granted.
     error NotGranted();
 
-    /// A node's registration, as it was given.
-    event NodeRegistered(bytes entry);
-    /// A grant, as it was given.
-    event PolicyGranted(bytes entry);
-    /// A revocation by the author, as it was given.
-    event PolicyRevoked(bytes entry);
-    /// A revocation by whoever holds the secret: 16 bytes of it, 4 of the epoch, 12 zeros.
-    event PolicyReleased(bytes32 policy, bytes32 proof);
-    /// Many of them.
-    event PoliciesReleased(bytes32[2][] items);
+    // Events carry what was given, as it was given: ABI's way of writing byte strings would cost 700 more each time.
+
+    /// A node's registration.
+    bytes32 private constant NODE_REGISTERED = keccak256("NodeRegistered");
+    /// A grant.
+    bytes32 private constant POLICY_GRANTED = keccak256("PolicyGranted");
+    /// A revocation by the author.
+    bytes32 private constant POLICY_REVOKED = keccak256("PolicyRevoked");
+    /// Revocations by whoever holds the secrets.
+    bytes32 private constant POLICY_RELEASED = keccak256("PolicyReleased");
     /// A fragment has moved, as the node that gave it away signed it.
-    event HandedOver(bytes entry);
-    /// Fragments have moved, as the account of the node that gave them away says.
-    event HandedOverMany(address indexed from, bytes items);
+    bytes32 private constant HANDED_OVER = keccak256("HandedOver");
+    /// Fragments have moved, as the account of the node that gave them away says: the second topic.
+    bytes32 private constant HANDED_OVER_MANY = keccak256("HandedOverMany");
     /// The Merkle root over any number of them.
     event HandedOverRoot(address indexed from, bytes32 root, uint256 count);
 
@@ -53,6 +53,8 @@ contract KmsLedger {
     uint256 private constant LOW_255_BITS = (1 << 255) - 1;
     /// How an entry begins: the author's key 33 ‖ r 32 ‖ s 32, with the parity of R in the highest bit of s.
     uint256 private constant AUTHOR_BYTES = 97;
+    /// policy 32 ‖ secret 16 ‖ epoch 4.
+    uint256 private constant RELEASE_BYTES = 52;
 
     uint256 private constant GRANTED = 1;
     uint256 private constant REVOKED = 2;
@@ -113,20 +115,22 @@ contract KmsLedger {
     // Nodes: the word belongs to the account that signs. That it is the account of the key in the entry, readers check.
 
     /// author ‖ available_until 5 ‖ seq 8 ‖ addresses (CBOR list of text). The promise never becomes shorter.
-    function register(bytes calldata entry) external {
+    function register() external {
+        bytes calldata entry = given(4);
         (Word storage kept, uint256 known, uint256 next) = registration(entry);
         if (uint64(next >> 128) < uint64(known >> 128)) revert Shortened(uint64(known >> 128));
         kept.value = next;
-        emit NodeRegistered(entry);
+        tell(NODE_REGISTERED, entry);
     }
 
     /// The same, but the promise may become shorter: for a node that leaves. Whether it still keeps anything is
     /// for readers to judge (LEDGER §4), who pass over what comes too early.
-    function retire(bytes calldata entry) external {
+    function retire() external {
+        bytes calldata entry = given(4);
         (Word storage kept, uint256 known, uint256 next) = registration(entry);
         if (known == 0) revert NotANode();
         kept.value = next;
-        emit NodeRegistered(entry);
+        tell(NODE_REGISTERED, entry);
     }
 
     function registration(bytes calldata entry)
@@ -160,9 +164,10 @@ contract KmsLedger {
 
     // Policies
 
-    /// author ‖ inner 32 ‖ expiry 5 ‖ m 1 ‖ seq 4 ‖ revocation 16, or zeros ‖ nodes, 33 each; and the author's y.
-    function grant(bytes calldata entry, bytes32 y) external {
+    /// y 32 ‖ author ‖ inner 32 ‖ expiry 5 ‖ m 1 ‖ seq 4 ‖ revocation 16, or zeros ‖ nodes, 33 each.
+    function grant() external {
         unchecked {
+            bytes calldata entry = given(36);
             if (entry.length < AUTHOR_BYTES + 58) revert Malformed();
             uint256 n = (entry.length - AUTHOR_BYTES - 58) / 33;
             if (entry.length != AUTHOR_BYTES + 58 + 33 * n) revert Malformed();
@@ -194,20 +199,24 @@ contract KmsLedger {
                 pos = put(pos, "\x6arevocation\x50", 12);
                 pos = putSlice(pos, entry, AUTHOR_BYTES + 42, 16);
             }
-            checkAuthor(entry, y, start, pos);
+            checkAuthor(entry, start, pos);
 
             Word storage kept = policies[policyOf(entry)];
             uint256 known = kept.value;
             if (uint8(known) == REVOKED) revert Revoked(uint40(known >> 24));
-            if (known != 0 && seq <= uint32(known >> 96)) revert Outnumbered(uint32(known >> 96));
+            if (known != 0) {
+                if (seq <= uint32(known >> 96)) revert Outnumbered(uint32(known >> 96));
+                if (revocation != known >> 128) revert NotTheSecret();
+            }
             if (expiry <= block.timestamp) revert AlreadyExpired();
             kept.value = (revocation << 128) | (seq << 96) | (expiry << 24) | (m << 16) | (n << 8) | GRANTED;
-            emit PolicyGranted(entry);
+            tell(POLICY_GRANTED, entry);
         }
     }
 
-    /// author ‖ inner 32 ‖ epoch 4; and the author's y. May come before the grant, and then prevents it.
-    function revoke(bytes calldata entry, bytes32 y) external {
+    /// y 32 ‖ author ‖ inner 32 ‖ epoch 4. May come before the grant, and then prevents it.
+    function revoke() external {
+        bytes calldata entry = given(36);
         if (entry.length != AUTHOR_BYTES + 36) revert Malformed();
         uint256 epoch = take(entry, AUTHOR_BYTES + 32, 4);
         (uint256 start, uint256 pos) = begin("\x65entry\xa1\x66revoke\xa3\x6aledger_key\x58\x21", 28);
@@ -216,57 +225,60 @@ contract KmsLedger {
         pos = putSlice(pos, entry, AUTHOR_BYTES, 32);
         pos = put(pos, "\x65epoch", 6);
         pos = putNumber(pos, epoch);
-        checkAuthor(entry, y, start, pos);
+        checkAuthor(entry, start, pos);
         Word storage kept = policies[policyOf(entry)];
         end(kept, kept.value, epoch);
-        emit PolicyRevoked(entry);
+        tell(POLICY_REVOKED, entry);
     }
 
-    /// Revokes with the secret that the grant was sealed with: by whoever holds it, from any account.
-    function release(bytes32 id, bytes32 proof) external {
-        releaseOne(id, proof);
-        emit PolicyReleased(id, proof);
-    }
-
-    /// Many at once, each a policy and its proof: all of them or none.
-    function releaseMany(bytes32[2][] calldata items) external {
+    /// Revokes with the secrets that grants were sealed with: by whoever holds them, from any account. Each item: policy 32
+    /// ‖ secret 16 ‖ epoch 4; all of them count or none.
+    function release() external {
+        bytes calldata items = given(4);
         unchecked {
-            for (uint256 i = 0; i < items.length; i++) releaseOne(items[i][0], items[i][1]);
+            uint256 from = 0;
+            do {
+                releaseOne(items, from);
+                from += RELEASE_BYTES;
+            } while (from < items.length);
+            if (from != items.length) revert Malformed();
         }
-        emit PoliciesReleased(items);
+        tell(POLICY_RELEASED, items);
     }
 
-    function releaseOne(bytes32 id, bytes32 proof) private {
-        Word storage kept = policies[id];
+    function releaseOne(bytes calldata items, uint256 from) private {
+        Word storage kept = policies[bytes32(take(items, from, 32))];
         uint256 known = kept.value;
-        if (known == 0) revert NotGranted();
         uint256 opened;
         assembly ("memory-safe") {
             mstore(0, "kms/revocation/1")
-            mstore(16, proof)
+            calldatacopy(16, add(items.offset, add(from, 32)), 20)
             pop(staticcall(gas(), 2, 0, 36, 0, 32))
             opened := shr(128, mload(0))
         }
-        // A grant without a secret holds zeros, to which nobody knows a secret.
-        if (opened != known >> 128 || uint96(uint256(proof)) != 0) revert NotTheSecret();
-        end(kept, known, uint32(uint256(proof) >> 96));
+        // What was never granted, or without a secret, holds zeros, to which nobody knows one.
+        if (opened != known >> 128) revert NotTheSecret();
+        end(kept, known, take(items, from + 48, 4));
     }
 
     function end(Word storage kept, uint256 known, uint256 epoch) private {
-        uint256 since = block.timestamp;
-        if (uint8(known) == REVOKED) {
-            // The label may move on again; it never goes back.
-            if (epoch <= uint32(known >> 64)) revert Outnumbered(uint32(known >> 64));
-            since = uint40(known >> 24);
+        unchecked {
+            uint256 since = block.timestamp;
+            if (uint8(known) == REVOKED) {
+                // The label may move on again; it never goes back.
+                if (epoch <= uint32(known >> 64)) revert Outnumbered(uint32(known >> 64));
+                since = uint40(known >> 24);
+            }
+            uint256 stays = known & ~uint256((0xffffffffffffffffff << 24) | 0xff);
+            kept.value = stays | (epoch << 64) | (since << 24) | REVOKED;
         }
-        uint256 stays = known & ~uint256((0xffffffffffffffffff << 24) | 0xff);
-        kept.value = stays | (epoch << 64) | (since << 24) | REVOKED;
     }
 
     // Handovers
 
     /// author ‖ to 33 ‖ policy 32 ‖ index 1 ‖ after 8. Who keeps what is for readers to judge (LEDGER §4).
-    function handover(bytes calldata entry) external {
+    function handover() external {
+        bytes calldata entry = given(4);
         if (entry.length != AUTHOR_BYTES + 74) revert Malformed();
         (uint256 start, uint256 pos) = begin("\x65entry\xa1\x68handover\xa5\x64from\x58\x21", 24);
         pos = putSlice(pos, entry, 0, 33);
@@ -283,14 +295,20 @@ contract KmsLedger {
         if (known == 0) revert NotGranted();
         if (uint8(known) == REVOKED) revert Revoked(uint40(known >> 24));
         if (uint40(known >> 24) <= block.timestamp) revert AlreadyExpired();
-        emit HandedOver(entry);
+        tell(HANDED_OVER, entry);
     }
 
     /// From the account of the node that gives fragments away; each item: to 33 ‖ policy 32 ‖ index 1.
-    function handoverMany(bytes calldata items) external {
+    function handoverMany() external {
+        bytes calldata items = given(4);
         if (nodes[msg.sender].value == 0) revert NotANode();
         if (items.length == 0 || items.length % 66 != 0) revert Malformed();
-        emit HandedOverMany(msg.sender, items);
+        bytes32 topic = HANDED_OVER_MANY;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, items.offset, items.length)
+            log2(start, items.length, topic, caller())
+        }
     }
 
     /// The same for any number: each recipient is shown its path to this root.
@@ -298,6 +316,25 @@ contract KmsLedger {
         if (nodes[msg.sender].value == 0) revert NotANode();
         if (count == 0) revert Malformed();
         emit HandedOverRoot(msg.sender, root, count);
+    }
+
+    // What is given and told
+
+    /// What follows from this byte of the call on: arguments are bytes put together, not ABI's. If there are fewer bytes it is
+    /// longer than anything can be.
+    function given(uint256 from) private pure returns (bytes calldata rest) {
+        assembly ("memory-safe") {
+            rest.offset := from
+            rest.length := sub(calldatasize(), from)
+        }
+    }
+
+    function tell(bytes32 topic, bytes calldata entry) private {
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, entry.offset, entry.length)
+            log1(start, entry.length, topic)
+        }
     }
 
     // The signed bytes, written one after the other behind the free memory pointer. Nothing else takes memory meanwhile:
@@ -368,17 +405,20 @@ contract KmsLedger {
         if (account == address(0)) revert BadSignature();
     }
 
-    /// Checks that this is the account of the author's key: the hash of x ‖ y, of which y belongs to the key's first byte.
-    function checkAuthor(bytes calldata entry, bytes32 y, uint256 start, uint256 until) private view {
+    /// Checks that this is the account of the author's key: the hash of x ‖ y, of which y stands before the entry and
+    /// belongs to the key's first byte.
+    function checkAuthor(bytes calldata entry, uint256 start, uint256 until) private view {
         address account = signer(entry, start, until);
         uint256 sign = take(entry, 0, 1);
         uint256 hash;
+        uint256 y;
         assembly ("memory-safe") {
+            y := calldataload(4)
             calldatacopy(0, add(entry.offset, 1), 32)
             mstore(32, y)
             hash := keccak256(0, 64)
         }
-        if (account != address(uint160(hash)) || sign != 2 + (uint256(y) & 1)) revert BadSignature();
+        if (account != address(uint160(hash)) || sign != 2 + (y & 1)) revert BadSignature();
     }
 
     /// SHA256("kms/policy/1" ‖ ledger key ‖ inner): nobody can name another's policy.

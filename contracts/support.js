@@ -153,12 +153,12 @@ class Chain {
   }
 }
 
-/// A policy that nobody has granted yet; `proof` revokes it, once it is granted, as of epoch 2.
-function policy({ sealed = true } = {}) {
+/// A policy that nobody has granted yet; `proof` revokes it, once it is granted, as of `epoch`.
+function policy({ sealed = true, epoch = 2 } = {}) {
   const [by, inner, secret] = [author(), crypto.randomBytes(32), crypto.randomBytes(16)];
   const id = sha256("kms/policy/1", by.key, inner);
-  const revocation = sealed ? sha256("kms/revocation/1", secret, be(2, 4)).subarray(0, 16) : undefined;
-  return { by, inner, id, revocation, proof: cat(secret, be(2, 4), Buffer.alloc(12)) };
+  const revocation = sealed ? sha256("kms/revocation/1", secret, be(epoch, 4)).subarray(0, 16) : undefined;
+  return { by, inner, id, revocation, proof: cat(secret, be(epoch, 4)) };
 }
 
 const selector = (signature) => keccak256(signature).slice(0, 8);
@@ -166,6 +166,7 @@ const signatureOf = ({ name, inputs }) => `${name}(${inputs.map(({ type }) => ty
 const named = (type, key) => Object.fromEntries(artefact.abi.filter((item) => item.type === type).map((item) => [key(signatureOf(item)), item.name]));
 const errorNames = named("error", selector);
 const eventNames = named("event", (signature) => "0x" + keccak256(signature));
+for (const name of ["NodeRegistered", "PolicyGranted", "PolicyRevoked", "PolicyReleased", "HandedOver", "HandedOverMany"]) eventNames["0x" + keccak256(name)] = name;
 
 /// What the contract said, as `Name` or `Name(number)`.
 class Refused extends Error {
@@ -175,16 +176,15 @@ class Refused extends Error {
   }
 }
 
-/// A call with an entry. It ends where the entry ends: the padding would cost, and nobody reads it.
+/// Calls, as LEDGER §5.4.2 puts them together.
 const call = {
-  register: (entry) => "0x" + selector("register(bytes)") + hex(cat(be(32, 32), be(entry.length, 32), entry)),
-  retire: (entry) => "0x" + selector("retire(bytes)") + hex(cat(be(32, 32), be(entry.length, 32), entry)),
-  grant: (entry, { by }) => "0x" + selector("grant(bytes,bytes32)") + hex(cat(be(64, 32), by.y, be(entry.length, 32), entry)),
-  revoke: (entry, { by }) => "0x" + selector("revoke(bytes,bytes32)") + hex(cat(be(64, 32), by.y, be(entry.length, 32), entry)),
-  release: (id, proof) => "0x" + selector("release(bytes32,bytes32)") + hex(cat(id, proof)),
-  releaseMany: (items) => "0x" + selector("releaseMany(bytes32[2][])") + hex(cat(be(32, 32), be(items.length, 32), ...items.flatMap(({ id, proof }) => [id, proof]))),
-  handover: (entry) => "0x" + selector("handover(bytes)") + hex(cat(be(32, 32), be(entry.length, 32), entry)),
-  handoverMany: (items) => "0x" + selector("handoverMany(bytes)") + hex(cat(be(32, 32), be(items.length, 32), items)),
+  register: (entry) => "0x" + selector("register()") + hex(entry),
+  retire: (entry) => "0x" + selector("retire()") + hex(entry),
+  grant: (entry, { by }) => "0x" + selector("grant()") + hex(cat(by.y, entry)),
+  revoke: (entry, { by }) => "0x" + selector("revoke()") + hex(cat(by.y, entry)),
+  release: (...items) => "0x" + selector("release()") + hex(cat(...items.flatMap(({ id, proof }) => [id, proof]))),
+  handover: (entry) => "0x" + selector("handover()") + hex(entry),
+  handoverMany: (items) => "0x" + selector("handoverMany()") + hex(items),
   handoverRoot: (root, count) => "0x" + selector("handoverRoot(bytes32,uint256)") + hex(cat(root, be(count, 32))),
 };
 

@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         salt,
         threshold,
         expiry: kms_ledger::system_clock()() + 3600,
+        epoch: 1,
     };
     let grant = timed("grant", || client.grant(&request))?;
 

@@ -6,7 +6,7 @@
 use kms_crypto::error::SplitError;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
-use kms_crypto::policy::{PolicyParams, Threshold};
+use kms_crypto::policy::{PolicyParams, Threshold, revocation};
 use kms_crypto::scheme::{KeyFrag, SchemeKind};
 use kms_proto::arrange::ArrangeOptions;
 use kms_proto::ledger::{self, Entry, EntryRefusal, LedgerError, PolicyState};
@@ -39,6 +39,8 @@ pub struct GrantRequest<'a> {
     pub threshold: Threshold,
     /// When it ends, in seconds since 1970.
     pub expiry: u64,
+    /// The label's epoch. Whoever has the ledger key's revocation secret can move it on to the next one, and so revoke.
+    pub epoch: u32,
 }
 
 /// A grant that nodes and ledger know of.
@@ -216,6 +218,10 @@ impl Client {
             m: request.threshold.needed(),
             nodes: holders.iter().map(|node| node.key).collect(),
             seq: 1,
+            revocation: Some(revocation(
+                &request.ledger_key.revocation_secret(),
+                request.epoch.saturating_add(1),
+            )),
         });
         self.submit(&params.id(), entry, request.ledger_key, holders, deadline)
             .await

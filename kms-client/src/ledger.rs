@@ -37,7 +37,7 @@ pub struct LedgerLine {
     pub time: u64,
     /// Its hash.
     pub hash: [u8; 32],
-    /// What it is: `register_node`, `grant`, `revoke` or `handover`.
+    /// What it is: `register_node`, `grant`, `revoke`, `release` or `handover`.
     pub kind: &'static str,
     /// The policy it is about.
     pub policy: Option<PolicyId>,
@@ -124,6 +124,7 @@ impl Client {
                 m: needed,
                 nodes: nodes.collect(),
                 seq: 1,
+                revocation: Some([0xff; 16]),
             }),
         };
         let signed = Signed::sign(statement, &author, &mut rng())
@@ -164,6 +165,10 @@ fn line(record: &Record, bytes: Vec<u8>) -> LedgerLine {
         Entry::Revoke(it) => {
             line.kind = "revoke";
             line.policy = Some(it.policy());
+        }
+        Entry::Release(it) => {
+            line.kind = "release";
+            line.policy = Some(it.policy);
         }
         Entry::Handover(it) => {
             line.kind = "handover";

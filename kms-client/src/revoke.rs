@@ -7,8 +7,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, PublicKey};
-use kms_crypto::policy::{PolicyParams, Threshold};
-use kms_proto::ledger::{Entry, EntryRefusal, LedgerError, PolicyState, Revoke};
+use kms_crypto::policy::{PolicyParams, Threshold, revocation};
+use kms_proto::ledger::{Entry, EntryRefusal, Grant, LedgerError, PolicyState, Release, Revoke};
 use kms_proto::message::{Command, RemoveRekey, Removed, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -102,11 +102,7 @@ impl Client {
             return Ok(Revocation { at, epoch, height });
         }
         let (nodes, _) = self.holders(request, deadline).await;
-        let entry = Entry::Revoke(Revoke {
-            ledger_key: params.ledger_key,
-            inner: params.inner(),
-            epoch: request.epoch,
-        });
+        let entry = self.revocation(request, deadline).await;
         let submitted = self
             .submit(&policy, entry, request.ledger_key, &nodes, deadline)
             .await;
@@ -122,6 +118,29 @@ impl Client {
             // Submitting ends well only when the ledger shows the entry, and nothing undoes a revocation.
             _ => Err(ClientError::NotRecorded(Answers::default())),
         }
+    }
+
+    /// The entry that says so: the secret, which is less to write and to check than a signature, or else her signed word.
+    async fn revocation(&self, request: &RevokeRequest<'_>, deadline: Instant) -> Entry {
+        let params = &request.params;
+        let release = match self.fresh_policy_state_by(&params.id(), deadline).await {
+            // Where every place learns of entries in an order of its own, one may not have the grant yet.
+            _ if self.writes_itself() => None,
+            Ok(PolicyState::Live(grant) | PolicyState::Expired { grant, .. }) => {
+                release(&grant, request)
+            }
+            _ => None,
+        };
+        release.map_or_else(
+            || {
+                Entry::Revoke(Revoke {
+                    ledger_key: params.ledger_key,
+                    inner: params.inner(),
+                    epoch: request.epoch,
+                })
+            },
+            Entry::Release,
+        )
     }
 
     async fn height(&self, deadline: Instant) -> Result<u64, ClientError> {
@@ -230,4 +249,23 @@ impl Client {
         }
         (self.locate(&keys, request.nodes, deadline).await, keepers)
     }
+}
+
+/// How far back the epoch may lie for which a grant was sealed.
+const EPOCHS_BACK: u32 = 4096;
+
+/// The secret that a grant was sealed with, if it is the one that follows from the ledger key. For which epoch it was sealed
+/// is found by trying: for the one after the label's own at that time.
+fn release(grant: &Grant, request: &RevokeRequest<'_>) -> Option<Release> {
+    let secret = request.ledger_key.revocation_secret();
+    let sealed = grant.revocation?;
+    let epochs = (request.epoch.saturating_sub(EPOCHS_BACK)..=request.epoch).rev();
+    let epoch = epochs
+        .into_iter()
+        .find(|it| revocation(&secret, *it) == sealed)?;
+    Some(Release {
+        policy: request.params.id(),
+        epoch,
+        secret: *secret,
+    })
 }

@@ -9,7 +9,7 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::LedgerKey;
 use kms_proto::ledger::{Entry, EntryStatement, LedgerError, PolicyState, SignedEntry};
 use kms_proto::message::{Query, Refusal, Response};
-use kms_proto::signed::Signed;
+use kms_proto::signed::{Signed, Statement};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, rng};
@@ -40,7 +40,11 @@ impl Client {
             network: self.network().to_owned(),
             entry,
         };
-        let signed = Signed::sign(statement, author, &mut rng())
+        let signed = match statement.signer() {
+            Some(_) => Signed::sign(statement, author, &mut rng()),
+            None => Signed::unsigned(statement),
+        };
+        let signed = signed
             .map_err(|_| RequestError::NotTheAuthor)?
             .into_signed();
         if self.writes_itself() {
@@ -121,7 +125,7 @@ impl Client {
     async fn shows(&self, policy: &PolicyId, entry: &Entry, deadline: Instant) -> bool {
         match (self.fresh_policy_state_by(policy, deadline).await, entry) {
             (Ok(PolicyState::Live(grant)), Entry::Grant(wanted)) => grant == *wanted,
-            (Ok(PolicyState::Revoked { .. }), Entry::Revoke(_)) => true,
+            (Ok(PolicyState::Revoked { .. }), entry) => entry.revoked().is_some(),
             _ => false,
         }
     }

@@ -78,8 +78,8 @@ impl Statement for Ticket {
     const DOMAIN: &'static str = "kms/ticket/1";
     const MAX_BYTES: usize = MAX_TICKET_BYTES;
 
-    fn signer(&self) -> PublicKey {
-        self.owner
+    fn signer(&self) -> Option<PublicKey> {
+        Some(self.owner)
     }
 }
 

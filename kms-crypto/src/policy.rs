@@ -78,6 +78,19 @@ pub fn policy_id(ledger_key: &PublicKey, inner: &[u8; 32]) -> PolicyId {
     PolicyId(hasher.finalize().into())
 }
 
+/// What a grant says of the secret that ends it: the first 16 bytes of `SHA256("kms/revocation/1" ‖ secret ‖ epoch)`.
+/// Whoever shows the secret revokes as of that epoch of the label, and of no other.
+#[must_use]
+pub fn revocation(secret: &[u8; 16], epoch: u32) -> [u8; 16] {
+    let mut hasher = Sha256::new_with_prefix(b"kms/revocation/1");
+    hasher.update(secret);
+    hasher.update(epoch.to_be_bytes());
+    let digest: [u8; 32] = hasher.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
+}
+
 /// How many of how many nodes must help: 1 ≤ m ≤ n ≤ 255. As text `3/5`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Threshold {

@@ -25,6 +25,14 @@ impl Signature {
     /// Length of the byte form.
     pub const LEN: usize = 64;
 
+    /// r = s = 1: what stands where nobody has to sign.
+    pub const NOBODYS: Self = {
+        let mut bytes = [0; Self::LEN];
+        bytes[Self::LEN / 2 - 1] = 1;
+        bytes[Self::LEN - 1] = 1;
+        Self(bytes)
+    };
+
     /// Reads the 64-byte form.
     ///
     /// # Errors

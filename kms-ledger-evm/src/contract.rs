@@ -19,14 +19,16 @@ pub(crate) struct Topics {
     pub(crate) registered: [u8; 32],
     pub(crate) granted: [u8; 32],
     pub(crate) revoked: [u8; 32],
+    pub(crate) released: [u8; 32],
     pub(crate) handed_over: [u8; 32],
 }
 
 pub(crate) static TOPICS: LazyLock<Topics> = LazyLock::new(|| Topics {
-    registered: keccak(&[b"NodeRegistered(bytes)"]),
-    granted: keccak(&[b"PolicyGranted(bytes)"]),
-    revoked: keccak(&[b"PolicyRevoked(bytes)"]),
-    handed_over: keccak(&[b"HandedOver(bytes)"]),
+    registered: keccak(&[b"NodeRegistered"]),
+    granted: keccak(&[b"PolicyGranted"]),
+    revoked: keccak(&[b"PolicyRevoked"]),
+    released: keccak(&[b"PolicyReleased"]),
+    handed_over: keccak(&[b"HandedOver"]),
 });
 
 /// The data of the transaction that makes a network's contract; nothing if the network's name is too long.
@@ -36,7 +38,7 @@ pub(crate) fn deployment(network: &str) -> Option<Vec<u8>> {
     }
     let artefact: Value = serde_json::from_str(ARTEFACT).ok()?;
     let code = hex::parse(artefact.get("bytecode")?.as_str()?)?;
-    Some([code, arguments(&[], network.as_bytes())].concat())
+    Some([code, argument(network.as_bytes())].concat())
 }
 
 /// A function's call.
@@ -45,16 +47,9 @@ pub(crate) fn call(signature: &str, arguments: &[u8]) -> Vec<u8> {
     [selector.get(..4).unwrap_or_default(), arguments].concat()
 }
 
-/// Some words, of which the first is to say where the bytes begin, and the bytes, without padding.
-pub(crate) fn arguments(words: &[[u8; 32]], bytes: &[u8]) -> Vec<u8> {
-    let offset = 32 * (words.len() + 1);
-    [
-        &word(offset)[..],
-        &words.concat(),
-        &word(bytes.len()),
-        bytes,
-    ]
-    .concat()
+/// One byte string as the constructor takes it, without padding.
+fn argument(bytes: &[u8]) -> Vec<u8> {
+    [&word(32)[..], &word(bytes.len()), bytes].concat()
 }
 
 fn word(value: usize) -> [u8; 32] {
@@ -64,7 +59,7 @@ fn word(value: usize) -> [u8; 32] {
     word
 }
 
-/// The one byte string that an event or an answer consists of.
+/// The one byte string that an answer consists of.
 pub(crate) fn unwrap_bytes(data: &[u8]) -> Option<&[u8]> {
     let number = |from: usize| {
         let word = data.get(from..from.checked_add(32)?)?;
@@ -97,6 +92,7 @@ pub(crate) fn refusal(data: &[u8]) -> Option<EntryRefusal> {
         ),
         ("Revoked(uint256)", EntryRefusal::Revoked { at: number }),
         ("AlreadyExpired()", EntryRefusal::AlreadyExpired),
+        ("NotTheSecret()", EntryRefusal::NotTheSecret),
         // Only of handovers: by a node that was never registered, or of what was never granted.
         ("NotANode()", EntryRefusal::NotHolder),
         ("NotGranted()", EntryRefusal::NotHolder),

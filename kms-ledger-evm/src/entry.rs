@@ -6,7 +6,7 @@ use kms_proto::{
     codec,
     ledger::{
         Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ENTRY_BYTES, RegisterNode,
-        Revoke, SignedEntry,
+        Release, Revoke, SignedEntry, VerifiedEntry,
     },
     signed::Statement,
 };
@@ -18,6 +18,8 @@ use crate::contract::{self, TOPICS};
 
 /// Where the author's part of an entry ends.
 const AUTHOR_BYTES: usize = 97;
+/// policy 32 ‖ secret 16 ‖ epoch 4.
+const RELEASE_BYTES: usize = 52;
 /// Numbers of 5 bytes.
 const MAX_TIME: u64 = (1 << 40) - 1;
 
@@ -44,56 +46,70 @@ pub(crate) fn call(entry: &SignedEntry, promise: Promise) -> Result<Vec<u8>, Ent
         [0, 0, 0, rest @ ..] if time <= MAX_TIME => Ok(rest),
         _ => Err(EntryRefusal::Malformed),
     };
-    let author = Author::of(entry)?;
-    let (signature, packed, words) = match &statement.entry {
+    let author = || Author::of(entry);
+    let (function, arguments) = match &statement.entry {
         Entry::RegisterNode(it) => {
             let addrs = codec::encode(&it.addrs);
-            let packed = [
-                &time(it.available_until)?[..],
+            let function = match promise {
+                Promise::Kept => "register()",
+                Promise::Shortened => "retire()",
+            };
+            let arguments = [
+                &author()?.packed[..],
+                &time(it.available_until)?,
                 &it.seq.to_be_bytes(),
                 &addrs,
-            ]
-            .concat();
-            match promise {
-                Promise::Kept => ("register(bytes)", packed, vec![]),
-                Promise::Shortened => ("retire(bytes)", packed, vec![]),
-            }
+            ];
+            (function, arguments.concat())
         }
         Entry::Grant(it) => {
-            let mut packed = [
-                &it.inner[..],
+            let author = author()?;
+            let mut arguments = [
+                &author.y[..],
+                &author.packed,
+                &it.inner,
                 &time(it.expiry)?,
                 &[it.m],
                 &it.seq.to_be_bytes(),
-                &[0; 16],
+                &it.revocation.unwrap_or_default(),
             ]
             .concat();
-            packed.extend(it.nodes.iter().flat_map(|node| node.to_bytes()));
-            ("grant(bytes,bytes32)", packed, vec![author.y])
+            arguments.extend(it.nodes.iter().flat_map(|node| node.to_bytes()));
+            ("grant()", arguments)
         }
         Entry::Revoke(it) => {
-            let packed = [&it.inner[..], &it.epoch.to_be_bytes()].concat();
-            ("revoke(bytes,bytes32)", packed, vec![author.y])
+            let author = author()?;
+            let arguments = [
+                &author.y[..],
+                &author.packed,
+                &it.inner,
+                &it.epoch.to_be_bytes(),
+            ];
+            ("revoke()", arguments.concat())
+        }
+        Entry::Release(it) => {
+            let arguments = [
+                &it.policy.as_bytes()[..],
+                &it.secret,
+                &it.epoch.to_be_bytes(),
+            ];
+            ("release()", arguments.concat())
         }
         Entry::Handover(it) => {
-            let packed = [
-                &it.to.to_bytes()[..],
+            let arguments = [
+                &author()?.packed[..],
+                &it.to.to_bytes(),
                 it.policy.as_bytes(),
                 &[it.index],
                 &it.after.to_be_bytes(),
-            ]
-            .concat();
-            ("handover(bytes)", packed, vec![])
+            ];
+            ("handover()", arguments.concat())
         }
     };
-    let bytes = [&author.packed[..], &packed].concat();
-    Ok(contract::call(
-        signature,
-        &contract::arguments(&words, &bytes),
-    ))
+    Ok(contract::call(function, &arguments))
 }
 
-/// What an entry's packed form begins with, and what is passed beside it.
+/// What an entry's packed form begins with, and what is passed before it.
 struct Author {
     packed: [u8; AUTHOR_BYTES],
     y: [u8; 32],
@@ -104,7 +120,8 @@ impl Author {
         let bad = |_| EntryRefusal::BadSignature;
         let parts: Parts = codec::decode(&entry.to_bytes(), MAX_ENTRY_BYTES)
             .map_err(|_| EntryRefusal::Malformed)?;
-        let key = entry.claim().signer().to_bytes();
+        let signer = entry.claim().signer();
+        let key = signer.ok_or(EntryRefusal::BadSignature)?.to_bytes();
         let author = VerifyingKey::from_sec1_bytes(&key).map_err(bad)?;
         let signature = Signature::from_slice(&parts.signature).map_err(bad)?;
         let digest = digest(entry.payload());
@@ -139,9 +156,36 @@ fn digest(payload: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The entry in an event, if it is one of ours and parses. Its signature is not checked yet.
-pub(crate) fn from_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Option<SignedEntry> {
-    let (author, mut rest) = contract::unwrap_bytes(data)?.split_at_checked(AUTHOR_BYTES)?;
+/// The entries in an event, if it is one of ours and parses. Their signatures are not checked yet.
+pub(crate) fn from_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Vec<SignedEntry> {
+    if *topic != TOPICS.released {
+        return from_authors_event(network, topic, data)
+            .into_iter()
+            .collect();
+    }
+    let (items, rest) = data.as_chunks::<RELEASE_BYTES>();
+    if !rest.is_empty() {
+        return Vec::new();
+    }
+    let release = |mut item: &[u8]| {
+        let fields = &mut item;
+        let statement = EntryStatement {
+            network: network.to_owned(),
+            entry: Entry::Release(Release {
+                policy: PolicyId(take(fields)?),
+                secret: take(fields)?,
+                epoch: u32::from_be_bytes(take(fields)?),
+            }),
+        };
+        SignedEntry::unsigned(statement)
+            .ok()
+            .map(VerifiedEntry::into_signed)
+    };
+    items.iter().filter_map(|item| release(item)).collect()
+}
+
+fn from_authors_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Option<SignedEntry> {
+    let (author, mut rest) = data.split_at_checked(AUTHOR_BYTES)?;
     let (key, signature) = author.split_at(33);
     let key = PublicKey::from_bytes(key).ok()?;
     let fields = &mut rest;
@@ -157,10 +201,7 @@ pub(crate) fn from_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Option
         let expiry = number::<5>(fields)?;
         let [m] = take(fields)?;
         let seq = u32::from_be_bytes(take(fields)?);
-        // A sealed grant is of a later version.
-        if take(fields)? != [0; 16] {
-            return None;
-        }
+        let revocation = Some(take(fields)?).filter(|it| *it != [0; 16]);
         let (nodes, rest) = fields.as_chunks::<33>();
         if !rest.is_empty() {
             return None;
@@ -173,6 +214,7 @@ pub(crate) fn from_event(network: &str, topic: &[u8; 32], data: &[u8]) -> Option
             m,
             nodes: nodes.collect::<Option<_>>()?,
             seq,
+            revocation,
         })
     } else if *topic == TOPICS.revoked {
         Entry::Revoke(Revoke {

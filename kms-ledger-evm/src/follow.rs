@@ -8,7 +8,7 @@ mod source;
 use std::{collections::HashMap, mem};
 
 use kms_crypto::id::PolicyId;
-use kms_proto::ledger::{Chain, Entry, LedgerError, Prepared, SignedEntry, VerifiedEntry};
+use kms_proto::ledger::{Chain, LedgerError, Prepared, SignedEntry, VerifiedEntry};
 
 pub(crate) use source::{Block, Source};
 
@@ -103,17 +103,9 @@ impl View {
 
     /// Revocations whose block is gone.
     pub(crate) fn lost(&self) -> Vec<SignedEntry> {
-        let there: Vec<PolicyId> = self
-            .recent
-            .iter()
-            .flat_map(revoked)
-            .map(|(id, _)| id)
-            .collect();
-        let lost = self
-            .revocations
-            .iter()
-            .filter(|(id, _)| !there.contains(id));
-        lost.map(|(_, it)| it.entry.clone()).collect()
+        let there = |it: &&Withdrawn| self.latest.height_of(it.entry.claim()).is_some();
+        let lost = self.revocations.values().filter(|it| !there(it));
+        lost.map(|it| it.entry.clone()).collect()
     }
 
     /// The last block known.
@@ -206,17 +198,21 @@ impl View {
     fn read(&self, source: &Source<'_>, from: u64, to: u64) -> Result<Vec<Found>, Fault> {
         let mut found: Vec<Found> = Vec::new();
         for log in source.logs(from, to)? {
-            let entry = entry::from_event(&self.network, &log.topic, &log.data);
+            let entries = entry::from_event(&self.network, &log.topic, &log.data);
             // Whoever pays may have nonsense written; it is passed over.
-            let Some(entry) = entry.and_then(|entry| entry.admit(&self.network).ok()) else {
+            let entries: Vec<_> = entries
+                .into_iter()
+                .filter_map(|entry| entry.admit(&self.network).ok())
+                .collect();
+            if entries.is_empty() {
                 tracing::debug!(
                     block = log.mark.number,
                     "an event that is no entry is passed over"
                 );
                 continue;
-            };
+            }
             match found.last_mut().filter(|last| last.mark == log.mark) {
-                Some(last) => last.entries.push(entry),
+                Some(last) => last.entries.extend(entries),
                 None => {
                     let block = source.block(log.mark.number)?.ok_or(Fault::Unsettled)?;
                     if block.mark != log.mark {
@@ -225,7 +221,7 @@ impl View {
                     found.push(Found {
                         mark: log.mark,
                         time: block.time,
-                        entries: vec![entry],
+                        entries,
                     });
                 }
             }
@@ -236,9 +232,14 @@ impl View {
     fn take(&mut self, found: Vec<Found>, end: Mark) {
         for it in found {
             append(&mut self.latest, &it, |_| {});
-            for (id, epoch) in revoked(&it) {
-                let entry = it.entries.iter().find(|entry| policy_of(entry) == Some(id));
-                let Some(entry) = entry else { continue };
+            for entry in &it.entries {
+                let Some((id, epoch)) = entry.entry.revoked() else {
+                    continue;
+                };
+                // Anybody can say that he has the secret: the rules have looked at it.
+                if self.latest.height_of(entry).is_none() {
+                    continue;
+                }
                 let known = self.revocations.get(&id);
                 if known.is_some_and(|known| known.epoch >= epoch) {
                     continue;
@@ -268,7 +269,9 @@ impl View {
             append(&mut self.confirmed, &found, |record| {
                 self.records.push(record)
             });
-            for (id, _) in revoked(&found) {
+            let stands = |entry: &&VerifiedEntry| self.confirmed.height_of(entry).is_some();
+            let revoked = found.entries.iter().filter(stands);
+            for (id, _) in revoked.filter_map(|entry| entry.entry.revoked()) {
                 self.revocations.remove(&id);
             }
         }
@@ -290,18 +293,4 @@ fn append(chain: &mut Chain, found: &Found, mut keep: impl FnMut(Vec<u8>)) {
             Err(refusal) => tracing::debug!(%refusal, "an entry is passed over"),
         }
     }
-}
-
-fn policy_of(entry: &VerifiedEntry) -> Option<PolicyId> {
-    match &entry.entry {
-        Entry::Revoke(it) => Some(it.policy()),
-        _ => None,
-    }
-}
-
-fn revoked(found: &Found) -> impl Iterator<Item = (PolicyId, u32)> {
-    found.entries.iter().filter_map(|entry| match &entry.entry {
-        Entry::Revoke(it) => Some((it.policy(), it.epoch)),
-        _ => None,
-    })
 }

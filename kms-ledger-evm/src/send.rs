@@ -25,6 +25,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After which time a transaction is sent again, for a higher fee.
 const SEND_AGAIN: Duration = Duration::from_secs(15);
+/// The same for one that was not even taken, because another of this account had its number.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// How often to look whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often lost revocations are written again.
@@ -44,6 +46,8 @@ struct Sent {
     /// How many times its fee was raised.
     raised: u32,
     at: Instant,
+    /// Whether the provider has it.
+    taken: bool,
 }
 
 enum Standing {
@@ -92,7 +96,7 @@ impl EvmLedger {
     fn standing(&self, entry: &VerifiedEntry) -> Result<Standing, LedgerError> {
         self.with_new_view(|view| {
             let now = (self.clock)();
-            let at_once = matches!(entry.entry, Entry::Revoke(_));
+            let at_once = entry.entry.revoked().is_some();
             match view.latest().prepare(entry.clone(), now)? {
                 Prepared::New(_) => Ok(Standing::Absent),
                 Prepared::Known { height } => {
@@ -109,6 +113,9 @@ impl EvmLedger {
 
     /// Whether waiting for a transaction is of no more use: it failed, or takes too long.
     fn is_over(&self, sent: &Sent) -> bool {
+        if !sent.taken {
+            return sent.at.elapsed() >= TRY_AGAIN;
+        }
         let failed = self.ask(|source| {
             let receipt = source.receipt(&sent.hash)?;
             Ok(receipt.get("status").and_then(Value::as_str) == Some("0x0"))
@@ -221,7 +228,7 @@ impl Outlay<'_> {
             hex::read_number(&count)
         };
         // What was sent before and is not in the chain is replaced, unless its number has been used otherwise.
-        let replaced = match before {
+        let replaced = match before.filter(|it| it.taken) {
             Some(before) if count("latest")? <= before.nonce => Some(before),
             _ => None,
         };
@@ -241,22 +248,25 @@ impl Outlay<'_> {
             data: self.data,
         };
         let (bytes, hash) = account.sign(&transaction);
-        match source
+        let taken = match source
             .provider
             .ask("eth_sendRawTransaction", &json!([hex::bytes(&bytes)]))
         {
-            Ok(_) => {}
-            // Not taken, but there is one on its way, or its number was taken meanwhile: to be looked at again.
+            Ok(_) => true,
+            Err(Fault::Refused { message, .. }) if is_known(&message) => true,
+            // There is one on its way, or its number was taken meanwhile: to be looked at again.
             Err(Fault::Refused { message, .. }) if is_passing(&message) => {
                 tracing::debug!(message, "a transaction was not taken");
+                false
             }
             Err(fault) => return Err(fault.into()),
-        }
+        };
         Ok(Sent {
             nonce,
             hash,
             raised,
             at: Instant::now(),
+            taken,
         })
     }
 
@@ -301,17 +311,19 @@ impl Outlay<'_> {
     }
 }
 
+/// Whether a provider has this very transaction already.
+fn is_known(message: &str) -> bool {
+    says(message, &["already known", "already imported"])
+}
+
 /// Whether a provider's refusal of a transaction passes by itself.
 fn is_passing(message: &str) -> bool {
+    says(message, &["nonce too low", "underpriced"])
+}
+
+fn says(message: &str, any: &[&str]) -> bool {
     let message = message.to_ascii_lowercase();
-    [
-        "already known",
-        "already imported",
-        "nonce too low",
-        "underpriced",
-    ]
-    .iter()
-    .any(|words| message.contains(words))
+    any.iter().any(|words| message.contains(words))
 }
 
 impl Source<'_> {

@@ -185,6 +185,28 @@ fn a_revocation_outlives_the_reorganisation_of_its_block() {
 }
 
 #[test]
+fn a_revocation_by_the_secret_outlives_the_reorganisation_of_its_grant() {
+    let scene = Scene::new();
+    let (node, reader, author) = (scene.writer(0), scene.reader(4), Author::new());
+    node.submit(&author.sealed_grant(1, in_an_hour(), 2))
+        .unwrap();
+    // From another account than the one that carried the grant.
+    let key = scene.dir.path().join("other");
+    scene.anvil.rich_key_file(&key, [7; 32]);
+    let place = scene.place(&format!("confirmations=0&key={}", key.display()));
+    open(&place).unwrap().submit(&author.release(2)).unwrap();
+    eventually("the reader to see it", || revoked(&reader, &author));
+    scene.anvil.reorganise(2);
+    eventually("the chain to know nothing of either", || {
+        !revoked(&scene.reader(0), &author)
+    });
+    assert!(
+        revoked(&reader, &author),
+        "forgotten by one who has seen it"
+    );
+}
+
+#[test]
 fn a_chain_without_what_was_confirmed_is_refused() {
     let scene = Scene::new();
     let ledger = scene.writer(0);

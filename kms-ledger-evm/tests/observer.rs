@@ -2,11 +2,13 @@
 
 use kms_crypto::{
     key::{EcDelegatingKey, IdentitySecret, LabelPublicKey, NodeSecret, PublicKey, StoreKey},
-    policy::PolicyParams,
+    policy::{PolicyParams, revocation},
 };
 use kms_ledger::conformance::{NETWORK, registration, signed};
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions, anvil::Anvil};
-use kms_proto::ledger::{Entry, Grant, Handover, Ledger, Revoke};
+use kms_proto::ledger::{
+    Entry, EntryStatement, Grant, Handover, Ledger, Release, Revoke, SignedEntry,
+};
 use serde_json::{Value, json};
 
 type Rng = rand_core::UnwrapErr<getrandom::SysRng>;
@@ -99,6 +101,7 @@ fn an_observer_who_knows_every_public_key_cannot_tell_who_shares_with_whom() {
             m: 1,
             nodes: vec![nodes[0].public()],
             seq: 1,
+            revocation: Some(revocation(&key.revocation_secret(), 2)),
         };
         ledger.submit(&signed(Entry::Grant(grant), &key)).unwrap();
         let moved = Handover {
@@ -111,10 +114,20 @@ fn an_observer_who_knows_every_public_key_cannot_tell_who_shares_with_whom() {
         ledger
             .submit(&signed(Entry::Handover(moved), &nodes[0]))
             .unwrap();
+        let release = EntryStatement {
+            network: NETWORK.to_owned(),
+            entry: Entry::Release(Release {
+                policy: params.id(),
+                epoch: 2,
+                secret: *key.revocation_secret(),
+            }),
+        };
+        let release = SignedEntry::unsigned(release).unwrap();
+        ledger.submit(release.signed()).unwrap();
         let revoke = Revoke {
             ledger_key,
             inner,
-            epoch: 2,
+            epoch: 3,
         };
         ledger.submit(&signed(Entry::Revoke(revoke), &key)).unwrap();
         spans.push((begun, height()));

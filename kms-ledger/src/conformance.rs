@@ -11,11 +11,12 @@ use std::{
 use kms_crypto::{
     id::PolicyId,
     key::{LedgerKey, NodeSecret, PublicKey},
+    policy::revocation,
 };
 use kms_proto::{
     ledger::{
         Chain, Entry, EntryRefusal, EntryStatement, Grant, Ledger, LedgerError, PolicyState,
-        RegisterNode, Revoke, SignedEntry, genesis_hash,
+        RegisterNode, Release, Revoke, SignedEntry, genesis_hash,
     },
     signed::{Signed, Signer},
 };
@@ -116,7 +117,34 @@ impl Author {
             m: 2,
             nodes,
             seq,
+            revocation: None,
         })
+    }
+
+    /// The same, sealed with the author's secret for an epoch of the label.
+    pub fn sealed_grant(&self, seq: u32, expiry: u64, epoch: u32) -> SignedEntry {
+        let Entry::Grant(grant) = self.grant(seq, expiry).claim().entry.clone() else {
+            unreachable!("a grant is a grant");
+        };
+        self.grant_to(Grant {
+            revocation: Some(revocation(&self.key.revocation_secret(), epoch)),
+            ..grant
+        })
+    }
+
+    /// What anybody can write who was given the author's secret.
+    pub fn release(&self, epoch: u32) -> SignedEntry {
+        let statement = EntryStatement {
+            network: NETWORK.to_owned(),
+            entry: Entry::Release(Release {
+                policy: self.policy(),
+                epoch,
+                secret: *self.key.revocation_secret(),
+            }),
+        };
+        Signed::unsigned(statement)
+            .expect("nobody signs it")
+            .into_signed()
     }
 
     fn grant_to(&self, grant: Grant) -> SignedEntry {
@@ -176,6 +204,7 @@ pub fn check_ledger(make: &mut dyn FnMut(Clock) -> Arc<dyn Ledger>) {
         check_a_revocation_may_come_before_its_grant,
         check_a_revocation_goes_on_to_later_epochs_only,
         check_a_grant_is_replaced_by_a_later_one_only,
+        check_whoever_has_the_secret_revokes,
         check_nobody_speaks_for_another,
         check_impossible_grants_are_refused,
         check_nodes_register_with_rising_numbers,
@@ -306,6 +335,51 @@ fn check_a_grant_is_replaced_by_a_later_one_only(ledger: &Arc<dyn Ledger>, _: &T
     );
 }
 
+fn check_whoever_has_the_secret_revokes(ledger: &Arc<dyn Ledger>, _: &TestClock) {
+    let author = Author::new();
+    assert_eq!(
+        refusal(ledger.submit(&author.release(2))),
+        EntryRefusal::NotTheSecret,
+        "of nothing"
+    );
+    submit(ledger, &author.sealed_grant(1, START + 100, 2));
+    // Another policy's secret, another epoch than the one it is for, and somebody's signature where nobody signs.
+    let mut other = author.release(2).claim().clone();
+    if let Entry::Release(release) = &mut other.entry {
+        release.secret[0] ^= 1;
+    }
+    let other = Signed::unsigned(other).expect("nobody signs it");
+    for wrong in [&other.into_signed(), &author.release(3)] {
+        assert_eq!(refusal(ledger.submit(wrong)), EntryRefusal::NotTheSecret);
+    }
+    let mut touched = author.release(2).to_bytes();
+    *touched.last_mut().expect("not empty") += 1;
+    let touched = SignedEntry::from_bytes(&touched).expect("it parses");
+    assert_eq!(refusal(ledger.submit(&touched)), EntryRefusal::BadSignature);
+    assert_eq!(
+        refusal(ledger.submit(&author.grant(2, START + 100))),
+        EntryRefusal::NotTheSecret,
+        "the author cannot take back what she has given out"
+    );
+    submit(ledger, &author.sealed_grant(3, START + 200, 2));
+    assert!(matches!(policy(ledger, &author), PolicyState::Live(_)));
+    let receipt = submit(ledger, &author.release(2));
+    assert_eq!(submit(ledger, &author.release(2)), receipt, "repeated");
+    let revoked = |epoch| matches!(policy(ledger, &author), PolicyState::Revoked { epoch: now, .. } if now == epoch);
+    assert!(revoked(2));
+    let again = ledger.submit(&author.sealed_grant(4, START + 300, 2));
+    assert!(matches!(refusal(again), EntryRefusal::Revoked { .. }));
+    // The label moves on as the author says; what was sealed without a secret is opened by none.
+    submit(ledger, &author.revoke(3));
+    assert!(revoked(3));
+    let plain = Author::new();
+    submit(ledger, &plain.grant(1, START + 100));
+    assert_eq!(
+        refusal(ledger.submit(&plain.release(2))),
+        EntryRefusal::NotTheSecret
+    );
+}
+
 fn check_nobody_speaks_for_another(ledger: &Arc<dyn Ledger>, _: &TestClock) {
     let author = Author::new();
     submit(ledger, &author.grant(1, START + 100));
@@ -352,6 +426,7 @@ fn check_impossible_grants_are_refused(ledger: &Arc<dyn Ledger>, _: &TestClock) 
             m,
             nodes,
             seq: 1,
+            revocation: None,
         };
         assert_eq!(
             refusal(ledger.submit(&author.grant_to(grant))),

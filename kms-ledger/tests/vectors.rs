@@ -74,6 +74,7 @@ fn refusal_name(refusal: &EntryRefusal) -> &'static str {
         EntryRefusal::Outnumbered { .. } => "outnumbered",
         EntryRefusal::Shortened { .. } => "shortened",
         EntryRefusal::NotHolder => "not_holder",
+        EntryRefusal::NotTheSecret => "not_the_secret",
         EntryRefusal::Unserved => "unserved",
         EntryRefusal::Revoked { .. } => "revoked",
         EntryRefusal::AlreadyExpired => "already_expired",

@@ -152,13 +152,14 @@ impl LedgerView {
             }
             next = next.saturating_add(u64::try_from(records.len()).unwrap_or(u64::MAX));
             for record in records.iter().filter_map(|it| Record::from_bytes(it).ok()) {
-                match &record.entry.claim().entry {
-                    Entry::Revoke(revoke) => revoked.push(revoke.policy()),
+                let entry = &record.entry.claim().entry;
+                revoked.extend(entry.revoked().map(|(policy, _)| policy));
+                match entry {
                     Entry::Grant(grant) => granted.push(grant.policy()),
                     Entry::RegisterNode(_) => {
                         self.registrations.fetch_add(1, Ordering::Relaxed);
                     }
-                    Entry::Handover(_) => {}
+                    Entry::Revoke(_) | Entry::Release(_) | Entry::Handover(_) => {}
                 }
             }
         }

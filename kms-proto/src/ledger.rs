@@ -17,7 +17,7 @@ pub use chain::{
 };
 pub use entry::{
     Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ADDR_BYTES, MAX_ADDRS,
-    MAX_ENTRY_BYTES, RegisterNode, Revoke, SignedEntry, VerifiedEntry,
+    MAX_ENTRY_BYTES, RegisterNode, Release, Revoke, SignedEntry, VerifiedEntry,
 };
 pub use state::{Order, Place, State, entry_hash};
 

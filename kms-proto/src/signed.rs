@@ -28,8 +28,8 @@ pub trait Statement: Serialize + DeserializeOwned {
     /// The longest encoding that is read.
     const MAX_BYTES: usize;
 
-    /// Whose signature it needs.
-    fn signer(&self) -> PublicKey;
+    /// Whose signature it needs; nobody's if it proves itself.
+    fn signer(&self) -> Option<PublicKey>;
 }
 
 /// A secret that signs statements.
@@ -81,7 +81,7 @@ impl<T: Statement> Signed<T> {
         key: &impl Signer,
         rng: &mut R,
     ) -> Result<Verified<T>, WrongSigner> {
-        if key.public() != claim.signer() {
+        if Some(key.public()) != claim.signer() {
             return Err(WrongSigner);
         }
         let payload = Zeroizing::new(codec::encode(&claim));
@@ -93,15 +93,29 @@ impl<T: Statement> Signed<T> {
         }))
     }
 
+    /// A statement that proves itself, to travel like all others.
+    pub fn unsigned(claim: T) -> Result<Verified<T>, WrongSigner> {
+        if claim.signer().is_some() {
+            return Err(WrongSigner);
+        }
+        Ok(Verified(Self {
+            payload: Zeroizing::new(codec::encode(&claim)),
+            signature: Signature::NOBODYS,
+            claim,
+        }))
+    }
+
     /// Checks the signature.
     pub fn verify(self) -> Result<Verified<T>, BadSignature> {
-        match self
-            .claim
-            .signer()
-            .verify(T::DOMAIN, &self.payload, &self.signature)
-        {
-            Ok(()) => Ok(Verified(self)),
-            Err(_) => Err(BadSignature),
+        let holds = match self.claim.signer() {
+            Some(signer) => signer
+                .verify(T::DOMAIN, &self.payload, &self.signature)
+                .is_ok(),
+            None => self.signature == Signature::NOBODYS,
+        };
+        match holds {
+            true => Ok(Verified(self)),
+            false => Err(BadSignature),
         }
     }
 
@@ -113,6 +127,11 @@ impl<T: Statement> Signed<T> {
     /// What it says, if it is genuine.
     pub fn claim(&self) -> &T {
         &self.claim
+    }
+
+    /// What stands under it.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// The encoding that is signed.

@@ -335,6 +335,7 @@ fn refusals(found: &mut Snapshots) {
         ("revoked", EntryRefusal::Revoked { at: 1_800_000_004 }),
         ("already-expired", EntryRefusal::AlreadyExpired),
         ("not-holder", EntryRefusal::NotHolder),
+        ("not-the-secret", EntryRefusal::NotTheSecret),
         ("unserved", EntryRefusal::Unserved),
     ];
     let ledger = ledger.map(|(name, refusal)| (format!("ledger-{name}"), Refusal::Ledger(refusal)));
@@ -421,11 +422,17 @@ fn entries(found: &mut Snapshots) {
             m: 1,
             nodes: vec![key(3), key(4)],
             seq: 5,
+            revocation: None,
         }),
         Entry::Revoke(Revoke {
             ledger_key: key(1),
             inner: [0x11; 32],
             epoch: 6,
+        }),
+        Entry::Release(ledger::Release {
+            policy: POLICY,
+            epoch: 6,
+            secret: [0x22; 16],
         }),
         Entry::Handover(ledger::Handover {
             from: key(3),
@@ -437,18 +444,21 @@ fn entries(found: &mut Snapshots) {
     ];
     for entry in all {
         let (name, signer) = match &entry {
-            Entry::RegisterNode(_) => ("register", person(3)),
-            Entry::Grant(_) => ("grant", person(1)),
-            Entry::Revoke(_) => ("revoke", person(1)),
-            Entry::Handover(_) => ("handover", person(3)),
+            Entry::RegisterNode(_) => ("register", Some(person(3))),
+            Entry::Grant(_) => ("grant", Some(person(1))),
+            Entry::Revoke(_) => ("revoke", Some(person(1))),
+            Entry::Release(_) => ("release", None),
+            Entry::Handover(_) => ("handover", Some(person(3))),
         };
         let statement = EntryStatement {
             network: "vectors".to_owned(),
             entry,
         };
-        let signed = Signed::sign(statement, &signer, &mut Counter(0))
-            .unwrap()
-            .into_signed();
+        let signed = match signer {
+            Some(signer) => Signed::sign(statement, &signer, &mut Counter(0)),
+            None => Signed::unsigned(statement),
+        };
+        let signed = signed.unwrap().into_signed();
         found.insert(format!("ledger-entry-{name}"), signed.to_bytes());
         let record = ledger::Record {
             version: 1,

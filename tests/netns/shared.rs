@@ -49,6 +49,7 @@ impl Shared {
                 salt,
                 threshold: Threshold::new(needed, total).unwrap(),
                 expiry: now + WEEK_SECONDS,
+                epoch: 1,
             })
             .unwrap();
         let request = KeyRequest {
@@ -87,7 +88,7 @@ impl Shared {
             params: self.grant.params,
             threshold: self.grant.threshold,
             nodes: &self.grant.nodes,
-            epoch: 1,
+            epoch: 2,
         };
         client.policy_health(&request).unwrap().good
     }

@@ -91,6 +91,7 @@ impl Scene {
             salt: self.salt,
             threshold,
             expiry: self.network.now() + seconds,
+            epoch: 1,
         };
         self.client.grant(&request).await
     }

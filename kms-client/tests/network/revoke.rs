@@ -2,7 +2,7 @@
 
 use kms_client::fake::Conduct;
 use kms_client::{ClientError, RevokeRequest};
-use kms_proto::ledger::{Ledger, PolicyState};
+use kms_proto::ledger::{Entry, Ledger, PolicyState, Record};
 
 use crate::Scene;
 
@@ -83,6 +83,41 @@ async fn revoking_twice_changes_nothing() {
     let second = scene.revoke(&grant).await.unwrap();
     assert_eq!(first.revocation.at, second.revocation.at);
     assert_eq!(second.removal.removed.len(), 5);
+}
+
+/// The store's key and the grant's record are all that another device of the owner has; no account, no key of the first one.
+#[tokio::test]
+async fn a_revocation_shows_the_secret_that_follows_from_the_policys_key() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    scene.revoke(&grant).await.unwrap();
+    let ledger = scene.network.ledger();
+    let last = ledger.read(ledger.head().unwrap().height, 1).unwrap();
+    let record = Record::from_bytes(&last[0]).unwrap();
+    let Entry::Release(release) = &record.entry.claim().entry else {
+        panic!("{record:?}");
+    };
+    let ledger_key = scene.store_key.ledger_key(&grant.params.salt);
+    assert_eq!(release.policy, grant.params.id());
+    assert_eq!(release.secret, *ledger_key.revocation_secret());
+    assert_eq!(release.epoch, 2);
+}
+
+/// Others were revoked meanwhile and the label is at epoch 9: the grant was sealed for epoch 2.
+#[tokio::test]
+async fn a_grant_of_an_earlier_epoch_is_revoked_by_its_secret_too() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let request = RevokeRequest {
+        ledger_key: &scene.store_key.ledger_key(&scene.salt),
+        params: grant.params,
+        threshold: grant.threshold,
+        nodes: &grant.nodes,
+        epoch: 9,
+    };
+    let revocation = scene.client.record_revocation(&request).await.unwrap();
+    assert_eq!(revocation.epoch, 2);
+    scene.refused(&grant).await;
 }
 
 #[tokio::test]

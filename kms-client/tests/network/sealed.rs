@@ -34,6 +34,7 @@ async fn a_value_is_opened_by_whom_it_is_shared_with_and_by_its_owner_alone() {
         salt: [1; 32],
         threshold: three_of_five(),
         expiry: scene.network.now() + WEEK,
+        epoch: 1,
     };
     let grant = scene.client.grant(&request).await.unwrap();
     let mut ticket = Ticket {

@@ -11,6 +11,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 use super::PublicKey;
 use crate::curve::{self, SCALAR_LEN};
 use crate::error::{KeyError, KeyTextError};
+use crate::kdf;
 use crate::text;
 use crate::wipe::{Kept, without_trace};
 
@@ -107,6 +108,15 @@ secret_scalar!(
     /// [`DelegatingKey`](super::DelegatingKey).
     EcDelegatingKey
 );
+
+impl LedgerKey {
+    /// The secret that ends the key's policy (SCHEMES §4). It is no way back to the key: whoever is given it can revoke, and
+    /// nothing else.
+    #[must_use]
+    pub fn revocation_secret(&self) -> Zeroizing<[u8; 16]> {
+        without_trace(|| kdf::derive(self.to_bytes().as_ref(), "kms/revocation-secret/1", &[]))
+    }
+}
 
 impl IdentitySecret {
     /// `KMS-SECRET-KEY-1…`, in capitals so that nobody takes it for the public form.

@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use kms_crypto::key::LedgerKey;
+use kms_crypto::{key::LedgerKey, policy::revocation};
 use kms_ledger::{FileLedger, FileOptions};
 use kms_proto::{
     ledger::{
-        Entry, EntryStatement, Grant, Handover, Ledger, RegisterNode, Revoke, SignedEntry,
+        Entry, EntryStatement, Grant, Handover, Ledger, RegisterNode, Release, Revoke, SignedEntry,
         record_hash,
     },
     signed::{Signed, Signer},
@@ -39,6 +39,7 @@ fn grant_of(key: &LedgerKey) -> Grant {
         m: 2,
         nodes,
         seq: 1,
+        revocation: None,
     }
 }
 
@@ -58,6 +59,21 @@ fn revoke(epoch: u32) -> SignedEntry {
         }),
         &owner(1),
     )
+}
+
+/// What somebody writes who has a secret.
+fn release(secret: u8, epoch: u32) -> SignedEntry {
+    let statement = EntryStatement {
+        network: NETWORK.into(),
+        entry: Entry::Release(Release {
+            policy: grant_of(&owner(1)).policy(),
+            epoch,
+            secret: [secret; 16],
+        }),
+    };
+    Signed::unsigned(statement)
+        .expect("nobody signs it")
+        .into_signed()
 }
 
 fn register(seq: u64, available_until: u64, addrs: &[&str]) -> SignedEntry {
@@ -283,6 +299,61 @@ fn rules(area: &Area) {
             (NOW, again(1)),
             (NOW, register(2, NOW + 999, addr)),
         ],
+    );
+    let sealed = |seq: u32, secret: u8| {
+        grant(|it| {
+            it.seq = seq;
+            it.revocation = Some(revocation(&[secret; 16], 2));
+        })
+    };
+    let one = |name: &str, expect: &str, entries: &[SignedEntry]| {
+        let entries: Vec<_> = entries.iter().map(|it| (NOW, it.to_bytes())).collect();
+        submit(area, name, "LEDGER 4", expect, &entries);
+    };
+    one("rule-release", "ok", &[sealed(1, 9), release(9, 2)]);
+    one(
+        "rule-release-repeated",
+        "ok",
+        &[sealed(1, 9), release(9, 2), release(9, 2)],
+    );
+    one(
+        "rule-release-of-nothing",
+        "not_the_secret",
+        &[release(9, 2)],
+    );
+    one(
+        "rule-release-unsealed",
+        "not_the_secret",
+        &[grant(|_| {}), release(9, 2)],
+    );
+    one(
+        "rule-release-other-secret",
+        "not_the_secret",
+        &[sealed(1, 9), release(8, 2)],
+    );
+    one(
+        "rule-release-other-epoch",
+        "not_the_secret",
+        &[sealed(1, 9), release(9, 3)],
+    );
+    one(
+        "rule-grant-sealed-otherwise",
+        "not_the_secret",
+        &[sealed(1, 9), sealed(2, 8)],
+    );
+    one(
+        "rule-grant-unsealed-later",
+        "not_the_secret",
+        &[sealed(1, 9), grant(|it| it.seq = 2)],
+    );
+    let mut signed_release = release(9, 2).to_bytes();
+    *signed_release.last_mut().expect("not empty") += 1;
+    submit(
+        area,
+        "rule-release-with-a-signature",
+        "LEDGER 2",
+        "bad_signature",
+        &[(NOW, sealed(1, 9).to_bytes()), (NOW, signed_release)],
     );
     handovers(area);
     let late = grant(|it| it.expiry = NOW + 50);

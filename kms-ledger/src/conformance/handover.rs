@@ -20,6 +20,7 @@ impl Author {
             m: 1,
             nodes: nodes.iter().map(|node| node.public()).collect(),
             seq: 1,
+            revocation: None,
         })
     }
 

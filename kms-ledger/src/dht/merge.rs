@@ -39,6 +39,7 @@ impl Found {
             Entry::Grant(it) => (1, it.seq.into()),
             Entry::Handover(it) => (2, it.after),
             Entry::Revoke(it) => (3, it.epoch.into()),
+            Entry::Release(it) => (3, it.epoch.into()),
         }
     }
 }
@@ -124,6 +125,9 @@ impl DhtLedger {
 pub(super) fn may_fit_later(refusal: &EntryRefusal) -> bool {
     matches!(
         refusal,
-        EntryRefusal::NotHolder | EntryRefusal::Unserved | EntryRefusal::Shortened { .. }
+        EntryRefusal::NotHolder
+            | EntryRefusal::NotTheSecret
+            | EntryRefusal::Unserved
+            | EntryRefusal::Shortened { .. }
     )
 }

@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kms_proto::{
-    ledger::{Entry, EntryRefusal, LedgerError, Receipt, SignedEntry},
+    ledger::{EntryRefusal, LedgerError, Receipt, SignedEntry},
     message::{Query, Refusal, Response},
     transport::Transport,
 };
@@ -111,7 +111,7 @@ async fn tell(transport: &dyn Transport, keeper: &Keeper, entry: &SignedEntry) -
     };
     let has_a_later_one = |refusal: &EntryRefusal| {
         matches!(refusal, EntryRefusal::Outnumbered { .. })
-            && matches!(entry.claim().entry, Entry::Revoke(_))
+            && entry.claim().entry.revoked().is_some()
     };
     match Response::from_bytes(&answer) {
         Ok(Response::Submitted { .. }) => Said::Taken,

@@ -195,6 +195,7 @@ async fn give(
         salt,
         threshold,
         expiry,
+        epoch: FIRST_EPOCH,
     };
     let public = delegating.public();
     let (capsule, label) = encapsulate(&mut rng(), public.scheme(), &public, &context)

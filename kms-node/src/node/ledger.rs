@@ -66,7 +66,9 @@ impl Node {
         };
         match replica.submit(entry) {
             // What it needs may be on its way here.
-            Err(LedgerError::Refused(EntryRefusal::NotHolder | EntryRefusal::Unserved)) => {
+            Err(LedgerError::Refused(
+                EntryRefusal::NotHolder | EntryRefusal::NotTheSecret | EntryRefusal::Unserved,
+            )) => {
                 drop(ledger.head());
                 replica.submit(entry)
             }

@@ -210,6 +210,7 @@ impl Policy {
             m: self.threshold.needed(),
             nodes,
             seq: 1,
+            revocation: None,
         }))
     }
 

@@ -28,6 +28,8 @@ pub enum Entry {
     Grant(Grant),
     /// A policy ends, for good.
     Revoke(Revoke),
+    /// The same by whoever knows the secret its grant was sealed with.
+    Release(Release),
     /// A fragment is at another node.
     Handover(Handover),
 }
@@ -61,6 +63,10 @@ pub struct Grant {
     pub nodes: Vec<PublicKey>,
     /// Greater than in every grant of this policy before.
     pub seq: u32,
+    /// What the secret that ends it leads to ([`kms_crypto::policy::revocation`]), if there is one; the same in every grant
+    /// of the policy.
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<[u8; 16]>,
 }
 
 /// The end of a policy, signed by its ledger key.
@@ -73,6 +79,18 @@ pub struct Revoke {
     pub inner: [u8; 32],
     /// The label's new epoch: nothing is sealed under an older one any more.
     pub epoch: u32,
+}
+
+/// The end of a policy, by a secret: nobody signs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Release {
+    /// The policy.
+    pub policy: PolicyId,
+    /// The label's new epoch, for which the secret is.
+    pub epoch: u32,
+    /// The secret.
+    #[serde(with = "serde_bytes")]
+    pub secret: [u8; 16],
 }
 
 /// A fragment's way from one node to another, signed by the one that leaves.
@@ -108,12 +126,13 @@ impl Statement for EntryStatement {
     const DOMAIN: &'static str = "kms/ledger-entry/1";
     const MAX_BYTES: usize = MAX_ENTRY_BYTES;
 
-    fn signer(&self) -> PublicKey {
+    fn signer(&self) -> Option<PublicKey> {
         match &self.entry {
-            Entry::RegisterNode(it) => it.key,
-            Entry::Grant(it) => it.ledger_key,
-            Entry::Revoke(it) => it.ledger_key,
-            Entry::Handover(it) => it.from,
+            Entry::RegisterNode(it) => Some(it.key),
+            Entry::Grant(it) => Some(it.ledger_key),
+            Entry::Revoke(it) => Some(it.ledger_key),
+            Entry::Release(_) => None,
+            Entry::Handover(it) => Some(it.from),
         }
     }
 }
@@ -189,7 +208,16 @@ impl Entry {
                     Err(EntryRefusal::BadThreshold)
                 }
             }
-            Self::Revoke(_) | Self::Handover(_) => Ok(()),
+            Self::Revoke(_) | Self::Release(_) | Self::Handover(_) => Ok(()),
+        }
+    }
+
+    /// The policy that it ends, and as of which epoch of the label.
+    pub fn revoked(&self) -> Option<(PolicyId, u32)> {
+        match self {
+            Self::Revoke(it) => Some((it.policy(), it.epoch)),
+            Self::Release(it) => Some((it.policy, it.epoch)),
+            Self::RegisterNode(_) | Self::Grant(_) | Self::Handover(_) => None,
         }
     }
 }
@@ -235,6 +263,9 @@ pub enum EntryRefusal {
     /// The grant would be over before it began, or is over.
     #[error("the expiry lies in the past")]
     AlreadyExpired,
+    /// The secret is not that of the policy's grant, or a later grant is sealed with another one.
+    #[error("this is not the secret that the policy's grant was sealed with")]
+    NotTheSecret,
     /// The ledger does not know the author as the keeper of that fragment.
     #[error("the node is not the keeper of that fragment")]
     NotHolder,

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use kms_crypto::{id::PolicyId, key::PublicKey};
+use kms_crypto::{id::PolicyId, key::PublicKey, policy::revocation};
 
 use super::{
     Entry, EntryRefusal, EntryStatement, Grant, Handover, NodeRecord, PolicyState, RegisterNode,
-    Revoke, VerifiedEntry,
+    Release, VerifiedEntry,
 };
 
 /// All that the entries so far say. Two ledgers with the same entries have the same state.
@@ -115,7 +115,8 @@ impl State {
         match &entry.entry {
             Entry::RegisterNode(it) => self.check_node(it, place.time),
             Entry::Grant(it) => self.check_grant(it, place.time),
-            Entry::Revoke(it) => self.check_revoke(it),
+            Entry::Revoke(it) => self.check_end(&it.policy(), it.epoch),
+            Entry::Release(it) => self.check_release(it),
             Entry::Handover(it) => self.check_handover(it, place.time),
         }
     }
@@ -134,14 +135,8 @@ impl State {
                 self.nodes.insert(it.key, record);
             }
             Entry::Grant(it) => self.apply_grant(it, place.height),
-            Entry::Revoke(it) => {
-                let policy = self.policies.entry(it.policy()).or_default();
-                let at = policy.revoked.map_or(place.time, |earlier| earlier.at);
-                policy.revoked = Some(Revocation {
-                    at,
-                    epoch: it.epoch,
-                });
-            }
+            Entry::Revoke(it) => self.apply_end(it.policy(), it.epoch, place.time),
+            Entry::Release(it) => self.apply_end(it.policy, it.epoch, place.time),
             Entry::Handover(it) => self.apply_handover(it, place.height),
         }
         Ok(())
@@ -164,6 +159,12 @@ impl State {
         };
         policy.placed = vec![placed; it.nodes.len()];
         policy.grant = Some(it.clone());
+    }
+
+    fn apply_end(&mut self, id: PolicyId, epoch: u32, time: u64) {
+        let policy = self.policies.entry(id).or_default();
+        let at = policy.revoked.map_or(time, |earlier| earlier.at);
+        policy.revoked = Some(Revocation { at, epoch });
     }
 
     fn apply_handover(&mut self, it: &Handover, height: u64) {
@@ -249,12 +250,15 @@ impl State {
         if let Some(Revocation { at, .. }) = known.and_then(|policy| policy.revoked) {
             return Err(EntryRefusal::Revoked { at });
         }
-        if let Some(grant) = known.and_then(|policy| policy.grant.as_ref())
-            && it.seq <= grant.seq
-        {
-            return Err(EntryRefusal::Outnumbered {
-                latest: grant.seq.into(),
-            });
+        if let Some(grant) = known.and_then(|policy| policy.grant.as_ref()) {
+            if it.seq <= grant.seq {
+                return Err(EntryRefusal::Outnumbered {
+                    latest: grant.seq.into(),
+                });
+            }
+            if it.revocation != grant.revocation {
+                return Err(EntryRefusal::NotTheSecret);
+            }
         }
         if it.expiry <= time {
             Err(EntryRefusal::AlreadyExpired)
@@ -263,14 +267,23 @@ impl State {
         }
     }
 
-    fn check_revoke(&self, it: &Revoke) -> Result<(), EntryRefusal> {
-        match self
+    fn check_release(&self, it: &Release) -> Result<(), EntryRefusal> {
+        let grant = self
             .policies
-            .get(&it.policy())
-            .and_then(|policy| policy.revoked)
-        {
+            .get(&it.policy)
+            .and_then(|policy| policy.grant.as_ref());
+        match grant.and_then(|grant| grant.revocation) {
+            Some(sealed) if sealed == revocation(&it.secret, it.epoch) => {
+                self.check_end(&it.policy, it.epoch)
+            }
+            _ => Err(EntryRefusal::NotTheSecret),
+        }
+    }
+
+    fn check_end(&self, policy: &PolicyId, next: u32) -> Result<(), EntryRefusal> {
+        match self.policies.get(policy).and_then(|policy| policy.revoked) {
             // The label may move on again; it never goes back.
-            Some(Revocation { epoch, .. }) if it.epoch <= epoch => Err(EntryRefusal::Outnumbered {
+            Some(Revocation { epoch, .. }) if next <= epoch => Err(EntryRefusal::Outnumbered {
                 latest: epoch.into(),
             }),
             _ => Ok(()),

@@ -122,8 +122,8 @@ impl Statement for Audited {
     const DOMAIN: &'static str = "kms/audit/1";
     const MAX_BYTES: usize = MAX_RESPONSE_BYTES;
 
-    fn signer(&self) -> PublicKey {
-        self.node
+    fn signer(&self) -> Option<PublicKey> {
+        Some(self.node)
     }
 }
 

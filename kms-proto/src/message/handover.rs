@@ -186,8 +186,8 @@ impl Statement for Taken {
     const DOMAIN: &'static str = "kms/handover-receipt/1";
     const MAX_BYTES: usize = 512;
 
-    fn signer(&self) -> PublicKey {
-        self.node
+    fn signer(&self) -> Option<PublicKey> {
+        Some(self.node)
     }
 }
 

@@ -124,8 +124,8 @@ impl Statement for Removed {
     const DOMAIN: &'static str = "kms/remove-receipt/1";
     const MAX_BYTES: usize = 512;
 
-    fn signer(&self) -> PublicKey {
-        self.node
+    fn signer(&self) -> Option<PublicKey> {
+        Some(self.node)
     }
 }
 

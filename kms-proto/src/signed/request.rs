@@ -33,8 +33,8 @@ impl Statement for RequestStatement {
     const DOMAIN: &'static str = "kms/request/1";
     const MAX_BYTES: usize = MAX_REQUEST_BYTES;
 
-    fn signer(&self) -> PublicKey {
-        self.command.signer()
+    fn signer(&self) -> Option<PublicKey> {
+        Some(self.command.signer())
     }
 }
 

@@ -217,6 +217,7 @@ impl Owner {
             salt,
             threshold: terms.threshold,
             expiry: terms.expiry,
+            epoch: info.epoch,
         };
         let shared = Shared {
             label: info.label,

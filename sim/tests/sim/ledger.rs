@@ -54,6 +54,10 @@ impl SharedLedger {
                     past.revoked.entry(revoke.policy()).or_insert(now);
                     revoke.policy()
                 }
+                Entry::Release(release) => {
+                    past.revoked.entry(release.policy).or_insert(now);
+                    release.policy
+                }
                 Entry::Handover(handover) => handover.policy,
                 Entry::RegisterNode(_) => return Ok(receipt),
             };

@@ -81,6 +81,7 @@ impl Share {
             salt: self.salt,
             threshold: self.threshold,
             expiry: self.expiry,
+            epoch: 1,
         };
         owner.grant(&request).await
     }
