@@ -149,6 +149,8 @@ impl Session {
             salt,
             threshold: terms.threshold,
             expiry: terms.expiry,
+            // The label's first: a later one costs nothing but the number in the ledger.
+            epoch: 1,
         };
         let shared = Shared {
             label: terms.label,
