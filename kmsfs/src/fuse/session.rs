@@ -48,6 +48,7 @@ impl Mount {
                 // Nobody answers there: a dead mount must not stay.
                 let _ = Unmounter { at: at.clone() }.unmount();
             })?;
+        direct::read_further_ahead(&at);
         Ok(Self {
             vfs,
             session: Some(session),
