@@ -357,7 +357,7 @@ impl Vfs {
         Ok(())
     }
 
-    fn seal_pages(
+    pub(super) fn seal_pages(
         &self,
         inode: &Arc<Inode>,
         file: &mut Loaded,
@@ -368,9 +368,7 @@ impl Vfs {
             return Err(Part::Kind.into());
         };
         let pages = file.tree.get_mut().seal(content, file.layout, &file.keys);
-        if file.tree.get_mut().len() > MAX_PAGES && !file.tree.get_mut().is_dirty() {
-            file.tree.get_mut().clear();
-        }
+        file.forget_pages(MAX_PAGES);
         // First all of them into the overlay: should a write fail, the next commit has them.
         let mut direct = Vec::new();
         for page in pages {
@@ -425,6 +423,14 @@ impl Loaded {
         self.committed_len = len;
         self.protected_len = self.protected_len.max(len);
         self.committed = mark;
+    }
+
+    /// Lets go of all tag pages if there are more than so many and all of them are sealed.
+    pub(super) fn forget_pages(&mut self, max: usize) {
+        let tree = self.tree.get_mut();
+        if tree.len() > max && !tree.is_dirty() {
+            tree.clear();
+        }
     }
 
     fn rely_on(&mut self, more: Option<Range<u64>>) {
