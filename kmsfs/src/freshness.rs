@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kms_crypto::id::MachineId;
 use parking_lot::{Condvar, Mutex};
 
 use self::database::Link;
@@ -201,6 +202,13 @@ impl Freshness {
             let generations = known.versions().map(|it| it.mark.generation);
             generations.max().unwrap_or(0)
         })
+    }
+
+    /// Which machine has sealed the last state of an object that was seen, if it is the last one of all.
+    #[must_use]
+    pub fn last_writer(&self, id: &Id) -> Option<MachineId> {
+        let known = self.object(id).filter(|known| known.others.is_empty())?;
+        known.last.writers.last().map(|(machine, _)| machine)
     }
 
     /// The object's last name is gone: what it was must not come back. One of which there are several versions may

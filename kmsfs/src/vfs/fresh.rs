@@ -259,24 +259,34 @@ impl Vfs {
     }
 
     /// The object that goes with a name about to be taken away, if that is its last one and anything is known of what
-    /// stands there. What is known does not tell which: something else may stand there since, put by another machine,
-    /// or by this one before it crashed.
+    /// stands there. Its header need not be read if it was last sealed here, under this name: whoever has put something
+    /// else there since has given it a higher generation with its new name, and then it does not count as gone.
     pub(super) fn object_going(&self, place: &Place, stat: &Stat) -> Option<Id> {
         let is_last = stat.kind == Kind::Dir || stat.nlink <= 1;
         if !is_last || stat.kind == Kind::Symlink {
             return None;
         }
-        let known = self.seen.entry(&self.dir_id(&place.dir)?, &place.tag.0)?;
+        let dir = self.dir_id(&place.dir)?;
+        let known = self.seen.entry(&dir, &place.tag.0)?;
         let remembered = known.object.filter(|_| known.is_only_name);
         known.object?;
+        if let Some(inode) = self.table.find(stat.ino, stat.kind)
+            && let Some(object) = inode.object()
+        {
+            return Some(object);
+        }
+        if let Some(object) = remembered
+            && self.seen.is_sure(&dir)
+            && let Some(owner) = self.try_owner()
+            && self.seen.last_writer(&object) == Some(owner.machine_at(&dir, &place.tag.0))
+        {
+            return remembered;
+        }
         let Ok(inode) = self.intern(stat, place.clone(), 0) else {
             return remembered;
         };
         // One that cannot be read is taken for what it was.
-        let read = match inode.object() {
-            Some(_) => Ok(()),
-            None => self.read_header(&inode, |_| ()),
-        };
+        let read = self.read_header(&inode, |_| ());
         let object = inode.object().or(remembered.filter(|_| read.is_err()));
         self.table.sweep(inode);
         object

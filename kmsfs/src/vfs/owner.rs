@@ -137,12 +137,16 @@ impl Owner {
     /// The number this machine writes in a header with these names (FORMAT §3.6.3): another one for each name, as two
     /// versions of one object may stand under two.
     pub(super) fn machine_of(&self, names: &[Binding]) -> MachineId {
+        names.first().map_or(self.machine, |name| {
+            self.machine_at(name.dir.as_bytes(), &name.name_tag.0)
+        })
+    }
+
+    /// The same for an object whose first name is this one.
+    pub(super) fn machine_at(&self, dir: &[u8; 16], tag: &[u8; 16]) -> MachineId {
         let mut number = self.machine;
-        if let Some(name) = names.first() {
-            let parts = name.name_tag.0.iter().zip(name.dir.as_bytes());
-            for (byte, (one, other)) in number.0.iter_mut().zip(parts) {
-                *byte ^= one ^ other;
-            }
+        for (byte, (one, other)) in number.0.iter_mut().zip(tag.iter().zip(dir)) {
+            *byte ^= one ^ other;
         }
         number
     }

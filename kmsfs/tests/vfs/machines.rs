@@ -556,3 +556,30 @@ fn a_program_that_goes_on_writing_writes_into_its_own_version() {
     it.mounts[1] = Some(it.worlds[1].open());
     it.assert_there_on(1, &[b"theirs", &ours]);
 }
+
+/// What stood under a name is told from memory when the name is removed. The other machine has moved it and put
+/// something else there since, both seen here or not: it is not gone.
+#[test]
+fn a_file_the_other_machine_has_moved_is_not_gone_with_its_old_name() {
+    for is_seen in [true, false] {
+        let mut machines = Machines::new(Mount::Closed, |vfs| {
+            put(vfs, "old", b"moved").unwrap();
+        });
+        // Sealed last by the machine that will remove the name.
+        patch(machines.vfs(0), "old", 0, b"MOVED").unwrap();
+        machines.synchronise(0);
+        let there = machines.vfs(1);
+        rename(there, "old", "new").unwrap();
+        put(there, "old", b"something else").unwrap();
+        machines.synchronise(1);
+        let here = machines.vfs(0);
+        if is_seen {
+            assert_eq!(get(here, "new").unwrap(), b"MOVED");
+        }
+        unlink(here, "old").unwrap();
+        machines.synchronise(0);
+        assert_eq!(get(machines.vfs(0), "new").unwrap(), b"MOVED");
+        assert_eq!(get(machines.vfs(1), "new").unwrap(), b"MOVED");
+        assert_eq!(fsck(machines.vfs(0)), [""; 0]);
+    }
+}
