@@ -6,7 +6,8 @@
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kms_crypto::key::PublicKey;
-use kms_proto::message::{Audit, AuditEntry, Command, Response};
+pub use kms_proto::message::AuditEntry;
+use kms_proto::message::{Audit, Command, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;

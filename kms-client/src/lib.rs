@@ -44,7 +44,7 @@ mod health;
 mod submit;
 mod survey;
 
-pub use audit::{Bookmark, NodeAudit};
+pub use audit::{AuditEntry, Bookmark, NodeAudit};
 pub use catalogue::{ApiError, Code};
 pub use client::{Client, ClientConfig};
 pub use connect::NetworkConfig;

@@ -4,6 +4,7 @@
 //! [`Owner`] grants and revokes in one's own store; [`Recipient`] finds and
 //! opens what others have shared. Neither touches the content of files.
 
+mod audit;
 mod care;
 mod follow;
 mod grant;
@@ -17,11 +18,8 @@ mod refusal;
 mod revoke;
 mod settle;
 
-pub(crate) use self::{
-    grant::kind_name,
-    refusal::{FORGET, capital},
-};
 pub use self::{
+    audit::uses,
     grant::{Estimate, Granted},
     network::{Network, Unreachable},
     owner::{Owner, Parts as OwnerParts, path_of},
@@ -29,4 +27,8 @@ pub use self::{
     recipient::{Parts as RecipientParts, Recipient},
     refusal::Refused,
     revoke::Withdrawn,
+};
+pub(crate) use self::{
+    grant::kind_name,
+    refusal::{FORGET, capital},
 };

@@ -28,6 +28,12 @@ fn an_owner_sees_who_asked_and_how_many_nodes_serve_and_replaces_those_that_are_
         said.contains("bob") && said.contains("got the key"),
         "{said}"
     );
+    let line = xattr::get(&plan, "user.kms.audit").unwrap();
+    assert!(line.starts_with("bob: 2"), "{line}");
+    assert!(
+        line.contains("Z ok (") && line.ends_with("nodes)"),
+        "{line}"
+    );
 
     let holders: Vec<_> = (1..=7).filter(|it| scene.net.fragments(*it) > 0).collect();
     holders[..2]

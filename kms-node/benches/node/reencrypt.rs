@@ -21,7 +21,8 @@ const POLICIES: usize = 16;
 const AT_ONCE: usize = 64;
 
 pub(crate) async fn measure() {
-    let bare = bare();
+    let alone = Alone::new();
+    let bare = alone.per_processor_second();
     row(
         "re-encrypt, the library alone; per processor second",
         format!("{bare:.0}"),
@@ -30,9 +31,10 @@ pub(crate) async fn measure() {
     let devnet = Devnet::start(1);
     let world = World::new(&devnet).await;
     for (capsules, requests, goal) in [(32, 384, "≥ 70 %"), (1, 3000, "")] {
-        let before = machine::seconds(Some(devnet.pid(1)));
-        let took = world.ask(capsules, requests).await;
-        let used = machine::seconds(Some(devnet.pid(1))) - before;
+        let node = Some(devnet.pid(1));
+        let (took, used) = world
+            .ask(capsules, requests, || machine::seconds(node))
+            .await;
         let done = (capsules * requests) as f64;
         row(
             &format!(
@@ -49,33 +51,81 @@ pub(crate) async fn measure() {
     }
     drop(world);
     drop(devnet);
+    let (one, two) = (alone.on_threads(1), alone.on_threads(2));
+    row(
+        "the library alone, on one thread and on two: what this machine's second core is worth; per second",
+        format!("{one:.0} and {two:.0}, {:.2} times", two / one),
+        "",
+    );
     let (one, two) = (on_cores(1).await, on_cores(2).await);
     row(
         "32 capsules in a request, on one core and on two; per second",
-        format!("{one:.0} and {two:.0}, {:.2} times", two / one),
+        format!(
+            "{:.0} and {:.0}, {:.2} times (who asks uses {:.2} and {:.2} cores)",
+            one.rate,
+            two.rate,
+            two.rate / one.rate,
+            one.asker,
+            two.asker
+        ),
         "≥ 1.8 times",
     );
 }
 
-/// How many re-encryptions the library does in a second of one processor.
-fn bare() -> f64 {
-    let policy = Policy::new(NETWORK, now(), now() + 3600, 1, 1);
-    let fragment = KeyFrag::from_bytes(&policy.frags[0].to_bytes()).unwrap();
-    let fragment = fragment.verify(&policy.params).unwrap();
-    let fragment = VerifiedKeyFrag::from_bytes_trusted(&fragment.to_bytes()).unwrap();
-    let capsules: Vec<_> = (0..64).map(|_| capsule(&policy)).collect();
-    let (mut done, before) = (0_u32, machine::seconds(None));
-    loop {
-        for capsule in &capsules {
+/// The library without a node.
+struct Alone {
+    fragment: VerifiedKeyFrag,
+    capsules: Vec<Vec<u8>>,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let policy = Policy::new(NETWORK, now(), now() + 3600, 1, 1);
+        let fragment = KeyFrag::from_bytes(&policy.frags[0].to_bytes()).unwrap();
+        let fragment = fragment.verify(&policy.params).unwrap();
+        Self {
+            fragment: VerifiedKeyFrag::from_bytes_trusted(&fragment.to_bytes()).unwrap(),
+            capsules: (0..64).map(|_| capsule(&policy)).collect(),
+        }
+    }
+
+    /// Re-encrypts every capsule once.
+    fn all(&self) -> f64 {
+        for capsule in &self.capsules {
             let capsule = Capsule::from_bytes(capsule).unwrap();
-            let answer = fragment.reencrypt(&mut rng(), &capsule).unwrap();
+            let answer = self.fragment.reencrypt(&mut rng(), &capsule).unwrap();
             std::hint::black_box(answer.to_bytes());
-            done += 1;
         }
-        let used = machine::seconds(None) - before;
-        if used > 2.0 {
-            return f64::from(done) / used;
+        self.capsules.len() as f64
+    }
+
+    /// How many it does in a second of one processor.
+    fn per_processor_second(&self) -> f64 {
+        let (mut done, before) = (0.0, machine::seconds(None));
+        loop {
+            done += self.all();
+            let used = machine::seconds(None) - before;
+            if used > 2.0 {
+                return done / used;
+            }
         }
+    }
+
+    /// How many so many threads do together in a second.
+    fn on_threads(&self, threads: usize) -> f64 {
+        let started = Instant::now();
+        let one = || {
+            let mut done = 0.0;
+            while started.elapsed().as_secs() < 3 {
+                done += self.all();
+            }
+            done
+        };
+        let done: f64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).sum()
+        });
+        done / started.elapsed().as_secs_f64()
     }
 }
 
@@ -85,7 +135,15 @@ fn capsule(policy: &Policy) -> Vec<u8> {
     made.unwrap().0.to_bytes()
 }
 
-async fn on_cores(count: usize) -> f64 {
+/// What a node on some cores does.
+struct OnCores {
+    /// Re-encryptions in a second.
+    rate: f64,
+    /// Cores that asking alone took.
+    asker: f64,
+}
+
+async fn on_cores(count: usize) -> OnCores {
     // Before it starts: it counts the processors it may use.
     let restrict = |count| {
         let mut cores = CpuSet::new();
@@ -99,8 +157,12 @@ async fn on_cores(count: usize) -> f64 {
     });
     let devnet = devnet.join().unwrap();
     let world = World::new(&devnet).await;
-    let took = world.ask(32, 768).await;
-    32.0 * 768.0 / took
+    let this = Some(nix::unistd::getpid());
+    let (took, used) = world.ask(32, 768, || machine::seconds(this)).await;
+    OnCores {
+        rate: 32.0 * 768.0 / took,
+        asker: used / took,
+    }
 }
 
 /// Peers and policies of one node.
@@ -134,8 +196,8 @@ impl World {
         world
     }
 
-    /// Asks so many times, with so many capsules each time; how long it took, in seconds.
-    async fn ask(&self, capsules: usize, requests: usize) -> f64 {
+    /// Asks so many times, with so many capsules each time; how long it took, in seconds, and what `used` grew by.
+    async fn ask(&self, capsules: usize, requests: usize, used: impl Fn() -> f64) -> (f64, f64) {
         let asked = (0..requests).map(|number| {
             let policy = &self.policies[number % POLICIES];
             let capsules = (0..capsules).map(|_| policy.capsule.to_bytes()).collect();
@@ -147,7 +209,7 @@ impl World {
         });
         // Signed before the clock runs.
         let asked: Vec<_> = asked.collect();
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), used());
         futures::stream::iter(asked)
             .map(|(client, message)| client.call(&self.node, &self.addresses, message, PATIENCE))
             .buffer_unordered(AT_ONCE)
@@ -159,6 +221,6 @@ impl World {
                 assert!(fragments.iter().all(Result::is_ok));
             })
             .await;
-        started.elapsed().as_secs_f64()
+        (started.elapsed().as_secs_f64(), used() - before)
     }
 }

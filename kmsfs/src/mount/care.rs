@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 use super::answer::Answers;
 use crate::{contact, failure::Failure, share, time};
 
-/// Entries of several nodes within this time, of the same outcome, are of one request.
-const TOGETHER_SECONDS: u64 = 10;
-
 impl Answers {
     pub(super) fn health(&self, path: &[u8], reissue: bool) -> Result<Value, Failure> {
         let owner = self.owner()?;
@@ -83,30 +80,16 @@ impl Answers {
     }
 }
 
-/// What the nodes have noted, oldest first, the same request of several nodes as one.
+/// What the nodes have noted.
 fn uses(reports: &[NodeAudit]) -> Value {
-    let mut noted: Vec<_> = reports
-        .iter()
-        .flat_map(|report| report.entries.iter().map(|entry| (entry, report.node)))
-        .collect();
-    noted.sort_by_key(|(entry, _)| entry.at);
-    let mut uses: Vec<Value> = Vec::new();
-    for (entry, node) in noted {
-        let same = uses.iter_mut().rev().find(|it| {
-            let at = it["at"].as_u64().unwrap_or_default();
-            it["outcome"] == entry.outcome && entry.at.saturating_sub(at) <= TOGETHER_SECONDS
-        });
-        let node = Value::from(contact::short(&node));
-        match same.and_then(|it| it["nodes"].as_array_mut()) {
-            Some(nodes) if !nodes.contains(&node) => nodes.push(node),
-            Some(_) => {}
-            None => uses.push(json!({
-                "at": entry.at,
-                "at_text": time::moment(entry.at),
-                "outcome": entry.outcome,
-                "nodes": [node],
-            })),
-        }
-    }
-    uses.into()
+    let uses = share::uses(reports).into_iter().map(|it| {
+        let nodes: Vec<_> = it.nodes.iter().map(contact::short).collect();
+        json!({
+            "at": it.at,
+            "at_text": time::moment(it.at),
+            "outcome": it.outcome,
+            "nodes": nodes,
+        })
+    });
+    uses.collect()
 }

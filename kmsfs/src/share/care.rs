@@ -1,11 +1,9 @@
-//! How grants are doing: how many nodes serve them now, who has used them, and
-//! grants made anew where nodes were lost (SEMANTICS 5.2, WIRE 3.2).
+//! How grants are doing: how many nodes serve them now, and grants made anew where
+//! nodes were lost (SEMANTICS 5.2, WIRE 3.2).
 
 use std::{collections::HashSet, path::Path};
 
-use kms_client::{
-    Bookmark, ClientError, NodeAudit, OwnerRecord, Quorum, blocking::Client, revoke::RevokeRequest,
-};
+use kms_client::{ClientError, OwnerRecord, Quorum, blocking::Client, revoke::RevokeRequest};
 use kms_crypto::key::LedgerKey;
 
 use super::{
@@ -22,7 +20,7 @@ const AT_ONCE: usize = 16;
 
 impl Owner {
     /// The live grants of a path and of everything below it; of one that takes another's place, the newer.
-    fn live_below(&self, path: &Path) -> Vec<OwnerRecord> {
+    pub(super) fn live_below(&self, path: &Path) -> Vec<OwnerRecord> {
         let now = crate::time::now();
         let mut records = self.all_records();
         records.retain(|it| it.is_live(now) && path_of(&it.path).starts_with(path));
@@ -37,14 +35,8 @@ impl Owner {
 
     /// Asks the nodes of every live grant below a path for a re-encryption on trial.
     pub fn health(&self, path: &Path) -> Result<Known<Result<Quorum, ClientError>>, Refused> {
-        self.ask_about(path, |client, request| client.policy_health(request))
-    }
-
-    /// Asks the nodes of every live grant below a path who has used it.
-    pub fn audit(&self, path: &Path) -> Result<Known<Vec<NodeAudit>>, Refused> {
-        self.ask_about(path, |client, request| {
-            client.audit(request, |_| Bookmark::default())
-        })
+        let records = self.live_below(path);
+        self.ask_about(records, |client, request| client.policy_health(request))
     }
 
     /// Makes a grant anew, for the same person and time: its nodes are others, as far as it takes. Of the old one,
@@ -68,12 +60,11 @@ impl Owner {
         self.grant_one(&terms, record.params.recipient)
     }
 
-    fn ask_about<T: Send>(
+    pub(super) fn ask_about<T: Send>(
         &self,
-        path: &Path,
+        records: Vec<OwnerRecord>,
         ask: impl Fn(&Client, &RevokeRequest<'_>) -> T + Sync,
     ) -> Result<Known<T>, Refused> {
-        let records = self.live_below(path);
         if records.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! The readable attributes (SEMANTICS 5.1). None of them asks the network.
+//! The readable attributes (SEMANTICS 5.1). None of them asks the network, but `audit`.
 
 use kms_client::OwnerRecord;
 use kms_crypto::key::PublicKey;
@@ -72,6 +72,10 @@ impl Owner {
                     .map(|failure| crate::why::explain(&failure, &crate::why::Context::owner()))
                     .ok_or_else(no_data)
             }
+            "audit" => {
+                self.check_asker(asker)?;
+                self.audit_line(ino, now)
+            }
             _ => Err(no_data()),
         }
     }
@@ -134,7 +138,7 @@ fn readers(book: &Book, grants: &[OwnerRecord], now: u64) -> String {
 /// More are shown by `kmsfs shares`.
 const MAX_READERS: usize = 50;
 
-fn ascii_name(book: &Book, key: &PublicKey) -> String {
+pub(super) fn ascii_name(book: &Book, key: &PublicKey) -> String {
     match book.name_of(key) {
         Some(name) => name.to_owned(),
         None => crate::contact::short(key).replace('…', ".."),
@@ -146,7 +150,8 @@ fn ascii_name(book: &Book, key: &PublicKey) -> String {
 pub(super) fn write_back(name: &str, value: &[u8]) -> Result<(), Refused> {
     match name {
         "info" if value.starts_with(b"kms:") => Ok(()),
-        "info" | "readers" | "owner" | "epoch" | "threshold" | "state" | "fileid" | "why" => Err(
+        "info" | "readers" | "owner" | "epoch" | "threshold" | "state" | "fileid" | "why"
+        | "audit" => Err(
             Refused::new(libc::EINVAL, format!("user.kms.{name} cannot be set."))
                 .why("It says how things are.")
                 .now("To change who can read: user.kms.grant and user.kms.revoke."),

@@ -19,7 +19,7 @@ use kms_crypto::{
 };
 use parking_lot::{Mutex, RwLock};
 
-use super::{Network, People, Refused, follow::Leaving, settle::Worker};
+use super::{Network, People, Refused, audit::Told, follow::Leaving, settle::Worker};
 use crate::vfs::{
     Ino, LabelInfo, Vfs,
     hooks::{self, Asker, Events, VerbError, Verbs},
@@ -42,6 +42,7 @@ pub struct Owner {
     records: Records,
     index: RwLock<Index>,
     busy: Mutex<HashMap<LabelId, Arc<Mutex<()>>>>,
+    pub(super) told: Told,
     /// What was renamed while some label's place is not known yet.
     pub(super) moved: Mutex<VecDeque<Ino>>,
 }
@@ -94,6 +95,7 @@ impl Owner {
             records,
             index: RwLock::default(),
             busy: Mutex::default(),
+            told: Told::default(),
             moved: Mutex::default(),
         });
         owner.read_records()?;
