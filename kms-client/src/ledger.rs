@@ -183,8 +183,10 @@ fn line(record: &Record, bytes: Vec<u8>) -> LedgerLine {
 pub struct Deployment<'a> {
     /// The JSON-RPC provider, `http://…`.
     pub provider: &'a str,
-    /// The file with the account's secret.
+    /// The file with the account's secret, or its keystore.
     pub key: &'a std::path::Path,
+    /// Who is asked for the keystore's passphrase.
+    pub ask: kms_ledger_evm::Ask,
     /// The network's name.
     pub network: &'a str,
 }
@@ -196,8 +198,8 @@ impl Deployment<'_> {
             |error: Box<dyn std::error::Error + Send + Sync>| LedgerError::Unavailable(error);
         let provider = kms_ledger_evm::Provider::parse(self.provider)
             .map_err(|error| failed(Box::new(error)))?;
-        let account =
-            kms_ledger_evm::Account::read(self.key).map_err(|error| failed(Box::new(error)))?;
+        let account = kms_ledger_evm::Account::read(self.key, None, Some(&self.ask))
+            .map_err(|error| failed(Box::new(error)))?;
         let made = kms_ledger_evm::deploy(&provider, &account, self.network)
             .map_err(|error| failed(Box::new(error)))?;
         let contract: String = made.contract.iter().map(|it| format!("{it:02x}")).collect();

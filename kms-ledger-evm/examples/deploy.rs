@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
     let made = deploy(
         &Provider::parse(url)?,
-        &Account::read(Path::new(key))?,
+        &Account::read(Path::new(key), None, None)?,
         network,
     )?;
     let contract: String = made

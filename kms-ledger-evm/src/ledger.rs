@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use kms_proto::{
 use parking_lot::Mutex;
 
 use crate::{
-    Account, AccountError, EvmName,
+    Account, AccountError, Ask, EvmName,
     follow::{FollowError, Source, View},
     rpc::Fault,
 };
@@ -36,6 +37,8 @@ pub struct EvmOptions {
     pub clock: Clock,
     /// A head seen earlier: a ledger that does not contain it is refused.
     pub seen: Option<Head>,
+    /// Who is asked for a keystore's passphrase.
+    pub ask: Option<Ask>,
 }
 
 impl Default for EvmOptions {
@@ -44,6 +47,7 @@ impl Default for EvmOptions {
             network: DEFAULT_NETWORK.to_owned(),
             clock: system_clock(),
             seen: None,
+            ask: None,
         }
     }
 }
@@ -98,7 +102,9 @@ impl EvmLedger {
     /// Opens a ledger to read it, or also to write to it if its name has a `key`; reads all there is.
     pub fn open(name: EvmName, options: EvmOptions) -> Result<Self, LedgerError> {
         let unusable = |error: AccountError| LedgerError::Unavailable(Box::new(error));
-        let account = name.key.as_deref().map(Account::read).transpose();
+        let passphrase = name.passphrase.as_deref();
+        let read = |key: &Path| Account::read(key, passphrase, options.ask.as_ref());
+        let account = name.key.as_deref().map(read).transpose();
         let state = State {
             view: View::new(&options.network, name.confirmations, name.from),
             current: 0,

@@ -13,13 +13,15 @@ mod contract;
 mod entry;
 mod follow;
 mod hex;
+mod keystore;
 mod ledger;
 mod name;
 mod rlp;
 mod rpc;
 mod send;
 
-pub use account::{Account, AccountError};
+pub use account::{Account, AccountError, Ask, CREDENTIAL};
+pub use keystore::KeystoreError;
 pub use ledger::{EvmLedger, EvmOptions};
 pub use name::{EvmName, NameError};
 pub use rpc::{Fault, Provider};

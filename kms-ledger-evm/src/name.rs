@@ -26,6 +26,8 @@ pub struct EvmName {
     pub from: u64,
     /// The file with the secret of the account that pays.
     pub key: Option<PathBuf>,
+    /// The file with the passphrase of a keystore.
+    pub passphrase: Option<PathBuf>,
     /// The most to pay for a unit of gas, in gwei.
     pub max_fee_gwei: u64,
 }
@@ -49,7 +51,7 @@ pub enum NameError {
         value: String,
     },
     /// There is no such option.
-    #[error("there is no option {0:?}; known: rpc, confirmations, from, key, max_fee")]
+    #[error("there is no option {0:?}; known: rpc, confirmations, from, key, passphrase, max_fee")]
     UnknownOption(String),
     /// Nobody to ask.
     #[error("rpc= is missing: which providers to ask, for example {EXAMPLE}")]
@@ -77,6 +79,7 @@ impl EvmName {
             confirmations: DEFAULT_CONFIRMATIONS,
             from: 0,
             key: None,
+            passphrase: None,
             max_fee_gwei: DEFAULT_MAX_FEE_GWEI,
         };
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -107,10 +110,14 @@ impl EvmName {
             "confirmations" => self.confirmations = number()?,
             "from" => self.from = number()?,
             "max_fee" => self.max_fee_gwei = number()?,
-            "key" => {
+            "key" | "passphrase" => {
                 let path = PathBuf::from(value);
-                self.key = Some(path).filter(|path| path.is_absolute());
-                self.key.as_ref().ok_or_else(unfit)?;
+                let path = Some(path).filter(|path| path.is_absolute());
+                let path = Some(path.ok_or_else(unfit)?);
+                match option {
+                    "key" => self.key = path,
+                    _ => self.passphrase = path,
+                }
             }
             other => return Err(NameError::UnknownOption(other.to_owned())),
         }
@@ -154,6 +161,7 @@ mod tests {
             ("rpc=", "http://host:port"),
             ("confirmations=few", "confirmations=few"),
             ("key=relative", "key=relative"),
+            ("passphrase=relative", "passphrase=relative"),
             ("colour=red", "no option \"colour\""),
         ] {
             let told = refused(&format!("1/{CONTRACT}?{options}")).to_string();

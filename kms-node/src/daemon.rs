@@ -29,6 +29,7 @@ use tokio::runtime::Handle;
 use crate::audit::AuditLog;
 use crate::config::Config;
 use crate::keyfile::{self, KeyFileError, StorageKey};
+use crate::keysource::passphrase::ask_for_account;
 use crate::keysource::{self, Source, SourceError};
 use crate::lock;
 use crate::monitor::Monitor;
@@ -374,6 +375,7 @@ fn open_ledger(
         LedgerUrl::Evm(place) => {
             let options = EvmOptions {
                 seen,
+                ask: Some(Arc::new(ask_for_account)),
                 ..EvmOptions::new(network)
             };
             Ok(Arc::new(EvmLedger::open(EvmName::parse(&place)?, options)?))

@@ -338,7 +338,7 @@ pub struct LedgerDeployArgs {
     /// The chain's JSON-RPC provider, http://HOST:PORT
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// File with the secret of an account that can pay
+    /// File with the secret of an account that can pay, or its keystore
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
     /// Name of the network

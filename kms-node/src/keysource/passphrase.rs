@@ -79,7 +79,7 @@ fn ask(config: &Config, prompt: &str) -> Result<Zeroizing<String>, SourceError> 
             Ok(Zeroizing::new(line.to_owned()))
         }
         Asked::Terminal => {
-            if !fs::File::open("/dev/tty").is_ok_and(|tty| tty.is_terminal()) {
+            if !has_terminal() {
                 let why = "no passphrase_file is set, systemd gives no credential, and there is no terminal to ask at";
                 return Err(SourceError::NoPassphrase(why.to_owned()));
             }
@@ -88,4 +88,17 @@ fn ask(config: &Config, prompt: &str) -> Result<Zeroizing<String>, SourceError> 
                 .map_err(|error| SourceError::NoPassphrase(error.to_string()))
         }
     }
+}
+
+fn has_terminal() -> bool {
+    fs::File::open("/dev/tty").is_ok_and(|tty| tty.is_terminal())
+}
+
+/// Asks at the terminal, if there is one, for the passphrase of the account that pays for what this node writes.
+pub fn ask_for_account(keystore: &Path) -> Option<Zeroizing<String>> {
+    if !has_terminal() {
+        return None;
+    }
+    let prompt = format!("Passphrase of {}: ", keystore.display());
+    rpassword::prompt_password(prompt).map(Zeroizing::new).ok()
 }

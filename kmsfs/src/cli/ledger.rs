@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use data_encoding::HEXLOWER;
@@ -19,6 +20,7 @@ use super::{Common, LedgerCommand, LedgerDeployArgs, LedgerExportArgs, nodes, ou
 use crate::{
     config::{self, Config},
     failure::{Exit, Failure},
+    passphrase::Source,
     share::{Network, capital},
     time,
 };
@@ -199,6 +201,10 @@ fn deploy(args: &LedgerDeployArgs, common: &Common) -> Result<ExitCode, Failure>
     let deployment = Deployment {
         provider: &args.rpc,
         key: &args.key,
+        ask: Arc::new(|keystore| {
+            let prompt = format!("Passphrase of {}: ", keystore.display());
+            Source::choose(None).ask(&prompt).ok()
+        }),
         network: args.network.as_deref().unwrap_or(config::DEFAULT_NETWORK),
     };
     let name = deployment.make().map_err(|error| {
