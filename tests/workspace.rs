@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may depend on whom among our own crates.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("kms-crypto", &[]),
     ("kms-proto", &["kms-crypto"]),
     ("kms-net", &["kms-crypto", "kms-proto"]),
@@ -36,17 +36,19 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "kms-client",
         ],
     ),
+    ("kms-rpc", &["kms-crypto", "kms-client"]),
     ("kmsfs", &["kms-crypto", "kms-client"]),
     ("sim", &[]),
     ("tests", &[]),
 ];
 
 /// Which crates alone may know an outside world.
-const EDGES: [(&str, &[&str]); 5] = [
+const EDGES: [(&str, &[&str]); 6] = [
     // The tests' recorder of power cuts is a file that serves a loop device.
     ("fuser", &["kmsfs", "tests"]),
     ("libp2p", &["kms-net"]),
     ("redb", &["kms-node", "kmsfs"]),
+    ("hyper", &["kms-rpc"]),
     // The accounts of a chain are keys of the same curve.
     ("k256", &["kms-crypto", "kms-ledger-evm"]),
     ("sha3", &["kms-ledger-evm"]),

@@ -2,6 +2,8 @@
 //!
 //! * [`session`]: one person at work: everything below in the operations that all languages have (API §2).
 //! * [`keyring`], [`contact`], [`home`]: a person's identities, the people they know, where it all is.
+//! * [`local`]: a person on this machine; [`call`]: operations by their names, with documents for [`params`]: what other
+//!   languages are made of; [`settings`]: what a person has said about the network.
 //! * [`catalogue`]: the errors of the operations, the same in all languages.
 //! * [`stream`]: encrypting what does not fit into memory.
 //! * [`grammar`]: `bob,@team r ttl=7d m=3/5`, the one grammar for sharing.
@@ -16,6 +18,7 @@
 
 pub mod audit;
 pub mod blocking;
+pub mod call;
 mod canary;
 pub mod catalogue;
 pub mod client;
@@ -30,11 +33,14 @@ pub mod grant;
 pub mod home;
 pub mod keyring;
 pub mod ledger;
+pub mod local;
+pub mod params;
 pub mod place;
 pub mod record;
 pub mod revoke;
 pub mod sealed;
 pub mod session;
+pub mod settings;
 pub mod stream;
 pub mod ticket;
 

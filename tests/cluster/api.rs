@@ -24,8 +24,9 @@ struct Kmsd {
 impl Kmsd {
     fn of(person: &Person, net: &Devnet) -> Self {
         person.key();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = format!("-rpcport={}", port.local_addr().unwrap().port());
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = format!("-rpcport={}", free.local_addr().unwrap().port());
+        drop(free);
         let datadir = format!("-datadir={}", person.home().display());
         let process = Command::new(program("kmsd"))
             .args([&datadir, &port, "-printtoconsole=0"])

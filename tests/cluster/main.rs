@@ -5,6 +5,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod api;
 mod care;
 mod chain;
 mod ciphers;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use kms_crypto::aead::Cipher;
-use kms_crypto::format::{Check, Via};
 use kms_crypto::id::LabelId;
 use kms_crypto::key::PublicKey;
 use rand_core::Rng;
@@ -152,13 +151,8 @@ async fn open_file(
     let (source, target) = (source.to_owned(), target.to_owned());
     in_background(move |stop| {
         let mut to = Partial::create(&target)?;
-        let via = Via::Label {
-            id: key.label,
-            secret: &key.secret,
-        };
-        let check = Check::Signed(&key.owner);
-        let sizes = stream::open(&mut from, to.file(), via, check, stop)
-            .map_err(|error| about(error, &source, &target))?;
+        let sizes = key.open_stream(&mut from, to.file(), stop);
+        let sizes = sizes.map_err(|error| about(error, &source, &target))?;
         to.finish()?;
         Ok(FileDone {
             label: key.label,

@@ -1,6 +1,7 @@
 //! Opening what is encrypted: one's own, what a ticket lets one open, or with a key that was fetched before (API §2.3).
 
 use std::fmt;
+use std::io::{Read, Seek, Write};
 
 use kms_crypto::error::DecodeError;
 use kms_crypto::format::{Check, Header, Via};
@@ -13,6 +14,7 @@ use super::Session;
 use crate::catalogue::{ApiError, Code};
 use crate::decrypt::KeyRequest;
 use crate::sealed::{self, SealedError};
+use crate::stream::{self, Sizes, Stop, StreamError};
 use crate::ticket::TicketText;
 
 /// By what right something is to be opened.
@@ -105,12 +107,12 @@ impl Session {
         self.release(&header, by).await
     }
 
-    /// The key of a file, by whatever right. Nothing in the header is believed before it opens with that key.
-    pub(super) async fn release(
-        &self,
-        header: &Header,
-        by: Opening<'_>,
-    ) -> Result<ReleasedKey, ApiError> {
+    /// The key of encrypted data whose header this is, by whatever right. Nothing in the header is believed before it opens
+    /// with that key.
+    ///
+    /// # Errors
+    /// Those of API §2.5.
+    pub async fn release(&self, header: &Header, by: Opening<'_>) -> Result<ReleasedKey, ApiError> {
         match by {
             Opening::Own => self.own_key(header),
             Opening::Key { secret, owner } => release_with_key(header, secret, owner),
@@ -218,6 +220,26 @@ impl Opened {
     ) -> Result<Self, ApiError> {
         let header = kms_crypto::format::file::inspect(sealed)?;
         open_value(sealed, release_with_key(&header, secret, owner)?)
+    }
+}
+
+impl ReleasedKey {
+    /// Decrypts all of `from`, from where it stands on, into `to`. Blocks. What has been written when it fails is the
+    /// verified beginning of the plaintext.
+    ///
+    /// # Errors
+    /// [`StreamError`]: which side failed, or that `stop` was told.
+    pub fn open_stream(
+        &self,
+        from: &mut (impl Read + Seek + ?Sized),
+        to: &mut (impl Write + ?Sized),
+        stop: &Stop,
+    ) -> Result<Sizes, StreamError> {
+        let via = Via::Label {
+            id: self.label,
+            secret: &self.secret,
+        };
+        stream::open(from, to, via, Check::Signed(&self.owner), stop)
     }
 }
 

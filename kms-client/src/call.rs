@@ -1,0 +1,202 @@
+//! The operations of a session by their names (API §2.3, §2.4), for languages at whose edge documents and bytes pass and
+//! nothing else: `kmsd`, Python, JavaScript.
+
+use data_encoding::HEXLOWER;
+use kms_crypto::key::{LabelSecret, PublicKey};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use crate::catalogue::{ApiError, Code};
+use crate::params::{Params, bad};
+use crate::session::{FileDone, Opened, Opening, Session, decrypt_file_with_key, inspect};
+use crate::ticket::TicketText;
+
+/// What an operation gives.
+#[derive(Default)]
+pub struct Reply {
+    /// The result but for its bytes.
+    pub document: Value,
+    /// A member that is bytes, and what it is called.
+    pub bytes: Option<(&'static str, Zeroizing<Vec<u8>>)>,
+}
+
+impl From<Value> for Reply {
+    fn from(document: Value) -> Self {
+        Self {
+            document,
+            bytes: None,
+        }
+    }
+}
+
+/// What is needed to find somebody's session, or the reason why there is none.
+pub type Found<'a> = &'a (dyn Fn() -> Result<Session, ApiError> + Sync);
+
+/// Does an operation. `session` is asked for only by those that work on somebody's behalf.
+///
+/// # Errors
+/// Those of the operation; [`Code::BadParameter`] for a name that is none.
+pub async fn call(
+    operation: &str,
+    mut params: Params,
+    session: Found<'_>,
+) -> Result<Reply, ApiError> {
+    match operation {
+        "encrypt" => encrypt(session()?, params).await,
+        "decrypt" => decrypt(session, params).await,
+        "encrypt_file" => {
+            let (source, target) = (params.path("source")?, params.path("target")?);
+            let cipher = params.cipher()?;
+            let done = session()?.encrypt_file(&source, &target, cipher).await?;
+            Ok(json!({
+                "label": done.label.to_string(),
+                "size": done.sizes.plain,
+                "sealed_size": done.sizes.sealed,
+            })
+            .into())
+        }
+        "decrypt_file" => decrypt_file(session, &params).await,
+        "inspect" => Ok(inspect(&params.take_bytes("sealed")?)?.into()),
+        "grant" => {
+            let (label, terms) = (params.label("label")?, params.text("terms")?);
+            let grants = session()?.grant(&label, terms).await?;
+            Ok(json!({"grants": grants}).into())
+        }
+        "revoke" => {
+            let (label, who) = (params.label("label")?, params.text("who")?);
+            let revoked = session()?.revoke(&label, who).await?;
+            Ok(json!({"revoked": revoked}).into())
+        }
+        "decrypt_key" => {
+            let (sealed, ticket) = (params.take_bytes("sealed")?, params.ticket("ticket")?);
+            let key = session()?.decrypt_key(&sealed, &ticket).await?;
+            Ok(json!({
+                "key": HEXLOWER.encode(key.secret.as_bytes()),
+                "label": key.label.to_string(),
+                "owner": key.owner.to_string(),
+            })
+            .into())
+        }
+        "list_grants" => {
+            let label = params.maybe_label("label")?;
+            let grants = blocking(session()?, move |it| it.list_grants(label.as_ref()));
+            Ok(json!({"grants": grants.await?}).into())
+        }
+        "open_ticket" => {
+            let ticket = params.ticket("ticket")?;
+            Ok(json!(session()?.open_ticket(&ticket)?).into())
+        }
+        "tickets" => {
+            let store = params.path("store")?;
+            let tickets = blocking(session()?, move |it| it.tickets(&store)).await?;
+            Ok(json!({"tickets": tickets}).into())
+        }
+        "policy_health" => {
+            let policy = params.policy("policy")?;
+            Ok(json!(session()?.policy_health(&policy).await?).into())
+        }
+        "audit" => {
+            let policy = params.policy("policy")?;
+            Ok(json!(session()?.audit(&policy).await?).into())
+        }
+        _ => {
+            let why = format!("there is no operation {operation}");
+            Err(ApiError::new(Code::BadParameter, why))
+        }
+    }
+}
+
+async fn encrypt(session: Session, mut params: Params) -> Result<Reply, ApiError> {
+    let cipher = params.cipher()?;
+    let data = params.take_bytes("data")?;
+    let size = data.len();
+    let sealed = blocking(session, move |it| it.encrypt(&data, cipher)).await?;
+    Ok(Reply {
+        document: json!({"label": sealed.label.to_string(), "size": size}),
+        bytes: Some(("sealed", Zeroizing::new(sealed.bytes))),
+    })
+}
+
+async fn decrypt(session: Found<'_>, mut params: Params) -> Result<Reply, ApiError> {
+    let right = Right::of(&params)?;
+    let sealed = params.take_bytes("sealed")?;
+    let opened = match right.key()? {
+        Some((secret, owner)) => Opened::with_key(&sealed, secret, owner)?,
+        None => session()?.decrypt(&sealed, right.opening()).await?,
+    };
+    Ok(Reply {
+        document: json!({
+            "owner": opened.owner.to_string(),
+            "label": opened.label.to_string(),
+            "size": opened.data.len(),
+        }),
+        bytes: Some(("data", opened.data)),
+    })
+}
+
+async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Reply, ApiError> {
+    let (source, target) = (params.path("source")?, params.path("target")?);
+    let right = Right::of(params)?;
+    let done: FileDone = match right.key()? {
+        Some((secret, owner)) => decrypt_file_with_key(&source, &target, secret, owner).await?,
+        None => {
+            let opening = right.opening();
+            session()?.decrypt_file(&source, &target, opening).await?
+        }
+    };
+    Ok(json!({
+        "owner": done.owner.to_string(),
+        "label": done.label.to_string(),
+        "size": done.sizes.plain,
+    })
+    .into())
+}
+
+async fn blocking<T: Send + 'static>(
+    session: Session,
+    work: impl FnOnce(&Session) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = spawn_blocking(move || work(&session)).await;
+    done.map_err(|_| ApiError::new(Code::Internal, "the work ended without a result"))?
+}
+
+/// By what right a caller wants to open something.
+struct Right {
+    ticket: Option<TicketText>,
+    secret: Option<LabelSecret>,
+    owner: Option<PublicKey>,
+}
+
+impl Right {
+    fn of(params: &Params) -> Result<Self, ApiError> {
+        let this = Self {
+            ticket: params.maybe_ticket("ticket")?,
+            secret: params.maybe_secret("key")?,
+            owner: params.maybe_key("owner")?,
+        };
+        if this.ticket.is_some() && this.secret.is_some() {
+            return Err(bad("key", "left out when there is a ticket"));
+        }
+        Ok(this)
+    }
+
+    /// The key, if it is by a key.
+    fn key(&self) -> Result<Option<(&LabelSecret, &PublicKey)>, ApiError> {
+        match (&self.secret, &self.owner) {
+            (None, _) => Ok(None),
+            (Some(secret), Some(owner)) => Ok(Some((secret, owner))),
+            (Some(_), None) => Err(bad("owner", "given with a key")),
+        }
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        match &self.ticket {
+            None => Opening::Own,
+            Some(ticket) => Opening::Ticket {
+                ticket,
+                owner: self.owner.as_ref(),
+            },
+        }
+    }
+}

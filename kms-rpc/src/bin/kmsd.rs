@@ -1,0 +1,5 @@
+//! `kmsd`, the JSON-RPC server.
+
+fn main() -> std::process::ExitCode {
+    kms_rpc::start::main()
+}
