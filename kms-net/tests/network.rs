@@ -227,7 +227,7 @@ async fn the_closest_nodes_are_those_that_answer_in_the_order_of_distance() {
 async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
     attempt: impl Fn() -> F,
 ) -> T {
-    for _ in 0..100 {
+    for _ in 0..600 {
         if let Ok(value) = attempt().await {
             return value;
         }

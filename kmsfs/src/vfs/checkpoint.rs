@@ -26,12 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Keeper {
     /// Directories made so long ago that the system has written their headers by itself.
     fn take_settled_dirs(&mut self) -> Vec<Arc<Inode>> {
-        let old = self
+        let settled = self
             .new_dirs
-            .iter()
-            .take_while(|(made, _)| made.elapsed() > SETTLED)
-            .count();
-        self.new_dirs.drain(..old).map(|(_, inode)| inode).collect()
+            .extract_if(|_, (made, _)| made.elapsed() > SETTLED);
+        settled.map(|(_, (_, inode))| inode).collect()
     }
 }
 

@@ -463,7 +463,7 @@ impl Vfs {
         };
         if !dir.unsynced.swap(true, Ordering::AcqRel) {
             let entry = (std::time::Instant::now(), Arc::clone(inode));
-            owner.keeper.lock().new_dirs.push_back(entry);
+            owner.keeper.lock().new_dirs.insert(inode.ino, entry);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What only the store's owner has: its keys, its journal, and the background work.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) struct Keeper {
     pub(super) busy: HashMap<Ino, Arc<Inode>>,
     /// Directories whose header was written a short while ago without being synced: they are remembered until the
     /// system has written it by itself.
-    pub(super) new_dirs: VecDeque<(Instant, Arc<Inode>)>,
+    pub(super) new_dirs: HashMap<Ino, (Instant, Arc<Inode>)>,
     /// Names that are gone, whose bindings are still in the headers.
     pub(super) unbinds: Vec<Unbind>,
     /// Directories that lost the last name of something the journal still holds: the name may come back until this is
@@ -92,7 +92,7 @@ impl Owner {
         )?;
         let keeper = Keeper {
             busy: HashMap::new(),
-            new_dirs: VecDeque::new(),
+            new_dirs: HashMap::new(),
             unbinds: Vec::new(),
             lost_in: Vec::new(),
             litter: Vec::new(),

@@ -129,7 +129,9 @@ impl Vfs {
             }
         }
         if let Some(owner) = self.try_owner() {
-            owner.keeper.lock().busy.remove(&inode.ino);
+            let mut keeper = owner.keeper.lock();
+            keeper.busy.remove(&inode.ino);
+            keeper.new_dirs.remove(&inode.ino);
         }
     }
 
