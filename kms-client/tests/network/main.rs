@@ -29,6 +29,8 @@ struct Scene {
     secret: LabelSecret,
     bob: IdentitySecret,
     salt: [u8; 32],
+    /// When the scene was made: the same request is the same a second later, too.
+    start: u64,
 }
 
 const WEEK: u64 = 7 * 86_400;
@@ -49,6 +51,7 @@ impl Scene {
     fn of(nodes: usize, scheme: SchemeKind) -> Self {
         let network = FakeNetwork::new(nodes);
         let client = network.client();
+        let start = network.now();
         let store_key = StoreKey::generate(&mut rng());
         let label = LabelId::random(&mut rng());
         let context = LabelContext {
@@ -72,6 +75,7 @@ impl Scene {
             secret,
             bob,
             salt: [7; 32],
+            start,
         }
     }
 
@@ -90,7 +94,7 @@ impl Scene {
             recipient: self.bob.public(),
             salt: self.salt,
             threshold,
-            expiry: self.network.now() + seconds,
+            expiry: self.start + seconds,
             epoch: 1,
         };
         self.client.grant(&request).await
