@@ -7,6 +7,7 @@ use kms_ledger_evm::anvil::Anvil;
 use kms_tests::five_minutes::{self, appears};
 use kms_tests::{Mount, Person, TIMEOUT, errno, eventually, xattr};
 use rustix::io::Errno;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::choices;
@@ -17,6 +18,8 @@ use crate::nodes::Nodes;
 struct Town {
     // Dropped in this order: mounts first.
     secure: Mount,
+    alice: Person,
+    tablet: Person,
     bob: Person,
     store: PathBuf,
     nodes: Nodes,
@@ -40,6 +43,9 @@ impl Town {
                 .at(&house.words())
         };
         let (alice, bob) = (person("alice", &houses[0]), person("bob", &houses[1]));
+        // Another device of hers, with the same passphrase and as yet nothing else.
+        let tablet = person("tablet/alice", &houses[0]);
+        fs::copy(alice.passphrase(), tablet.passphrase()).unwrap();
         let store = alice.init("secure");
         let secure = alice.mount(&store, "secure");
         // Each knows of the others once it has read their ledgers.
@@ -54,6 +60,8 @@ impl Town {
         alice.run(&["contact", "add", "bob", &bob.key()]);
         Self {
             secure,
+            alice,
+            tablet,
             bob,
             store,
             nodes,
@@ -143,5 +151,32 @@ fn the_first_five_minutes_on_a_chain() {
             .collect();
         let town = Town::new(Nodes::with_ledgers(&ledgers), &ledger, "3/5");
         five_minutes::replay(&town.secure, &town.store, &town.bob, "3/5");
+        revoke_with_another_device(town);
+        // Nobody's account has signed it: what stands on the chain is the policy, its secret and the epoch.
+        let all = json!([{ "fromBlock": "0x0", "toBlock": "latest", "address": contract }]);
+        let events = anvil.rpc("eth_getLogs", all);
+        let last = events.as_array().unwrap().last().unwrap();
+        let data = last["data"].as_str().unwrap();
+        assert_eq!(data.len(), "0x".len() + 2 * (32 + 16 + 4), "{data}");
+    });
+}
+
+/// The device that granted is lost. Another one of the owner's has her identity and the store, and that is enough.
+fn revoke_with_another_device(town: Town) {
+    let letter = town.secure.at("letter");
+    fs::write(&letter, "dear bob").unwrap();
+    xattr::grant(&letter, "bob").unwrap();
+    let bobs = town.bob.mount(&town.store, "again");
+    eventually("the letter", TIMEOUT, || {
+        fs::read_to_string(bobs.at("letter")).ok()
+    });
+    town.secure.unmount();
+    fs::create_dir_all(town.tablet.home()).unwrap();
+    let identity = |person: &Person| person.home().join("identity");
+    fs::copy(identity(&town.alice), identity(&town.tablet)).unwrap();
+    let tablets = town.tablet.mount(&town.store, "secure");
+    xattr::revoke(&tablets.at("letter"), &town.bob.key()).unwrap();
+    eventually("the revocation to bite", TIMEOUT, || {
+        (errno(fs::read(bobs.at("letter"))) == Errno::KEYREVOKED).then_some(())
     });
 }

@@ -77,6 +77,11 @@ impl Person {
         self.dir.join("home")
     }
 
+    /// The file with this person's passphrase.
+    pub fn passphrase(&self) -> PathBuf {
+        self.dir.join("passphrase")
+    }
+
     /// A `kmsfs` command in this person's environment.
     pub fn kmsfs(&self, args: &[&str]) -> Command {
         let mut words = self.machine.iter();
@@ -95,7 +100,7 @@ impl Person {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.dir)
             .env("KMSFS_HOME", self.home())
-            .env("KMSFS_PASSFILE", self.dir.join("passphrase"))
+            .env("KMSFS_PASSFILE", self.passphrase())
             .envs(self.network.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null());
         command
