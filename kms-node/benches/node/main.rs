@@ -12,11 +12,15 @@
 #[path = "../../tests/support/devnet.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not everything uses all of it")]
 mod devnet;
+#[path = "../../tests/support/liar.rs"]
+#[allow(dead_code, unreachable_pub, reason = "not everything uses all of it")]
+mod liar;
 #[path = "../../tests/support/policy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not everything uses all of it")]
 mod policy;
 
 mod fetch;
+mod liars;
 mod lookup;
 mod machine;
 mod reencrypt;
@@ -51,10 +55,14 @@ fn main() {
     if wanted("memory") {
         runtime.block_on(store::memory());
     }
-    if wanted("lookup") {
-        runtime.block_on(lookup::measure());
-    }
     if wanted("fetch") {
         runtime.block_on(fetch::measure());
+    }
+    if wanted("liars") {
+        runtime.block_on(liars::measure());
+    }
+    // The last, for this process is too large after it to let anybody in.
+    if wanted("lookup") {
+        runtime.block_on(lookup::measure());
     }
 }
