@@ -105,7 +105,10 @@ pub(crate) async fn gather<R, T, F: Future<Output = Result<R, Fault>>>(
             biased;
             Some((index, result)) = running.next() => {
                 match result {
-                    Ok(answer) => said.push((index, answer)),
+                    Ok(answer) => {
+                        machine.on_word(index, started.elapsed());
+                        said.push((index, answer));
+                    }
                     Err(Fault::Node(answer)) => machine.on_failure(index, answer),
                     Err(Fault::Final(error)) => return Err(error),
                 }

@@ -10,11 +10,17 @@ use std::{collections::VecDeque, time::Duration};
 pub struct GatherOptions {
     /// How many good answers are needed.
     pub need: usize,
-    /// A node that has not answered for so long is slow: another is asked beside it.
+    /// A node that has not answered for so long is slow: another is asked beside it. Sooner, once others have shown how
+    /// long an answer takes.
     pub hedge_after: Duration,
     /// When to stop.
     pub give_up_at: Duration,
 }
+
+/// So many times as long as the slowest of the others is far longer.
+const FAR_LONGER: u32 = 3;
+/// Answers on one machine take a millisecond or ten, as it happens: that makes nobody slow.
+const SOONEST: Duration = Duration::from_millis(20);
 
 /// What the driver is to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +50,8 @@ pub enum Answer<F> {
 #[derive(Debug)]
 pub struct Gather<N, T, F> {
     options: GatherOptions,
+    /// How long the slowest word so far has taken.
+    pace: Option<Duration>,
     queue: VecDeque<N>,
     waiting: Vec<Waiting<N>>,
     good: Vec<(N, T)>,
@@ -77,6 +85,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         }
         Self {
             options,
+            pace: None,
             queue,
             waiting: Vec::new(),
             good: Vec::new(),
@@ -115,6 +124,14 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         })
     }
 
+    /// A node has said something that is still to be judged: who takes far longer is slow.
+    pub fn on_word(&mut self, from: N, now: Duration) {
+        if let Some(it) = self.waiting.iter().find(|it| it.node == from) {
+            let took = now.saturating_sub(it.asked_at);
+            self.pace = self.pace.max(Some(took));
+        }
+    }
+
     /// A node answered well. From one not asked, heard before, or too late, it changes nothing.
     pub fn on_good(&mut self, from: N, answer: T) {
         if self.stop_waiting(from) {
@@ -145,7 +162,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
             .waiting
             .iter()
             .filter(|it| !it.slow)
-            .map(|it| it.asked_at + self.options.hedge_after);
+            .map(|it| it.asked_at + self.hedge_after());
         // With nobody left to ask, slowness makes no difference.
         let hedge = hedges.min().filter(|_| !self.queue.is_empty());
         Some(hedge.map_or(self.options.give_up_at, |at| {
@@ -184,9 +201,16 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         self.good.len() >= self.options.need
     }
 
+    fn hedge_after(&self) -> Duration {
+        let by_pace = |took: Duration| took.saturating_mul(FAR_LONGER).max(SOONEST);
+        let usual = self.options.hedge_after;
+        self.pace.map_or(usual, |took| usual.min(by_pace(took)))
+    }
+
     fn find_slow(&mut self, now: Duration) {
+        let hedge_after = self.hedge_after();
         for it in &mut self.waiting {
-            it.slow |= now >= it.asked_at + self.options.hedge_after;
+            it.slow |= now >= it.asked_at + hedge_after;
         }
     }
 
@@ -201,5 +225,45 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_node_is_slow_by_the_pace_of_those_that_have_answered() {
+        // Somebody who met two silent nodes for the first time waited 300 ms for each, where the others answer within ten.
+        let options = GatherOptions {
+            need: 3,
+            hedge_after: at(300),
+            give_up_at: at(8000),
+        };
+        let mut machine: Gather<u8, (), ()> = Gather::new(options, 0..5);
+        let asked = |machine: &mut Gather<u8, (), ()>, now| {
+            std::iter::from_fn(|| machine.poll(now)).collect::<Vec<_>>()
+        };
+        let ask = |nodes: &[u8]| {
+            nodes
+                .iter()
+                .map(|it| GatherOutput::Ask(*it))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&mut machine, at(0)), ask(&[0, 1, 2]));
+        assert_eq!(machine.wake_at(), Some(at(300)), "nobody knows better");
+        machine.on_word(0, at(10));
+        assert_eq!(machine.wake_at(), Some(at(30)));
+        machine.on_good(0, ());
+        assert_eq!(asked(&mut machine, at(30)), ask(&[3, 4]));
+        // Who is slow may answer all the same.
+        machine.on_word(1, at(40));
+        machine.on_good(1, ());
+        machine.on_good(3, ());
+        assert_eq!(asked(&mut machine, at(41)), [GatherOutput::Done]);
     }
 }
