@@ -483,10 +483,14 @@ impl Table {
             .collect()
     }
 
-    /// Forgets all inodes that the kernel has let go of and nobody holds any more.
-    pub(crate) fn sweep_left(&self) {
+    /// Forgets all inodes that the kernel has let go of and nobody holds any more, as long as there is time for it: the
+    /// store may take long to free the room of each.
+    pub(crate) fn sweep_left(&self, has_time: impl Fn() -> bool) {
         let left = std::mem::take(&mut self.entries.lock().left);
         for ino in left {
+            if !has_time() {
+                return;
+            }
             drop(self.forget(ino, 0));
         }
     }

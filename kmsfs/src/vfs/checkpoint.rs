@@ -101,7 +101,7 @@ impl Vfs {
             drop(keeper);
         }
         drop(settled);
-        self.table.sweep_left();
+        self.table.sweep_left(|| !owner.keeper.lock().stopping);
         true
     }
 
