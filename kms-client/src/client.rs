@@ -165,7 +165,8 @@ impl Client {
         if states.len() >= MAX_STATES {
             states.retain(|_, (at, _)| at.elapsed() < STATE_LEASE);
         }
-        if states.len() < MAX_STATES {
+        // What is not there may come at any moment, and then its reader should not have to wait.
+        if states.len() < MAX_STATES && state != PolicyState::Unknown {
             states.insert(id, (at, state.clone()));
         }
         drop(states);

@@ -46,7 +46,8 @@ impl KeyRequest {
     }
 }
 
-/// How long nodes may take to read what is read here, and how long is waited before they are asked again.
+/// How long nodes may take to read what is read here, and this client what was written elsewhere, and how long is waited
+/// before they are asked again.
 const CATCHES_UP_WITHIN: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -71,8 +72,8 @@ impl Client {
             return Err(RequestError::NotTheRecipient.into());
         }
         let deadline = self.deadline();
-        let mut standing = self.standing(request, deadline).await?;
         let caught_up = deadline.min(Instant::now() + CATCHES_UP_WITHIN);
+        let mut standing = self.standing_soon(request, deadline, caught_up).await?;
         let mut pause = FIRST_PAUSE;
         loop {
             let gathered = self.gather_key(request, identity, &standing, deadline);
@@ -119,6 +120,25 @@ impl Client {
         }
         let opened = reader.open(identity, &request.capsule, &gathered.good, &request.context);
         Ok(opened?)
+    }
+
+    /// Who has a ticket may read it before he reads the grant in the ledger: it is looked for again.
+    async fn standing_soon(
+        &self,
+        request: &KeyRequest,
+        deadline: Instant,
+        caught_up: Instant,
+    ) -> Result<Standing, ClientError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.standing(request, deadline).await {
+                Err(ClientError::NotGranted) if Instant::now() + pause < caught_up => {
+                    sleep(pause).await;
+                    pause = pause.saturating_mul(2);
+                }
+                standing => return standing,
+            }
+        }
     }
 
     async fn standing(

@@ -308,6 +308,53 @@ impl Ledger for OutOfReach {
     }
 }
 
+/// A ledger that shows a policy only from the third look on.
+struct Behind {
+    ledger: Arc<dyn Ledger>,
+    looks: std::sync::atomic::AtomicUsize,
+}
+
+impl Ledger for Behind {
+    fn head(&self) -> Result<Head, LedgerError> {
+        self.ledger.head()
+    }
+    fn submit(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
+        self.ledger.submit(entry)
+    }
+    fn policy(&self, policy: &PolicyId) -> Result<PolicyState, LedgerError> {
+        match self
+            .looks
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        {
+            0 | 1 => Ok(PolicyState::Unknown),
+            _ => self.ledger.policy(policy),
+        }
+    }
+    fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
+        self.ledger.nodes()
+    }
+    fn read(&self, from: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.ledger.read(from, count)
+    }
+}
+
+#[tokio::test]
+async fn a_reader_whose_ledger_is_a_moment_behind_opens_what_was_just_granted() {
+    // The grant was acknowledged, and its ticket had reached the reader sooner than the ledger's entry: he was told that
+    // it was never granted.
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    let request = scene.key_request(&grant);
+    let client = scene.network.client_with(|config| {
+        config.ledger = Arc::new(Behind {
+            ledger: Arc::clone(&config.ledger),
+            looks: 0.into(),
+        });
+    });
+    let secret = client.decrypt_key(&request, &scene.bob).await.unwrap();
+    assert!(secret == scene.secret);
+}
+
 #[tokio::test]
 async fn without_a_ledger_no_n_minus_m_nodes_can_say_that_access_is_over() {
     let scene = Scene::new(5);
