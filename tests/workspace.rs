@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may depend on whom among our own crates.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("kms-crypto", &[]),
     ("kms-proto", &["kms-crypto"]),
     ("kms-net", &["kms-crypto", "kms-proto"]),
@@ -38,17 +38,21 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ),
     ("kms-rpc", &["kms-crypto", "kms-client"]),
     ("kmsfs", &["kms-crypto", "kms-client"]),
+    ("bindings/python", &["kms-client"]),
+    ("bindings/node", &["kms-client"]),
     ("sim", &[]),
     ("tests", &[]),
 ];
 
 /// Which crates alone may know an outside world.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 8] = [
     // The tests' recorder of power cuts is a file that serves a loop device.
     ("fuser", &["kmsfs", "tests"]),
     ("libp2p", &["kms-net"]),
     ("redb", &["kms-node", "kmsfs"]),
     ("hyper", &["kms-rpc"]),
+    ("pyo3", &["bindings/python"]),
+    ("napi", &["bindings/node"]),
     // The accounts of a chain are keys of the same curve.
     ("k256", &["kms-crypto", "kms-ledger-evm"]),
     ("sha3", &["kms-ledger-evm"]),

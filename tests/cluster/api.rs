@@ -15,14 +15,14 @@ use serde_json::Value;
 use crate::Scene;
 
 /// Somebody's daemon, which serves the same identity and contacts as their `kmsfs`.
-struct Kmsd {
+pub(crate) struct Kmsd {
     datadir: String,
     port: String,
     process: Child,
 }
 
 impl Kmsd {
-    fn of(person: &Person, net: &Devnet) -> Self {
+    pub(crate) fn of(person: &Person, net: &Devnet) -> Self {
         person.key();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = format!("-rpcport={}", free.local_addr().unwrap().port());
@@ -48,7 +48,7 @@ impl Kmsd {
         this
     }
 
-    fn output(&self, args: &[&str]) -> Output {
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
         let mut command = Command::new(program("kms-cli"));
         let command = command.args([&self.datadir, &self.port]).args(args);
         command.stdin(Stdio::null()).output().unwrap()
@@ -56,7 +56,7 @@ impl Kmsd {
 
     /// The result of a call that has to succeed.
     #[track_caller]
-    fn cli(&self, args: &[&str]) -> Value {
+    pub(crate) fn cli(&self, args: &[&str]) -> Value {
         let output = self.output(args);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kms-cli {args:?}: {said}");
@@ -79,7 +79,7 @@ impl Drop for Kmsd {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -154,7 +154,11 @@ fn two_people_share_a_large_file_through_their_daemons() {
     assert!(!again.exists());
 }
 
-fn rust_session(runtime: &tokio::runtime::Runtime, person: &Person, net: &Devnet) -> Session {
+pub(crate) fn rust_session(
+    runtime: &tokio::runtime::Runtime,
+    person: &Person,
+    net: &Devnet,
+) -> Session {
     let keyring = Keyring::new(Home::under(&person.home()));
     let passphrase = fs::read_to_string(person.dir.join("passphrase")).unwrap();
     let secret = keyring.open("default", passphrase.trim()).unwrap();

@@ -11,6 +11,7 @@ mod chain;
 mod ciphers;
 mod copies;
 mod five_minutes;
+mod languages;
 mod leaks;
 mod ledger;
 mod node_keys;

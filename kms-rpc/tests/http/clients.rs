@@ -32,7 +32,7 @@ fn a_client_library_for_bitcoind_speaks_to_it_unchanged() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap();
-    let python = root.join("target/tools/rpc-venv/bin/python");
+    let python = root.join("target/tools/py-venv/bin/python");
     assert!(
         python.exists(),
         "python-bitcoinrpc is not installed: run scripts/setup test"

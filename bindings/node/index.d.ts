@@ -1,0 +1,168 @@
+/// <reference types="node" />
+
+/** What can be encrypted: bytes in one piece. */
+export type Data = Buffer | ArrayBufferView | ArrayBuffer
+/** A place of a file. */
+export type Path = string | URL
+
+/** An error of the catalogue (spec/API.md §3). */
+export class KmsError extends Error {
+  private constructor()
+  /** Its name in the catalogue: `REVOKED`, `NO_QUORUM` … */
+  code: string
+  /** Its number in JSON-RPC. */
+  number: number
+  /** As Node has it: negative. */
+  errno: number
+  /** Of an error about a file. */
+  path?: string
+  /** What the catalogue has besides: `nodes` with each node's own words, `at` … */
+  data: Record<string, unknown>
+}
+
+/** Of everything that can be given up. An operation that is aborted rejects with the signal's reason. */
+export interface How {
+  signal?: AbortSignal
+  /** Seconds that the network may take. */
+  timeout?: number
+}
+export interface Opening {
+  /** The directory of identity, contacts and configuration; left out, those of kmsfs. */
+  home?: Path
+  /** The name of the identity. */
+  identity?: string
+  /** Without it nothing is unlocked. */
+  passphrase?: string
+  /** These go before the configuration of kmsfs; an empty ledger is no network. */
+  ledger?: string
+  bootstrap?: string | string[]
+  network?: string
+  threshold?: string
+  /** Seconds that each operation on the network may take. */
+  timeout?: number
+}
+/** By what right something is opened: one's own without anything. */
+export interface Right extends How {
+  /** What its owner has sent. */
+  ticket?: string
+  /** Its key, which was fetched before; needs its owner. */
+  key?: string
+  /** Whose it must be. */
+  owner?: string
+}
+
+export interface NewKey { name: string, identity: string, recovery_words: string }
+export interface Identity { name: string, identity: string, unlocked: boolean, until: number | null }
+export interface Contact { name: string, identity: string, fingerprint: string, verified: boolean }
+export interface Group { name: string, members: string[] }
+export interface Sealed { sealed: Buffer, label: string, size: number }
+export interface SealedFile { label: string, size: number, sealed_size: number }
+export interface OpenedFile { owner: string, label: string, size: number }
+export interface Opened extends OpenedFile { data: Buffer }
+export interface Header {
+  version: number
+  cipher: string
+  store: string
+  labels: Array<{ label: string, scheme: number, epoch: number }>
+}
+export interface Grant {
+  recipient: string
+  who: string | null
+  policy: string
+  until: number
+  threshold: string
+  /** What the recipient must be given. */
+  ticket: string
+}
+export interface Revocation {
+  recipient: string
+  who: string | null
+  policy: string
+  at: number
+  removed: number
+  nodes: number
+}
+/** Whoever has the key can open the data for ever. */
+export interface Key { key: string, label: string, owner: string }
+export interface GrantInfo {
+  policy: string
+  label: string
+  recipient: string
+  who: string | null
+  state: 'preparing' | 'live' | 'revoking' | 'expired' | 'revoked'
+  until: number
+  created: number
+  threshold: string
+  nodes: string[]
+  revoked: number | null
+}
+export interface Ticket {
+  owner: string
+  who: string | null
+  store: string
+  label: string
+  kind: 'file' | 'dir'
+  policy: string
+  until: number
+  threshold: string
+  nodes: string[]
+  revoked: number | null
+}
+export interface StoredTicket extends Ticket { ticket: string, path: string, file: string | null }
+export interface Health {
+  policy: string
+  state: GrantInfo['state']
+  needed: number
+  good: number
+  nodes: Array<{ node: string, good: boolean, answer: string }>
+}
+export interface NodeAudit {
+  node: string
+  good: boolean
+  answer: string
+  entries: Array<{ at: number, recipient: string, who: string | null, outcome: string, capsules: number }>
+}
+
+/** Makes an identity and keeps it under a passphrase. Its 24 recovery words are shown this once. */
+export function generateKey(passphrase: string, options?: { name?: string, home?: Path }): Promise<NewKey>
+
+/** An identity of this machine at work. */
+export class Client {
+  private constructor()
+  /** Opens an identity; without a passphrase only what needs no secret can be done. */
+  static open(options?: Opening): Promise<Client>
+  /** Forgets the identity's secret. Operations under way end with it. */
+  close(): void
+  /** The public key, `kms1…`. */
+  identity(): Promise<string>
+  identities(): Promise<Identity[]>
+  contactAdd(name: string, key: string): Promise<{ name: string, identity: string, added: boolean }>
+  contactRemove(name: string): Promise<{ name: string, identity: string }>
+  contactVerify(name: string, fingerprint: string): Promise<Contact>
+  contacts(): Promise<{ contacts: Contact[], groups: Group[] }>
+  /** Encrypts bytes under a new label, on which they can be granted. Asks nobody. */
+  encrypt(data: Data, options?: How & { cipher?: string }): Promise<Sealed>
+  decrypt(sealed: Data, right?: Right): Promise<Opened>
+  /** Encrypts a file of any size into a new one, which appears when it is complete. */
+  encryptFile(source: Path, target: Path, options?: How & { cipher?: string }): Promise<SealedFile>
+  /** Decrypts a file of any size into a new one, which appears when all of it has been verified. */
+  decryptFile(source: Path, target: Path, right?: Right): Promise<OpenedFile>
+  /** What the header says; nothing of it has been verified. */
+  inspect(sealed: Data): Promise<Header>
+  /** Shares what has a label: `bob,@team ttl=7d m=3/5`. */
+  grant(label: string, terms: string, how?: How): Promise<Grant[]>
+  /** Withdraws access; `who` names people, or is `*`. */
+  revoke(label: string, who: string, how?: How): Promise<Revocation[]>
+  /** Fetches the key of something shared with you; the first 4096 bytes are enough. */
+  decryptKey(sealed: Data, ticket: string, how?: How): Promise<Key>
+  listGrants(label?: string): Promise<GrantInfo[]>
+  openTicket(ticket: string): Promise<Ticket>
+  /** What a store of the filesystem shares with you. */
+  tickets(store: Path): Promise<StoredTicket[]>
+  policyHealth(policy: string, how?: How): Promise<Health>
+  /** Who has used one of your grants, as its nodes have noted it. */
+  audit(policy: string, how?: How): AsyncGenerator<NodeAudit, void, undefined>
+}
+
+declare const kms: { Client: typeof Client, KmsError: typeof KmsError, generateKey: typeof generateKey }
+export default kms

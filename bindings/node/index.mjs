@@ -1,0 +1,4 @@
+import kms from './index.cjs'
+
+export const { Client, KmsError, generateKey } = kms
+export default kms

@@ -1,0 +1,109 @@
+//! The package is packed, installed into an empty project, and used as its user would.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says what it expects by unwrapping it"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The library that cargo has built along with this test.
+fn library() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let library = exe.with_file_name("libkms_js.so");
+    assert!(library.exists(), "{} is not built", library.display());
+    library
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{command:?}: {said}");
+    said
+}
+
+/// What `npm pack` packs, with the library in its place.
+fn packed(dir: &Path) -> PathBuf {
+    let package = dir.join("package");
+    fs::create_dir(&package).unwrap();
+    for name in [
+        "package.json",
+        "index.cjs",
+        "index.mjs",
+        "index.d.ts",
+        "README.md",
+    ] {
+        fs::copy(here().join(name), package.join(name)).unwrap();
+    }
+    fs::copy(library(), package.join("kms.node")).unwrap();
+    run(Command::new("npm")
+        .args(["pack", "--silent", "--pack-destination"])
+        .arg(dir)
+        .current_dir(&package));
+    dir.join("kms-0.1.0.tgz")
+}
+
+#[test]
+fn the_package_installs_into_an_empty_project_and_works_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let tarball = packed(dir.path());
+    let project = dir.path().join("project");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("package.json"), "{\"private\": true}").unwrap();
+    run(Command::new("npm")
+        .args([
+            "install",
+            "--offline",
+            "--no-audit",
+            "--no-fund",
+            "--silent",
+        ])
+        .arg(&tarball)
+        .current_dir(&project));
+    for name in ["kms.test.mjs", "kms.test.cjs"] {
+        fs::copy(here().join("test").join(name), project.join(name)).unwrap();
+        let said = run(Command::new("node")
+            .args(["--test", name])
+            .current_dir(&project));
+        assert!(
+            said.contains("fail 0") && !said.contains("pass 0"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn its_types_are_what_typescript_expects() {
+    let tools = here().join("../../target/tools/types/node_modules");
+    assert!(
+        tools.join("typescript").exists(),
+        "typescript is missing: run scripts/setup test"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let package = dir.path().join("node_modules/kms");
+    fs::create_dir_all(&package).unwrap();
+    for name in ["package.json", "index.d.ts"] {
+        fs::copy(here().join(name), package.join(name)).unwrap();
+    }
+    fs::copy(here().join("test/types.ts"), dir.path().join("types.mts")).unwrap();
+    run(Command::new("node")
+        .arg(tools.join("typescript/bin/tsc"))
+        .args([
+            "--strict", "--noEmit", "--target", "es2022", "--module", "nodenext",
+        ])
+        .arg("--typeRoots")
+        .arg(tools.join("@types"))
+        .args(["--types", "node", "types.mts"])
+        .current_dir(dir.path()));
+}

@@ -1,0 +1,19 @@
+from typing import IO, Any, Callable
+
+_Given = tuple[str, tuple[str, bytes] | None]
+
+class Task:
+    def cancel(self) -> None: ...
+
+class Core:
+    @staticmethod
+    def open(params: str) -> Core: ...
+    def call(
+        self, operation: str, params: str, bytes: tuple[str, bytes] | None = None, timeout: float | None = None
+    ) -> _Given: ...
+    def start(
+        self, done: Callable[[Any, Any], None], operation: str, params: str,
+        bytes: tuple[str, bytes] | None = None, timeout: float | None = None,
+    ) -> Task: ...
+    def encrypt_stream(self, source: IO[bytes], target: IO[bytes], params: str) -> str: ...
+    def decrypt_stream(self, source: IO[bytes], target: IO[bytes], params: str, timeout: float | None = None) -> str: ...
