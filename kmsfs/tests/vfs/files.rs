@@ -444,6 +444,34 @@ fn several_threads_write_one_file_and_many() {
     assert_eq!(fsck(&vfs), [""; 0]);
 }
 
+/// Tag pages are sealed and forgotten while a file is written at length, which begins at 64 MiB: what is written before
+/// and after that is the same file, a new one as well as one that goes on where a synced one ended, over its last chunk.
+#[test]
+fn a_file_written_at_great_length_is_what_was_written() {
+    const MIB: usize = 1 << 20;
+    let world = World::new();
+    let vfs = world.open();
+    put(&vfs, "f", b"").unwrap();
+    let mut model = Vec::new();
+    for part in 0..2u8 {
+        let handle = open(&vfs, "f", Access::Write).unwrap();
+        for piece in 0..70 {
+            let bytes = pattern(MIB + 7, part * 70 + piece);
+            vfs.write(handle, model.len() as u64, &bytes, false)
+                .unwrap();
+            model.extend(bytes);
+        }
+        vfs.fsync(handle).unwrap();
+        close(&vfs, handle).unwrap();
+    }
+    assert!(get(&vfs, "f").unwrap() == model);
+    vfs.close().unwrap();
+    drop(vfs);
+    let vfs = world.open();
+    assert!(get(&vfs, "f").unwrap() == model);
+    assert_eq!(fsck(&vfs), [""; 0]);
+}
+
 #[test]
 fn a_listing_stays_as_it_was_begun() {
     let world = World::new();
