@@ -6,6 +6,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod browser;
 mod calls;
 mod clients;
 mod life;
@@ -52,8 +53,11 @@ impl Kmsd {
 
     /// With more options; answers when it returns.
     fn start_with(options: &[&str]) -> Self {
+        Self::start_on(free_port(), options)
+    }
+
+    fn start_on(port: u16, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
         let log = fs::File::create(dir.path().join("stderr")).unwrap();
         let process = kmsd(dir.path(), port)
             .args(options)
