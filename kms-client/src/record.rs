@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use kms_crypto::aead::{self, Refused};
 use kms_crypto::id::{LabelId, PolicyId, StoreId};
 use kms_crypto::kdf;
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::disk::Shelf;
 use crate::grant::{Grant, GrantRequest};
 use crate::place::{self, Kind, NodeAddress, Step};
-use crate::ticket::{TICKET_VERSION, Ticket, hex16};
+use crate::ticket::{TICKET_VERSION, Ticket};
 
 /// The longest record, sealed, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -328,7 +329,7 @@ impl Records {
             "kms/record-name/1",
             &[self.store.as_bytes(), policy.as_bytes()],
         );
-        format!("{}{SUFFIX}", hex16(&name))
+        format!("{}{SUFFIX}", HEXLOWER.encode(&name[..16]))
     }
 
     /// `"kms/owner-record/1" ‖ store id ‖ file name`.

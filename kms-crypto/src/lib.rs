@@ -58,6 +58,7 @@ pub mod sign;
 pub mod umbral;
 pub mod words;
 
+#[cfg(feature = "afgh")]
 mod bls;
 mod curve;
 mod splitkey;

@@ -53,6 +53,7 @@
 //! # }
 //! ```
 
+#[cfg(feature = "afgh")]
 pub mod afgh;
 mod any;
 mod ephemeral;
@@ -75,6 +76,7 @@ use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, Led
 use crate::policy::{PolicyParams, Threshold};
 use crate::wipe::without_trace_of;
 
+#[cfg(feature = "afgh")]
 pub use afgh::Afgh;
 pub use any::{Capsule, CapsuleFrag, KeyFrag, VerifiedCapsuleFrag, VerifiedKeyFrag, encapsulate};
 pub use kind::SchemeKind;

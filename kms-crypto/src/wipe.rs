@@ -17,6 +17,7 @@ use crate::id::SchemeId;
 /// More than k256, Argon2 and HKDF use below the function that calls them.
 const DEPTH: usize = 16 * 1024;
 /// More than a pairing of blst uses.
+#[cfg(feature = "afgh")]
 const PAIRING_DEPTH: usize = 64 * 1024;
 
 /// A secret at one address for as long as it exists, wiped there when it goes.
@@ -80,6 +81,7 @@ pub(crate) fn without_trace<T>(compute: impl FnOnce() -> T) -> T {
 pub(crate) fn without_trace_of<T>(scheme: SchemeId, compute: impl FnOnce() -> T) -> T {
     let result = deeper(compute);
     match scheme {
+        #[cfg(feature = "afgh")]
         SchemeId::AFGH => zeroize_stack::<PAIRING_DEPTH>(),
         _ => zeroize_stack::<DEPTH>(),
     }

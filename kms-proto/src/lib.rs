@@ -8,9 +8,11 @@ pub mod codec;
 pub mod gather;
 pub mod ledger;
 pub mod message;
+pub mod place;
 pub mod placement;
 pub mod secret;
 pub mod signed;
+pub mod ticket;
 pub mod transport;
 
 /// The network a program belongs to when nothing else is configured (WIRE §1).

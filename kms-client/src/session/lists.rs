@@ -17,7 +17,7 @@ use crate::error::Answer;
 use crate::home::read_plain;
 use crate::place::{Kind, NodeAddress, Step};
 use crate::record::{OwnerRecord, Status};
-use crate::ticket::{MAX_TICKET_BYTES, Mailbox, Ticket, TicketText, read_tickets};
+use crate::ticket::{MAX_TICKET_BYTES, Mailbox, Ticket, TicketText, read_tickets, shelf};
 
 /// One of one's own grants.
 #[derive(Clone, Debug, Serialize)]
@@ -231,7 +231,7 @@ impl Session {
         let me = &self.inner.identity;
         let mailbox = Mailbox::incoming(me, &config.owner, config.store);
         let listing = read_tickets(store, me, &config.owner, config.store)?;
-        let shelf = mailbox.shelf(store);
+        let shelf = shelf(&mailbox, store);
         let stored = listing.tickets.iter().map(|ticket| {
             let name = mailbox.file_name(&ticket.label);
             let sealed = shelf

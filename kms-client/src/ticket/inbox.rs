@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::key::{IdentitySecret, PublicKey};
 
-use super::{MAX_TICKET_BYTES, MAX_TICKETS, Mailbox, SUFFIX, Ticket, TicketError};
+use super::{MAX_TICKET_BYTES, MAX_TICKETS, Mailbox, TICKET_SUFFIX, Ticket, TicketError, shelf};
 use crate::disk::Shelf;
 
 /// What is in a mailbox.
@@ -57,7 +57,7 @@ impl Inbox {
     #[must_use]
     pub fn new(root: &Path, recipient: &IdentitySecret, owner: &PublicKey, store: StoreId) -> Self {
         let mailbox = Mailbox::incoming(recipient, owner, store);
-        let shelf = mailbox.shelf(root);
+        let shelf = shelf(&mailbox, root);
         Self {
             mailbox,
             shelf,
@@ -68,7 +68,7 @@ impl Inbox {
 
     /// What is in it now. `recipient` is the identity it was made for.
     pub fn read(&mut self, recipient: &IdentitySecret) -> io::Result<Listing> {
-        let names = self.shelf.names(SUFFIX, MAX_TICKETS)?;
+        let names = self.shelf.names(TICKET_SUFFIX, MAX_TICKETS)?;
         let mut listing = Listing::default();
         let mut seen = HashMap::with_capacity(names.len());
         for name in names {

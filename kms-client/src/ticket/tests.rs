@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use kms_crypto::key::{LabelPublicKey, LedgerKey};
+use kms_crypto::policy::PolicyParams;
+use kms_crypto::seal;
+use kms_proto::codec;
+use kms_proto::signed::Signed;
 
 use super::*;
 use crate::client::rng;
+use crate::place::{Kind, NodeAddress, Step};
 
 struct Scene {
     root: tempfile::TempDir,
@@ -87,8 +93,8 @@ impl Scene {
 
     fn file(&self, ticket: &Ticket) -> PathBuf {
         let mailbox = Mailbox::outgoing(&self.alice, &self.bob.public(), self.store);
-        mailbox
-            .directory(self.root.path())
+        shelf(&mailbox, self.root.path())
+            .path()
             .join(mailbox.file_name(&ticket.label))
     }
 
@@ -99,7 +105,13 @@ impl Scene {
         let signed = Signed::sign(ticket.clone(), signer, &mut rng()).unwrap();
         let bytes = codec::encode(signed.signed());
         let ad: [&[u8]; 2] = [self.store.as_bytes(), name.as_bytes()];
-        let sealed = seal::seal_to(&self.bob.public(), SEAL_DOMAIN, &ad, &bytes, &mut rng());
+        let sealed = seal::seal_to(
+            &self.bob.public(),
+            "kms/ticket-seal/1",
+            &ad,
+            &bytes,
+            &mut rng(),
+        );
         mailbox.open(&self.bob, &name, &sealed).unwrap_err()
     }
 }

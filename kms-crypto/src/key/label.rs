@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::secret::EcDelegatingKey;
 use super::{PublicKey, StoreKey};
+#[cfg(feature = "afgh")]
 use crate::bls::{BlsDelegatingKey, BlsPublicKey};
 use crate::curve::{self, SCALAR_LEN};
 use crate::error::{DecodeError, KeyError, SplitError};
@@ -32,6 +33,7 @@ pub enum LabelPublicKey {
     /// Scheme 3, ECIES re-encryption.
     Ecies(PublicKey),
     /// Scheme 4, AFGH.
+    #[cfg(feature = "afgh")]
     Afgh(BlsPublicKey),
 }
 
@@ -43,6 +45,7 @@ impl LabelPublicKey {
             Self::Split(_) => SchemeId::SPLIT_ECIES,
             Self::Bbs98(_) => SchemeId::BBS98,
             Self::Ecies(_) => SchemeId::ECIES,
+            #[cfg(feature = "afgh")]
             Self::Afgh(_) => SchemeId::AFGH,
         }
     }
@@ -52,6 +55,7 @@ impl LabelPublicKey {
     pub const fn curve(&self) -> CurveId {
         match self {
             Self::Split(_) | Self::Bbs98(_) | Self::Ecies(_) => CurveId::SECP256K1,
+            #[cfg(feature = "afgh")]
             Self::Afgh(_) => CurveId::BLS12_381,
         }
     }
@@ -62,6 +66,7 @@ impl LabelPublicKey {
         let (scheme, curve) = (self.scheme().0.to_be_bytes(), self.curve().0.to_be_bytes());
         let point: &[u8] = match self {
             Self::Split(key) | Self::Bbs98(key) | Self::Ecies(key) => key.as_bytes(),
+            #[cfg(feature = "afgh")]
             Self::Afgh(key) => key.as_bytes(),
         };
         [&scheme, &curve, point].concat()
@@ -78,6 +83,7 @@ impl LabelPublicKey {
         let curve = CurveId(u16::from_be_bytes([c0, c1]));
         let expected = match scheme {
             SchemeId::SPLIT_ECIES | SchemeId::BBS98 | SchemeId::ECIES => CurveId::SECP256K1,
+            #[cfg(feature = "afgh")]
             SchemeId::AFGH => CurveId::BLS12_381,
             _ => return Err(DecodeError::Scheme(scheme)),
         };
@@ -92,7 +98,9 @@ impl LabelPublicKey {
             SchemeId::SPLIT_ECIES => Self::Split(PublicKey::from_bytes(point).map_err(refuse)?),
             SchemeId::BBS98 => Self::Bbs98(PublicKey::from_bytes(point).map_err(refuse)?),
             SchemeId::ECIES => Self::Ecies(PublicKey::from_bytes(point).map_err(refuse)?),
-            _ => Self::Afgh(BlsPublicKey::from_bytes(point).map_err(refuse)?),
+            #[cfg(feature = "afgh")]
+            SchemeId::AFGH => Self::Afgh(BlsPublicKey::from_bytes(point).map_err(refuse)?),
+            _ => return Err(DecodeError::Scheme(scheme)),
         })
     }
 }
@@ -102,6 +110,7 @@ impl fmt::Debug for LabelPublicKey {
         write!(f, "LabelPublicKey(scheme {}, ", self.scheme())?;
         match self {
             Self::Split(key) | Self::Bbs98(key) | Self::Ecies(key) => write!(f, "{key})"),
+            #[cfg(feature = "afgh")]
             Self::Afgh(key) => write!(f, "{key:?})"),
         }
     }
@@ -132,6 +141,7 @@ pub(crate) enum Inner {
     Split(EcDelegatingKey),
     Bbs98(EcDelegatingKey),
     Ecies(EcDelegatingKey),
+    #[cfg(feature = "afgh")]
     Afgh(BlsDelegatingKey),
 }
 
@@ -175,6 +185,7 @@ impl DelegatingKey {
             SchemeId::SPLIT_ECIES => ec().map(Inner::Split),
             SchemeId::BBS98 => ec().map(Inner::Bbs98),
             SchemeId::ECIES => ec().map(Inner::Ecies),
+            #[cfg(feature = "afgh")]
             SchemeId::AFGH => BlsDelegatingKey::from_bytes(bytes).map(Inner::Afgh),
             other => return Err(DecodeError::Scheme(other)),
         };
@@ -189,6 +200,7 @@ impl DelegatingKey {
             SchemeId::SPLIT_ECIES => Inner::Split(ec()),
             SchemeId::BBS98 => Inner::Bbs98(ec()),
             SchemeId::ECIES => Inner::Ecies(ec()),
+            #[cfg(feature = "afgh")]
             SchemeId::AFGH => Inner::Afgh(BlsDelegatingKey::from_wide(wide)),
             other => return Err(SplitError::Scheme(other)),
         }))
@@ -199,6 +211,7 @@ impl DelegatingKey {
     pub fn to_bytes(&self) -> Zeroizing<[u8; SCALAR_LEN]> {
         match &self.0 {
             Inner::Split(key) | Inner::Bbs98(key) | Inner::Ecies(key) => key.to_bytes(),
+            #[cfg(feature = "afgh")]
             Inner::Afgh(key) => key.to_bytes(),
         }
     }
@@ -210,6 +223,7 @@ impl DelegatingKey {
             Inner::Split(key) => LabelPublicKey::Split(key.public()),
             Inner::Bbs98(key) => LabelPublicKey::Bbs98(key.public()),
             Inner::Ecies(key) => LabelPublicKey::Ecies(key.public()),
+            #[cfg(feature = "afgh")]
             Inner::Afgh(key) => LabelPublicKey::Afgh(key.public()),
         }
     }

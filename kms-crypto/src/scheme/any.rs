@@ -4,7 +4,9 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::wire::{self, Fields, Kind};
-use super::{Afgh, Bbs98, Ecies, LabelContext, Scheme, SchemeKind, Split, afgh, single, split};
+#[cfg(feature = "afgh")]
+use super::{Afgh, afgh};
+use super::{Bbs98, Ecies, LabelContext, Scheme, SchemeKind, Split, single, split};
 use crate::error::{DecodeError, FragError, OpenError, SplitError};
 use crate::id::{CurveId, PolicyId, SchemeId};
 use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, LedgerKey};
@@ -28,6 +30,7 @@ macro_rules! boundary {
             /// Scheme 3.
             Ecies(single::$name<Ecies>),
             /// Scheme 4.
+            #[cfg(feature = "afgh")]
             Afgh(afgh::$name),
         }
 
@@ -39,6 +42,7 @@ macro_rules! boundary {
                     Self::Split(_) => Split::ID,
                     Self::Bbs98(_) => Bbs98::ID,
                     Self::Ecies(_) => Ecies::ID,
+                    #[cfg(feature = "afgh")]
                     Self::Afgh(_) => Afgh::ID,
                 }
             }
@@ -79,6 +83,7 @@ macro_rules! each {
             Self::Split($it) => $body,
             Self::Bbs98($it) => $body,
             Self::Ecies($it) => $body,
+            #[cfg(feature = "afgh")]
             Self::Afgh($it) => $body,
         }
     };
@@ -91,6 +96,7 @@ macro_rules! variant {
             SchemeKind::Split => Self::Split(split::$name::read($fields)?),
             SchemeKind::Bbs98 => Self::Bbs98(single::$name::read($fields)?),
             SchemeKind::Ecies => Self::Ecies(single::$name::read($fields)?),
+            #[cfg(feature = "afgh")]
             SchemeKind::Afgh => Self::Afgh(afgh::$name::read($fields)?),
         })
     };
@@ -137,6 +143,7 @@ pub fn encapsulate(
             let (capsule, secret) = Ecies::encapsulate(rng, key, context);
             (Capsule::Ecies(capsule), secret)
         }
+        #[cfg(feature = "afgh")]
         LabelPublicKey::Afgh(key) => {
             let (capsule, secret) = Afgh::encapsulate(rng, key, context);
             (Capsule::Afgh(capsule), secret)
@@ -154,6 +161,7 @@ pub(super) fn decapsulate(
         (Inner::Split(key), Capsule::Split(it)) => Ok(Split::decapsulate(key, it, context)),
         (Inner::Bbs98(key), Capsule::Bbs98(it)) => Ok(Bbs98::decapsulate(key, it, context)),
         (Inner::Ecies(key), Capsule::Ecies(it)) => Ok(Ecies::decapsulate(key, it, context)),
+        #[cfg(feature = "afgh")]
         (Inner::Afgh(key), Capsule::Afgh(it)) => Ok(Afgh::decapsulate(key, it, context)),
         (_, capsule) => Err(OpenError::Scheme(capsule.scheme())),
     }
@@ -183,6 +191,7 @@ pub(super) fn split(
         Inner::Split(key) => split!(Split, key),
         Inner::Bbs98(key) => split!(Bbs98, key),
         Inner::Ecies(key) => split!(Ecies, key),
+        #[cfg(feature = "afgh")]
         Inner::Afgh(key) => split!(Afgh, key),
     }
 }
@@ -213,6 +222,7 @@ pub(super) fn open(
         Capsule::Split(capsule) => open!(Split, capsule),
         Capsule::Bbs98(capsule) => open!(Bbs98, capsule),
         Capsule::Ecies(capsule) => open!(Ecies, capsule),
+        #[cfg(feature = "afgh")]
         Capsule::Afgh(capsule) => open!(Afgh, capsule),
     }
 }
@@ -250,6 +260,7 @@ impl Capsule {
             Self::Split(_) => Split::CURVE,
             Self::Bbs98(_) => Bbs98::CURVE,
             Self::Ecies(_) => Ecies::CURVE,
+            #[cfg(feature = "afgh")]
             Self::Afgh(_) => Afgh::CURVE,
         }
     }
@@ -283,6 +294,7 @@ impl KeyFrag {
                 Self::Split(frag) => VerifiedKeyFrag::Split(Split::verify_key_frag(frag, policy)?),
                 Self::Bbs98(frag) => VerifiedKeyFrag::Bbs98(Bbs98::verify_key_frag(frag, policy)?),
                 Self::Ecies(frag) => VerifiedKeyFrag::Ecies(Ecies::verify_key_frag(frag, policy)?),
+                #[cfg(feature = "afgh")]
                 Self::Afgh(frag) => VerifiedKeyFrag::Afgh(Afgh::verify_key_frag(frag, policy)?),
             })
         })
@@ -321,6 +333,7 @@ impl VerifiedKeyFrag {
             (Self::Ecies(frag), Capsule::Ecies(capsule)) => {
                 Ok(CapsuleFrag::Ecies(Ecies::reencrypt(rng, frag, capsule)))
             }
+            #[cfg(feature = "afgh")]
             (Self::Afgh(frag), Capsule::Afgh(capsule)) => {
                 Ok(CapsuleFrag::Afgh(Afgh::reencrypt(rng, frag, capsule)))
             }
@@ -385,6 +398,7 @@ impl CapsuleFrag {
             (Self::Split(frag), Capsule::Split(capsule)) => verify!(Split, frag, capsule),
             (Self::Bbs98(frag), Capsule::Bbs98(capsule)) => verify!(Bbs98, frag, capsule),
             (Self::Ecies(frag), Capsule::Ecies(capsule)) => verify!(Ecies, frag, capsule),
+            #[cfg(feature = "afgh")]
             (Self::Afgh(frag), Capsule::Afgh(capsule)) => verify!(Afgh, frag, capsule),
             (frag, capsule) => Err(FragError::Scheme {
                 expected: capsule.scheme(),

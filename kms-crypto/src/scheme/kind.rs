@@ -17,12 +17,19 @@ pub enum SchemeKind {
     /// ECIES re-encryption, for comparison and debugging.
     Ecies,
     /// AFGH, for comparison and debugging.
+    #[cfg(feature = "afgh")]
     Afgh,
 }
 
 impl SchemeKind {
-    /// All of them, in the order of their ids.
-    pub const ALL: [Self; 4] = [Self::Split, Self::Bbs98, Self::Ecies, Self::Afgh];
+    /// Those that this program was built with, in the order of their ids.
+    pub const ALL: [Self; COUNT] = [
+        Self::Split,
+        Self::Bbs98,
+        Self::Ecies,
+        #[cfg(feature = "afgh")]
+        Self::Afgh,
+    ];
 
     /// Its number in every encoding.
     #[must_use]
@@ -31,6 +38,7 @@ impl SchemeKind {
             Self::Split => SchemeId::SPLIT_ECIES,
             Self::Bbs98 => SchemeId::BBS98,
             Self::Ecies => SchemeId::ECIES,
+            #[cfg(feature = "afgh")]
             Self::Afgh => SchemeId::AFGH,
         }
     }
@@ -40,6 +48,7 @@ impl SchemeKind {
     pub const fn curve(self) -> CurveId {
         match self {
             Self::Split | Self::Bbs98 | Self::Ecies => CurveId::SECP256K1,
+            #[cfg(feature = "afgh")]
             Self::Afgh => CurveId::BLS12_381,
         }
     }
@@ -50,6 +59,7 @@ impl SchemeKind {
         match self {
             Self::Split => ThresholdRule::Any,
             Self::Bbs98 | Self::Ecies => ThresholdRule::OneOfN,
+            #[cfg(feature = "afgh")]
             Self::Afgh => ThresholdRule::AllOfN,
         }
     }
@@ -69,6 +79,7 @@ impl SchemeKind {
             Self::Split => "split",
             Self::Bbs98 => "bbs98",
             Self::Ecies => "ecies",
+            #[cfg(feature = "afgh")]
             Self::Afgh => "afgh",
         }
     }
@@ -88,6 +99,7 @@ impl SchemeKind {
                 "any single node together with a reader can compute the key of what is shared, \
                  after a revocation too",
             ),
+            #[cfg(feature = "afgh")]
             Self::Afgh => Some(
                 "any single node can stop all reading by not answering, and its mathematics has \
                  not been reviewed as the default scheme's has",
@@ -95,6 +107,8 @@ impl SchemeKind {
         }
     }
 }
+
+const COUNT: usize = 3 + cfg!(feature = "afgh") as usize;
 
 impl TryFrom<SchemeId> for SchemeKind {
     type Error = DecodeError;

@@ -3,10 +3,11 @@
 use data_encoding::BASE64URL_NOPAD;
 use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::key::{IdentitySecret, PublicKey};
-use kms_proto::codec;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+
+use crate::codec;
 
 use super::{MAX_TICKET_BYTES, Mailbox, Ticket, TicketError};
 
@@ -43,7 +44,8 @@ impl TicketText {
     }
 
     /// Of the file in which a ticket lies in a store.
-    pub(crate) fn of_file(ticket: &Ticket, sealed: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn of_file(ticket: &Ticket, sealed: Vec<u8>) -> Self {
         Self {
             owner: ticket.owner,
             store: ticket.store,

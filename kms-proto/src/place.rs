@@ -1,8 +1,9 @@
 //! Where a shared thing is, and which nodes serve it: what tickets and owner records have in common (SHARES §2).
 
 use kms_crypto::key::PublicKey;
-use kms_proto::ledger::NodeRecord;
 use serde::{Deserialize, Serialize};
+
+use crate::ledger::NodeRecord;
 
 /// Whether one file is shared or everything below a directory.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -48,7 +49,7 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_STEPS: usize = 1024;
 
 /// Whether every step can be one, so that nothing outside of the store can be named.
-pub(crate) fn is_path(path: &[Step]) -> bool {
+pub fn is_path(path: &[Step]) -> bool {
     path.len() <= MAX_STEPS
         && path
             .iter()
@@ -61,7 +62,7 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 /// Whether there are exactly `count` nodes and no two the same.
-pub(crate) fn are_distinct(nodes: &[NodeAddress], count: u8) -> bool {
+pub fn are_distinct(nodes: &[NodeAddress], count: u8) -> bool {
     let mut keys: Vec<_> = nodes.iter().map(|node| node.key.to_bytes()).collect();
     keys.sort_unstable();
     keys.dedup();
