@@ -4,6 +4,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use libp2p::core::upgrade;
 use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
@@ -115,6 +116,8 @@ fn swarm_config(config: libp2p::swarm::Config) -> libp2p::swarm::Config {
     config
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
+        // A stream has one protocol to choose from: what is asked goes along with its name, and a journey is saved.
+        .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy)
 }
 
 fn build_with_dns(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kms_crypto::key::PublicKey;
 use kms_proto::transport::{BoxFuture, Transport, TransportError};
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::identity::Keypair;
 use libp2p::kad::{GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
 use libp2p::request_response::{self, OutboundFailure, OutboundRequestId};
@@ -529,18 +530,26 @@ fn broken(error: &OutboundFailure) -> bool {
     use std::io::ErrorKind;
     match error {
         OutboundFailure::ConnectionClosed => true,
-        OutboundFailure::Io(error) => !matches!(
-            error.kind(),
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof
-        ),
+        OutboundFailure::Io(error) => {
+            let of_the_stream = [ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
+            !of_the_stream.contains(&error.kind()) && !is_not_spoken(error)
+        }
         _ => false,
     }
+}
+
+/// Whether the peer does not speak the protocol.
+fn is_not_spoken(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(cause, Some(NegotiationError::Failed))
 }
 
 fn transport_error(error: &OutboundFailure) -> TransportError {
     match error {
         OutboundFailure::DialFailure => TransportError::Unreachable,
         OutboundFailure::UnsupportedProtocols => TransportError::WrongPeer,
+        // The same, heard after the request had gone along with the protocol's name.
+        OutboundFailure::Io(error) if is_not_spoken(error) => TransportError::WrongPeer,
         // The codec's word for a frame beyond the limit.
         OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             TransportError::TooLarge

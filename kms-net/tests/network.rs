@@ -13,6 +13,7 @@ use kms_net::{
     ServerConfig,
 };
 use kms_proto::transport::{Transport, TransportError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 const NETWORK: &str = "test";
@@ -110,6 +111,66 @@ async fn a_call_reaches_the_node_and_its_answer_comes_back() {
         ask(&client, &node, b"big").await.unwrap().len(),
         RESPONSE_LIMIT
     );
+}
+
+/// Stands between a client and a node, and counts how often what flows turns round.
+async fn turnstile(node: &Node) -> (String, Arc<AtomicUsize>) {
+    let behind = node.addresses()[0].clone();
+    let port = behind.split('/').nth(4).unwrap().parse::<u16>().unwrap();
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", door.local_addr().unwrap().port());
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    tokio::spawn(async move {
+        let (mut asker, _) = door.accept().await.unwrap();
+        let mut node = tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .unwrap();
+        let (mut there, mut back, mut was_there) = ([0; 4096], [0; 4096], false);
+        loop {
+            let is_there = tokio::select! {
+                Ok(read @ 1..) = asker.read(&mut there) => {
+                    node.write_all(&there[..read]).await.unwrap();
+                    true
+                }
+                Ok(read @ 1..) = node.read(&mut back) => {
+                    asker.write_all(&back[..read]).await.unwrap();
+                    false
+                }
+                else => return,
+            };
+            if is_there != was_there {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            was_there = is_there;
+        }
+    });
+    (address, turns)
+}
+
+#[tokio::test]
+async fn what_is_asked_over_an_open_connection_takes_one_journey_there_and_one_back() {
+    // It took two: the stream's protocol was agreed on before anything was asked.
+    let node = start(41, vec![]).await;
+    let client = client(vec![]);
+    let (address, turns) = turnstile(&node).await;
+    let call = || {
+        client.call(
+            &node.key,
+            std::slice::from_ref(&address),
+            b"hello".to_vec(),
+            PATIENCE,
+        )
+    };
+    call().await.unwrap();
+    let mut least = usize::MAX;
+    // Nodes also have something to say to each other of their own, now and then.
+    for _ in 0..10 {
+        let before = turns.load(Ordering::Relaxed);
+        call().await.unwrap();
+        least = least.min(turns.load(Ordering::Relaxed) - before);
+    }
+    assert!(least <= 2, "it turned round {least} times");
 }
 
 #[tokio::test]
