@@ -38,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     ("kms-rpc", &["kms-crypto", "kms-client"]),
     ("kmsfs", &["kms-crypto", "kms-client"]),
-    ("bindings/python", &["kms-client"]),
+    ("bindings/python", &["kms-crypto", "kms-client"]),
     ("bindings/node", &["kms-client"]),
     ("sim", &[]),
     ("tests", &[]),

@@ -17,16 +17,14 @@ use crate::Scene;
 /// Somebody's daemon, which serves the same identity and contacts as their `kmsfs`.
 pub(crate) struct Kmsd {
     datadir: String,
-    port: String,
+    pub(crate) port: String,
     process: Child,
 }
 
 impl Kmsd {
     pub(crate) fn of(person: &Person, net: &Devnet) -> Self {
         person.key();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = format!("-rpcport={}", free.local_addr().unwrap().port());
-        drop(free);
+        let port = format!("-rpcport={}", free_port());
         let datadir = format!("-datadir={}", person.home().display());
         let process = Command::new(program("kmsd"))
             .args([&datadir, &port, "-printtoconsole=0"])
@@ -77,6 +75,12 @@ impl Drop for Kmsd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
 }
 
 pub(crate) fn text(path: &Path) -> &str {

@@ -1,4 +1,4 @@
-//! One file, five languages: whoever shares it, everybody can open it until it is withdrawn, and is refused in the same words.
+//! One file, six ways to open it: whoever shares it, everybody can open it until it is withdrawn, and is refused in the same words.
 //!
 //! Needs the libraries that the tests of `bindings/` are built with.
 
@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use kms_client::ticket::TicketText;
 use kms_client::{ApiError, Opening};
+use kms_tests::packages::library;
 use kms_tests::{Devnet, Person};
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -15,7 +16,14 @@ use tokio::runtime::Runtime;
 
 use crate::api::{Kmsd, rust_session, text};
 
-const LANGUAGES: [&str; 5] = ["rust", "kms-cli", "python", "asyncio", "javascript"];
+const LANGUAGES: [&str; 6] = [
+    "rust",
+    "kms-cli",
+    "python",
+    "asyncio",
+    "json-rpc in python",
+    "javascript",
+];
 
 /// Somebody who can do things in every language.
 struct Actor<'a> {
@@ -27,7 +35,7 @@ struct Actor<'a> {
 }
 
 /// The packages as they would be installed.
-fn packages(root: &Path) -> PathBuf {
+pub(crate) fn packages(root: &Path) -> PathBuf {
     let dir = root.join("packages");
     let bindings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bindings");
     let copy = |from: &str, to: &Path| {
@@ -41,18 +49,11 @@ fn packages(root: &Path) -> PathBuf {
     };
     copy("python/kms", &dir.join("kms"));
     copy("node", &dir.join("node"));
-    let library = |name: &str| std::env::current_exe().unwrap().with_file_name(name);
     for (name, to) in [
         ("libkms_python.so", "kms/_native.abi3.so"),
         ("libkms_js.so", "node/kms.node"),
     ] {
-        let library = library(name);
-        assert!(
-            library.exists(),
-            "{} is not built: cargo test --workspace --no-run",
-            library.display()
-        );
-        fs::copy(library, dir.join(to)).unwrap();
+        fs::copy(library(name), dir.join(to)).unwrap();
     }
     dir
 }
@@ -80,6 +81,7 @@ impl<'a> Actor<'a> {
                 self.actor("node", "actor.mjs", text(&package), words)
             }
             "python" => self.actor("python3", "actor.py", "sync", words),
+            "json-rpc in python" => self.actor("python3", "actor.py", "rpc", words),
             _ => self.actor("python3", "actor.py", "aio", words),
         }
     }
@@ -95,6 +97,7 @@ impl<'a> Actor<'a> {
             .env("KMSFS_LEDGER", &self.net.ledger)
             .env("KMSFS_BOOTSTRAP", &self.net.bootstrap)
             .env("PASSPHRASE", passphrase.trim())
+            .env("RPCPORT", self.kmsd.port.trim_start_matches("-rpcport="))
             .env("PYTHONPATH", &self.packages)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
@@ -186,7 +189,7 @@ fn whatever_language_shares_every_language_opens_until_it_is_withdrawn() {
     hers.kmsd.cli(&["contact_add", "bob", &bobs_key]);
     let at = |name: String| root.path().join(name);
     let plain = at("plain".to_owned());
-    let content: Vec<u8> = (0..1u32 << 20).flat_map(u32::to_le_bytes).collect();
+    let content: Vec<u8> = (0..16u32 << 20).flat_map(u32::to_le_bytes).collect();
     fs::write(&plain, &content).unwrap();
     for owner in LANGUAGES {
         let sealed = at(format!("sealed-{owner}"));
@@ -206,6 +209,7 @@ fn whatever_language_shares_every_language_opens_until_it_is_withdrawn() {
                 "{owner} to {reader}: {opened}"
             );
             assert!(fs::read(&back).unwrap() == content, "{owner} to {reader}");
+            fs::remove_file(&back).unwrap();
         });
         hers.act(owner, &["revoke", &label, "bob"]);
         in_every_language(|reader| {
@@ -215,5 +219,6 @@ fn whatever_language_shares_every_language_opens_until_it_is_withdrawn() {
             assert_eq!(refused, expected, "{owner} to {reader}");
             assert!(!never.exists());
         });
+        fs::remove_file(&sealed).unwrap();
     }
 }

@@ -15,6 +15,7 @@ mod languages;
 mod leaks;
 mod ledger;
 mod node_keys;
+mod printed;
 mod quorum;
 mod retirement;
 mod revocation;

@@ -10,6 +10,7 @@
 mod devnet;
 pub mod disk;
 pub mod five_minutes;
+pub mod packages;
 mod person;
 pub mod power;
 mod root;

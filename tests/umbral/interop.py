@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Exchanges capsules, fragments and messages between kms-crypto and umbral-pre, every role on either side.
 
-  tests/umbral/interop.py PEER
+  tests/umbral/interop.py PEER…
 
-PEER is the example program umbral_peer. Needs the Python package umbral-pre 0.11 (scripts/test installs it below target/).
+PEER is the example program umbral_peer, or a Python with the package kms and peer.py beside this. Needs the Python package
+umbral-pre 0.11 (scripts/test installs it below target/).
 """
 import itertools
 import json
@@ -58,12 +59,12 @@ class Refused(Exception):
 
 
 class Ours:
-    """kms-crypto, through its example program."""
+    """kms-crypto, through its example program or the Python package."""
 
     name = "kms-crypto"
 
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, op, **fields):
         plain = {name: it.hex() if isinstance(it, bytes) else it for name, it in fields.items()}
@@ -72,7 +73,7 @@ class Ours:
         self.process.stdin.write(json.dumps({"op": op, "fmt": "simple", **plain}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        assert line, "umbral_peer ended"
+        assert line, "the peer ended"
         answer = json.loads(line)
         if "error" in answer:
             raise Refused(answer["error"])
@@ -180,7 +181,7 @@ def refusals(ours, made):
 
 
 def main():
-    ours, theirs = Ours(sys.argv[1]), Theirs()
+    ours, theirs = Ours(sys.argv[1:]), Theirs()
     count = 0
     for roles in itertools.product((ours, theirs), repeat=4):
         for needed, total, flags in ((1, 1, (True, True)), (2, 3, (False, False)), (3, 5, (True, False)), (8, 12, (False, True))):

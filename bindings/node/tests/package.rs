@@ -9,28 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kms_tests::packages::{library, run, tool};
+
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The library that cargo has built along with this test.
-fn library() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let library = exe.with_file_name("libkms_js.so");
-    assert!(library.exists(), "{} is not built", library.display());
-    library
-}
-
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{command:?}: {said}");
-    said
 }
 
 /// What `npm pack` packs, with the library in its place.
@@ -46,7 +28,7 @@ fn packed(dir: &Path) -> PathBuf {
     ] {
         fs::copy(here().join(name), package.join(name)).unwrap();
     }
-    fs::copy(library(), package.join("kms.node")).unwrap();
+    fs::copy(library("libkms_js.so"), package.join("kms.node")).unwrap();
     run(Command::new("npm")
         .args(["pack", "--silent", "--pack-destination"])
         .arg(dir)
@@ -85,11 +67,7 @@ fn the_package_installs_into_an_empty_project_and_works_there() {
 
 #[test]
 fn its_types_are_what_typescript_expects() {
-    let tools = here().join("../../target/tools/types/node_modules");
-    assert!(
-        tools.join("typescript").exists(),
-        "typescript is missing: run scripts/setup test"
-    );
+    let tools = tool("types/node_modules");
     let dir = tempfile::tempdir().unwrap();
     let package = dir.path().join("node_modules/kms");
     fs::create_dir_all(&package).unwrap();

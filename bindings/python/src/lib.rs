@@ -4,6 +4,7 @@
 mod errors;
 mod runtime;
 mod streams;
+mod umbral;
 
 use std::time::Duration;
 
@@ -21,14 +22,14 @@ use crate::errors::raised;
 use crate::runtime::Owner;
 
 /// A person on this machine, and perhaps an identity at work.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "kms._native")]
 struct Core {
     local: Local,
     owner: Owner,
 }
 
 /// Something that was started, and can be given up.
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "kms._native")]
 struct Task(AbortHandle);
 
 #[pymethods]
@@ -182,4 +183,12 @@ fn raised_err(py: Python<'_>, error: &ApiError) -> PyErr {
 mod _native {
     #[pymodule_export]
     use super::{Core, Task};
+    #[pymodule_export]
+    use crate::umbral::{
+        Capsule, CapsuleFrag, KeyFrag, PublicKey, SecretKey, SecretKeyFactory, VerifiedCapsuleFrag,
+        VerifiedKeyFrag, decrypt_original, decrypt_reencrypted, encrypt, generate_kfrags,
+        reencrypt,
+    };
+    #[pymodule_export]
+    const GENERATOR: [u8; 33] = kms_crypto::umbral::GENERATOR;
 }

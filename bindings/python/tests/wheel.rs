@@ -8,55 +8,66 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kms_tests::packages::{library, run, tool};
+use tempfile::TempDir;
+
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The library that cargo has built along with this test.
-fn library() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let library = exe.with_file_name("libkms_python.so");
-    assert!(library.exists(), "{} is not built", library.display());
-    library
+/// Somewhere where the wheel was installed as docs/PYTHON.md says, but that the library need not be built once more.
+struct Installed {
+    dir: TempDir,
 }
 
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{command:?}: {said}");
-    said
-}
+impl Installed {
+    fn new() -> Self {
+        let this = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(this.at("venv")));
+        let pip = ["-m", "pip", "install", "--quiet", "--no-index"];
+        run(this
+            .python()
+            .args(pip)
+            .arg(here())
+            .env("KMS_NATIVE", library("libkms_python.so"))
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1"));
+        this
+    }
 
-/// What `scripts/setup test` has installed beside Python: mypy and pyright.
-fn tool(name: &str) -> PathBuf {
-    let path = here().join("../../target/tools").join(name);
-    assert!(path.exists(), "{name} is missing: run scripts/setup test");
-    path
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Its Python, far from the sources.
+    fn python(&self) -> Command {
+        let mut command = Command::new(self.at("venv/bin/python"));
+        command
+            .current_dir(self.dir.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
 }
 
 #[test]
 fn the_wheel_installs_into_a_fresh_environment_and_works_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let venv = dir.path().join("venv");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    // What docs/PYTHON.md says, but that the library need not be built once more.
-    let pip = ["-m", "pip", "install", "--quiet", "--no-index"];
-    run(Command::new(venv.join("bin/python"))
-        .args(pip)
-        .arg(here())
-        .env("KMS_NATIVE", library())
-        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1"));
-    let said = run(Command::new(venv.join("bin/python"))
-        .args(["-m", "unittest", "discover", "-s"])
-        .arg(here().join("tests"))
-        .current_dir(dir.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1"));
+    let installed = Installed::new();
+    let discover = ["-m", "unittest", "discover", "-s"];
+    let said = run(installed.python().args(discover).arg(here().join("tests")));
     assert!(said.contains("OK"), "{said}");
+    // What the types promise of the native part is what is there.
+    let place = [
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ];
+    let place = run(installed.python().args(place));
+    run(Command::new(tool("py-venv/bin/stubtest"))
+        .arg("kms")
+        .env("PYTHONPATH", place.trim())
+        .current_dir(installed.dir.path()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Somebody who shares, opens or withdraws a file in Python: actor.py sync|aio share|open|revoke …"""
+"""Somebody who shares, opens or withdraws a file in Python: actor.py sync|aio|rpc share|open|revoke …"""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import sys
 
 import kms
 import kms.aio
+import kms.rpc
 
 
 async def act(me, verb, arguments):
@@ -31,6 +32,9 @@ async def main():
     try:
         if manner == "aio":
             async with kms.aio.Client(passphrase=passphrase) as me:
+                return await act(me, verb, arguments)
+        if manner == "rpc":
+            with kms.rpc.Client(port=int(os.environ["RPCPORT"])) as me:
                 return await act(me, verb, arguments)
         with kms.Client(passphrase=passphrase) as me:
             return await act(me, verb, arguments)
