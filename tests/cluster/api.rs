@@ -23,11 +23,16 @@ pub(crate) struct Kmsd {
 
 impl Kmsd {
     pub(crate) fn of(person: &Person, net: &Devnet) -> Self {
+        Self::with(person, net, &[])
+    }
+
+    pub(crate) fn with(person: &Person, net: &Devnet, options: &[&str]) -> Self {
         person.key();
         let port = format!("-rpcport={}", free_port());
         let datadir = format!("-datadir={}", person.home().display());
         let process = Command::new(program("kmsd"))
             .args([&datadir, &port, "-printtoconsole=0"])
+            .args(options)
             .arg(format!("-ledger={}", net.ledger))
             .arg(format!("-bootstrap={}", net.bootstrap))
             .arg(format!(
@@ -44,6 +49,15 @@ impl Kmsd {
         };
         this.cli(&["-rpcwait", "-rpcwaittimeout=60", "identities"]);
         this
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let (_, port) = self.port.split_once('=').unwrap();
+        port.parse().unwrap()
     }
 
     pub(crate) fn output(&self, args: &[&str]) -> Output {

@@ -19,6 +19,7 @@ mod printed;
 mod quorum;
 mod retirement;
 mod revocation;
+mod rpc_fuzz;
 mod schemes;
 
 use std::path::PathBuf;
