@@ -272,9 +272,12 @@ fn judge(
 }
 
 /// Whether there would be enough answers if the nodes had read as far in the ledger as is read here: a grant was written,
-/// or a fragment handed over, a moment ago.
+/// or a fragment handed over, a moment ago. Whether others are slow or lie makes no difference.
 fn are_behind(standing: &Standing, error: &ClientError) -> bool {
-    let (Standing::Live { .. }, ClientError::NoQuorum(quorum)) = (standing, error) else {
+    use ClientError::{BadProofs, NoQuorum, Timeout};
+    let (Standing::Live { .. }, NoQuorum(quorum) | BadProofs(quorum) | Timeout(quorum)) =
+        (standing, error)
+    else {
         return false;
     };
     let is_behind = |it: &Answer| *it == Answer::Refused(Refusal::NotGranted);

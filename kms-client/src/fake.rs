@@ -45,6 +45,8 @@ pub enum Conduct {
     Copycat(usize),
     /// It answers with noise.
     Garbage,
+    /// Its ledger does not show the grant yet when it is asked first.
+    Behind,
     /// It refuses everything.
     Refuses(Refusal),
     /// It says yes to everything that only needs a word, and does nothing: agrees to keep fragments and loses them,
@@ -184,6 +186,9 @@ impl FakeNetwork {
             Conduct::HangsUp if node.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
                 drop(node.handle_with(request, None));
                 return Err(TransportError::Closed);
+            }
+            Conduct::Behind if node.calls.fetch_add(1, Ordering::SeqCst) == 0 => {
+                return Ok(Response::Refused(Refusal::NotGranted).to_bytes());
             }
             Conduct::Garbage => return Ok(b"noise".to_vec()),
             Conduct::Refuses(refusal) => return Ok(Response::Refused(refusal).to_bytes()),

@@ -356,6 +356,19 @@ async fn a_reader_whose_ledger_is_a_moment_behind_opens_what_was_just_granted() 
 }
 
 #[tokio::test]
+async fn nodes_that_are_a_moment_behind_are_waited_for_also_where_another_one_lies() {
+    // With a liar among the five the error was "bad proofs", for which nobody waited (simulation, seed 155).
+    for liar in [Conduct::Liar, Conduct::Copycat(0), Conduct::Garbage] {
+        let scene = Scene::new(5);
+        let grant = scene.grant().await.unwrap();
+        scene.network.set(1, Conduct::Behind);
+        scene.network.set(2, Conduct::Behind);
+        scene.network.set(4, liar);
+        scene.opens(&grant).await;
+    }
+}
+
+#[tokio::test]
 async fn without_a_ledger_no_n_minus_m_nodes_can_say_that_access_is_over() {
     let scene = Scene::new(5);
     let grant = scene.grant().await.unwrap();
