@@ -2,6 +2,7 @@
 
 const path = require('node:path')
 const { Core } = require('./kms.node')
+const streams = require('./streams.cjs')
 
 /** An error of the catalogue (spec/API.md §3). */
 class KmsError extends Error {
@@ -25,6 +26,19 @@ function meant (error) {
   }
 }
 
+/** A promise of the native side, with its errors as they are meant. */
+async function promised (work) {
+  try {
+    return await work
+  } catch (error) {
+    throw meant(error)
+  }
+}
+
+/** A reader or a writer of the native side, with its errors as they are meant. */
+const meaning = it => Object.fromEntries(
+  ['next', 'done', 'write', 'finish', 'close'].filter(name => name in it).map(name => [name, (...args) => promised(it[name](...args))]))
+
 const absolute = place => path.resolve(place instanceof URL ? require('node:url').fileURLToPath(place) : String(place))
 
 /** Bytes in one piece, whatever holds them. */
@@ -47,13 +61,7 @@ async function generateKey (passphrase, { name, home } = {}) {
   return keyring._call('generate_key', { passphrase })
 }
 
-async function open (options) {
-  try {
-    return await Core.open(opening(options))
-  } catch (error) {
-    throw meant(error)
-  }
-}
+const open = async options => promised(Core.open(opening(options)))
 
 class Client {
   #core
@@ -79,11 +87,20 @@ class Client {
     this.close()
   }
 
+  #opened () {
+    if (this.#core === undefined) throw new Error('the client is closed')
+    return this.#core
+  }
+
+  #next () {
+    this.#number = (this.#number + 1) >>> 0
+    return this.#number
+  }
+
   async _call (operation, params, data, { signal, timeout } = {}) {
-    const core = this.#core
-    if (core === undefined) throw new Error('the client is closed')
+    const core = this.#opened()
     signal?.throwIfAborted()
-    const number = this.#number = (this.#number + 1) >>> 0
+    const number = this.#next()
     const cancel = () => core.cancel(number)
     signal?.addEventListener('abort', cancel, { once: true })
     try {
@@ -121,6 +138,33 @@ class Client {
   async decryptFile (source, target, { ticket, key, owner, ...how } = {}) {
     const params = { source: absolute(source), target: absolute(target), ticket, key, owner }
     return this._call('decrypt_file', params, undefined, how)
+  }
+
+  /** The plaintext of an encrypted file, verified before it comes. */
+  createReadStream (source, { ticket, key, owner, timeout = this.#timeout, ...how } = {}) {
+    const [core, number] = [this.#opened(), this.#next()]
+    const params = JSON.stringify({ source: absolute(source), ticket, key, owner })
+    const open = async () => meaning(await promised(core.reader(number, params, timeout)))
+    return new streams.Plain({ open, cancel: () => core.cancel(number) }, how)
+  }
+
+  /** A new encrypted file, which appears when it is complete. */
+  createWriteStream (target, { cipher, ...how } = {}) {
+    const core = this.#opened()
+    const params = JSON.stringify({ target: absolute(target), cipher })
+    return new streams.Sealing({ open: async () => meaning(await promised(core.writer(params))) }, how)
+  }
+
+  /** Encrypts what passes through. */
+  createEncrypt ({ cipher, ...how } = {}) {
+    this.#opened()
+    return streams.encrypting(place => this.createWriteStream(place, { cipher }), how)
+  }
+
+  /** Decrypts what passes through. */
+  createDecrypt ({ ticket, key, owner, timeout, ...how } = {}) {
+    this.#opened()
+    return streams.decrypting(place => this.createReadStream(place, { ticket, key, owner, timeout }), how)
   }
 
   async inspect (sealed) { return this._call('inspect', {}, bytes('sealed', sealed)) }

@@ -1,4 +1,5 @@
 /// <reference types="node" />
+import type { Duplex, Readable, Writable } from 'node:stream'
 
 /** What can be encrypted: bytes in one piece. */
 export type Data = Buffer | ArrayBufferView | ArrayBuffer
@@ -58,6 +59,16 @@ export interface Group { name: string, members: string[] }
 export interface Sealed { sealed: Buffer, label: string, size: number }
 export interface SealedFile { label: string, size: number, sealed_size: number }
 export interface OpenedFile { owner: string, label: string, size: number }
+/** Plaintext as it comes; what it was is known at its end. */
+export interface PlainStream extends Readable, Readonly<Partial<OpenedFile>> {}
+/** Plaintext on its way into an encrypted file; what that is is known when it has finished. */
+export interface SealedStream extends Writable, Readonly<Partial<SealedFile>> {}
+/** Plaintext goes in, and comes out encrypted. */
+export interface EncryptStream extends Duplex, Readonly<Partial<SealedFile>> {}
+/** What was encrypted goes in, and comes out as plaintext. */
+export interface DecryptStream extends Duplex, Readonly<Partial<OpenedFile>> {}
+/** Where what passes waits, encrypted, until it is complete: a directory, usually that for temporary files. */
+export interface Waiting { dir?: string }
 export interface Opened extends OpenedFile { data: Buffer }
 export interface Header {
   version: number
@@ -147,6 +158,14 @@ export class Client {
   encryptFile(source: Path, target: Path, options?: How & { cipher?: string }): Promise<SealedFile>
   /** Decrypts a file of any size into a new one, which appears when all of it has been verified. */
   decryptFile(source: Path, target: Path, right?: Right): Promise<OpenedFile>
+  /** The plaintext of an encrypted file of any size; nothing comes that was not verified. */
+  createReadStream(source: Path, right?: Right): PlainStream
+  /** A new encrypted file of any size, which appears when all is written. */
+  createWriteStream(target: Path, options?: { cipher?: string, signal?: AbortSignal }): SealedStream
+  /** For `pipeline`: encrypts what passes, as soon as all of it is there. */
+  createEncrypt(options?: Waiting & { cipher?: string, signal?: AbortSignal }): EncryptStream
+  /** For `pipeline`: decrypts what passes, as soon as all of it is there. */
+  createDecrypt(right?: Right & Waiting): DecryptStream
   /** What the header says; nothing of it has been verified. */
   inspect(sealed: Data): Promise<Header>
   /** Shares what has a label: `bob,@team ttl=7d m=3/5`. */

@@ -123,7 +123,7 @@ async fn decrypt(session: Found<'_>, mut params: Params) -> Result<Reply, ApiErr
     let sealed = params.take_bytes("sealed")?;
     let opened = match right.key()? {
         Some((secret, owner)) => Opened::with_key(&sealed, secret, owner)?,
-        None => session()?.decrypt(&sealed, right.opening()).await?,
+        None => session()?.decrypt(&sealed, right.opening()?).await?,
     };
     Ok(Reply {
         document: json!({
@@ -141,7 +141,7 @@ async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Reply, ApiE
     let done: FileDone = match right.key()? {
         Some((secret, owner)) => decrypt_file_with_key(&source, &target, secret, owner).await?,
         None => {
-            let opening = right.opening();
+            let opening = right.opening()?;
             session()?.decrypt_file(&source, &target, opening).await?
         }
     };
@@ -162,14 +162,14 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// By what right a caller wants to open something.
-struct Right {
+pub(crate) struct Right {
     ticket: Option<TicketText>,
     secret: Option<LabelSecret>,
     owner: Option<PublicKey>,
 }
 
 impl Right {
-    fn of(params: &Params) -> Result<Self, ApiError> {
+    pub(crate) fn of(params: &Params) -> Result<Self, ApiError> {
         let this = Self {
             ticket: params.maybe_ticket("ticket")?,
             secret: params.maybe_secret("key")?,
@@ -190,13 +190,16 @@ impl Right {
         }
     }
 
-    fn opening(&self) -> Opening<'_> {
-        match &self.ticket {
+    pub(crate) fn opening(&self) -> Result<Opening<'_>, ApiError> {
+        if let Some((secret, owner)) = self.key()? {
+            return Ok(Opening::Key { secret, owner });
+        }
+        Ok(match &self.ticket {
             None => Opening::Own,
             Some(ticket) => Opening::Ticket {
                 ticket,
                 owner: self.owner.as_ref(),
             },
-        }
+        })
     }
 }

@@ -35,6 +35,7 @@ pub mod keyring;
 pub mod ledger;
 pub mod local;
 pub mod params;
+pub mod pieces;
 pub mod record;
 pub mod revoke;
 pub mod sealed;

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::call::{self, Reply};
+use crate::call::{self, Reply, Right};
 use crate::catalogue::{ApiError, Code};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::home::{Home, HomeError};
 use crate::keyring::{DEFAULT_IDENTITY, Keyring};
 use crate::params::Params;
+use crate::pieces::{self, PieceReader, PieceWriter};
 use crate::session::{Contacts, Session, SessionConfig};
 use crate::settings::{Settings, split};
 
@@ -152,14 +153,35 @@ impl Local {
                 json!({"contacts": people, "groups": groups})
             }
             _ => {
-                let session = || {
-                    let session = self.session()?;
-                    Ok(timeout.map_or_else(|| session.clone(), |timeout| session.within(timeout)))
-                };
+                let session = || Ok(within(self.session()?, timeout));
                 return call::call(operation, params, &session).await;
             }
         };
         Ok(document.into())
+    }
+
+    /// Opens the encrypted file `source` for reading, by the parameters of `decrypt_file`.
+    ///
+    /// # Errors
+    /// Those of `decrypt_file`.
+    pub async fn read(
+        &self,
+        params: &Params,
+        timeout: Option<Duration>,
+    ) -> Result<PieceReader, ApiError> {
+        let source = params.path("source")?;
+        let right = Right::of(params)?;
+        let session = || Ok(within(self.session()?, timeout));
+        pieces::read(&source, right.opening()?, session).await
+    }
+
+    /// Makes a new encrypted file `target`, by the parameters of `encrypt_file`.
+    ///
+    /// # Errors
+    /// [`Code::Locked`], [`Code::NoIdentity`], [`Code::BadParameter`], [`Code::Unsupported`].
+    pub fn write(&self, params: &Params) -> Result<PieceWriter, ApiError> {
+        let (target, cipher) = (params.path("target")?, params.cipher()?);
+        Ok(pieces::write(self.session()?, &target, cipher))
     }
 
     async fn generate_key(&self, params: &Params) -> Result<Value, ApiError> {
@@ -180,6 +202,13 @@ impl Local {
             json!({"name": name, "identity": key.to_string(), "unlocked": unlocked, "until": null})
         });
         Ok(json!({"identities": list.collect::<Vec<_>>()}))
+    }
+}
+
+fn within(session: Session, timeout: Option<Duration>) -> Session {
+    match timeout {
+        None => session,
+        Some(timeout) => session.within(timeout),
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Every operation that asks the network is a future. Dropping it cancels it; [`Session::within`] bounds it.
 
-mod files;
+pub(crate) mod files;
 mod lists;
 mod opening;
 mod people;

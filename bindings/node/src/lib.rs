@@ -1,6 +1,8 @@
 //! The edge between Node.js and [`kms_client`]: documents (as JSON) and bytes pass. Nothing is decided here; what a person uses
 //! is written in JavaScript, in `index.cjs`.
 
+mod streams;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+use crate::streams::{Reader, Writer};
 
 /// A person on this machine, and perhaps an identity at work.
 #[napi]
@@ -65,19 +69,9 @@ impl Core {
         bytes: Option<Taken>,
         timeout: Option<f64>,
     ) -> napi::Result<Given> {
-        let params = read(&params, bytes)?;
-        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
-        let timeout = timeout.map_err(|_| thrown(bad("timeout", "seconds, not negative")))?;
-        let (cancel, cancelled) = oneshot::channel();
-        if self.under_way.lock().insert(number, Some(cancel)).is_some() {
-            self.cancel(number);
-        }
-        let result = tokio::select! {
-            result = self.local.call(&operation, params, timeout) => result,
-            _ = cancelled => Err(ApiError::new(Code::Cancelled, "given up by the caller")),
-        };
-        self.under_way.lock().remove(&number);
-        let reply = result.map_err(thrown)?;
+        let (params, timeout) = (read(&params, bytes)?, span(timeout)?);
+        let call = self.local.call(&operation, params, timeout);
+        let reply = self.unless_cancelled(number, call).await?;
         let (name, bytes) = match reply.bytes {
             None => (None, None),
             Some((name, bytes)) => (Some(name.to_owned()), Some(Buffer::from(bytes.to_vec()))),
@@ -89,6 +83,26 @@ impl Core {
         })
     }
 
+    /// Opens an encrypted file for reading, which `cancel` can end by its number.
+    #[napi]
+    pub async fn reader(
+        &self,
+        number: u32,
+        params: String,
+        timeout: Option<f64>,
+    ) -> napi::Result<Reader> {
+        let (params, timeout) = (read(&params, None)?, span(timeout)?);
+        let opened = self.local.read(&params, timeout);
+        Ok(self.unless_cancelled(number, opened).await?.into())
+    }
+
+    /// Makes a new encrypted file.
+    #[napi]
+    pub async fn writer(&self, params: String) -> napi::Result<Writer> {
+        let params = read(&params, None)?;
+        Ok(self.local.write(&params).map_err(thrown)?.into())
+    }
+
     /// Gives an operation up.
     #[napi]
     pub fn cancel(&self, number: u32) {
@@ -96,6 +110,31 @@ impl Core {
             let _ = cancel.send(());
         }
     }
+}
+
+impl Core {
+    async fn unless_cancelled<T>(
+        &self,
+        number: u32,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> napi::Result<T> {
+        let (cancel, cancelled) = oneshot::channel();
+        if self.under_way.lock().insert(number, Some(cancel)).is_some() {
+            self.cancel(number);
+        }
+        let result = tokio::select! {
+            result = work => result,
+            _ = cancelled => Err(ApiError::new(Code::Cancelled, "given up by the caller")),
+        };
+        self.under_way.lock().remove(&number);
+        result.map_err(thrown)
+    }
+}
+
+/// A time to wait.
+fn span(seconds: Option<f64>) -> napi::Result<Option<Duration>> {
+    let span = seconds.map(Duration::try_from_secs_f64).transpose();
+    span.map_err(|_| thrown(bad("timeout", "seconds, not negative")))
 }
 
 fn read(params: &str, bytes: Option<Taken>) -> napi::Result<Params> {

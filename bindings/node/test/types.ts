@@ -13,5 +13,11 @@ try {
 } catch (error) {
   if (error instanceof KmsError) console.log(error.code, error.data.nodes)
 }
+import { pipeline } from 'node:stream/promises'
+const sealing = me.createEncrypt({ cipher: 'aes-256-gcm', signal: AbortSignal.timeout(1000) })
+await pipeline(process.stdin, sealing, process.stdout)
+const shareAs: string | undefined = sealing.label
+for await (const chunk of me.createReadStream('plan.sealed', { ticket: grant!.ticket })) console.log(chunk, shareAs)
+await pipeline(me.createReadStream('plan.sealed'), me.createDecrypt({ dir: '/var/tmp' }), me.createWriteStream('again.sealed'))
 // @ts-expect-error: text is no data
 await me.encrypt('text')

@@ -22,6 +22,7 @@ fn packed(dir: &Path) -> PathBuf {
     for name in [
         "package.json",
         "index.cjs",
+        "streams.cjs",
         "index.mjs",
         "index.d.ts",
         "README.md",
@@ -53,7 +54,7 @@ fn the_package_installs_into_an_empty_project_and_works_there() {
         ])
         .arg(&tarball)
         .current_dir(&project));
-    for name in ["kms.test.mjs", "kms.test.cjs"] {
+    for name in ["kms.test.mjs", "streams.test.mjs", "kms.test.cjs"] {
         fs::copy(here().join("test").join(name), project.join(name)).unwrap();
         let said = run(Command::new("node")
             .args(["--test", name])

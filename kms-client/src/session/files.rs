@@ -181,7 +181,7 @@ async fn in_background<T: Send + 'static>(
 }
 
 /// Opens a plain file: not a directory, and not a pipe that somebody may never write to.
-fn open_plain(path: &Path) -> Result<File, ApiError> {
+pub(crate) fn open_plain(path: &Path) -> Result<File, ApiError> {
     let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = OpenOptions::new()
         .read(true)
@@ -196,7 +196,7 @@ fn open_plain(path: &Path) -> Result<File, ApiError> {
     Ok(file)
 }
 
-fn about(error: StreamError, source: &Path, target: &Path) -> ApiError {
+pub(crate) fn about(error: StreamError, source: &Path, target: &Path) -> ApiError {
     match error {
         StreamError::Read(error) => ApiError::io("read", source, &error),
         StreamError::Write(error) => ApiError::io("write", target, &error),
@@ -213,14 +213,14 @@ fn refuse_existing(target: &Path) -> Result<(), ApiError> {
 }
 
 /// A file that does not have its name before it is complete, and is gone if that does not happen.
-struct Partial {
+pub(crate) struct Partial {
     file: File,
     at: PathBuf,
     target: PathBuf,
 }
 
 impl Partial {
-    fn create(target: &Path) -> Result<Self, ApiError> {
+    pub(crate) fn create(target: &Path) -> Result<Self, ApiError> {
         refuse_existing(target)?;
         let mut tail = [0; 8];
         rng().fill_bytes(&mut tail);
@@ -241,11 +241,11 @@ impl Partial {
         })
     }
 
-    const fn file(&mut self) -> &mut File {
+    pub(crate) const fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    fn finish(self) -> Result<(), ApiError> {
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
         let moved = || -> std::io::Result<()> {
             self.file.sync_all()?;
             match rustix::fs::renameat_with(

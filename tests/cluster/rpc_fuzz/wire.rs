@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::shapes::Shapes;
 
-/// Nothing takes so long: who waits longer has found something that hangs.
-const WITHIN: Duration = Duration::from_secs(60);
+/// Nothing takes so long, however busy the machine: who waits longer has found something that hangs.
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// Where the daemon is.
 pub(super) struct Wire {
