@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 
@@ -124,7 +125,10 @@ pub fn write_private(path: &Path, contents: &[u8], existing: Existing) -> io::Re
     let dir = path.parent().unwrap_or(Path::new("/"));
     make_private_dir(dir)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new{}", std::process::id()));
+    // Not the one that another thread is writing: what is linked or renamed must be what was written here.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".new{}-{number}", std::process::id()));
     let new = dir.join(name);
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new()

@@ -11,7 +11,7 @@ use kms_client::{
 use kms_crypto::key::PublicKey;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn_blocking};
 use zeroize::Zeroizing;
 
@@ -45,7 +45,7 @@ pub struct Daemon {
     unlocked: Mutex<HashMap<String, Unlocked>>,
     active: Mutex<HashMap<u64, (&'static str, Instant)>>,
     stopping: Notify,
-    stretching: Semaphore,
+    stretching: Arc<Semaphore>,
 }
 
 struct State {
@@ -87,7 +87,7 @@ impl Daemon {
             unlocked: Mutex::default(),
             active: Mutex::default(),
             stopping: Notify::new(),
-            stretching: Semaphore::new(1),
+            stretching: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -217,7 +217,7 @@ impl Daemon {
         passphrase: Zeroizing<String>,
         timeout: u64,
     ) -> Result<(PublicKey, Option<u64>), ApiError> {
-        let _one = self.stretching().await;
+        let one = self.stretching().await;
         let config = SessionConfig {
             keyring: self.keyring().clone(),
             name: name.to_owned(),
@@ -225,6 +225,7 @@ impl Daemon {
             threshold: self.config.threshold,
         };
         let opened = spawn_blocking(move || {
+            let _one = one;
             let secret = config.keyring.open(&config.name, &passphrase)?;
             Session::open(config, secret)
         });
@@ -247,9 +248,10 @@ impl Daemon {
         self.still_unlocked("", |_| ());
     }
 
-    /// One passphrase at a time: each takes 64 MiB, and guessing gets no faster by asking more at once.
-    pub async fn stretching(&self) -> Option<SemaphorePermit<'_>> {
-        self.stretching.acquire().await.ok()
+    /// One passphrase at a time: each takes 64 MiB, and guessing gets no faster by asking more at once. To be held by the
+    /// thread that does it, which goes on when nobody waits for it any more.
+    pub async fn stretching(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.stretching).acquire_owned().await.ok()
     }
 
     /// Notes that a method is being run.

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
+use hyper::Uri;
 use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::http::uri::Authority;
 
 /// Addresses that may speak: one, or a network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +63,12 @@ impl Gate {
 
     /// Why a request is refused whoever sends it. `port` is the one listened on; nothing: a Unix socket.
     #[must_use]
-    pub fn refuses(&self, headers: &HeaderMap, port: Option<u16>) -> Option<&'static str> {
+    pub fn refuses(
+        &self,
+        asked: &Uri,
+        headers: &HeaderMap,
+        port: Option<u16>,
+    ) -> Option<&'static str> {
         if headers.contains_key(ORIGIN) {
             return Some("Requests on behalf of web pages are refused");
         }
@@ -77,7 +84,10 @@ impl Gate {
             (Some(host), None) => host.to_str().unwrap_or_default(),
             _ => "",
         };
-        (!self.is_own(host, port)).then_some("This is not the host that was asked for")
+        // As one asks a proxy: then that is the host, whatever the header says.
+        let asked = asked.authority().map_or(host, Authority::as_str);
+        let is_own = self.is_own(host, port) && self.is_own(asked, port);
+        (!is_own).then_some("This is not the host that was asked for")
     }
 
     /// A name that leads here by right, and not because somebody's name server says so.
@@ -130,7 +140,8 @@ mod tests {
             for (name, value) in lines {
                 headers.append(*name, value.parse().unwrap());
             }
-            gate.refuses(&headers, Some(9470)).is_some()
+            let usual = Uri::from_static("/");
+            gate.refuses(&usual, &headers, Some(9470)).is_some()
         };
         for host in [
             "localhost",
@@ -173,5 +184,11 @@ mod tests {
             ("host", "localhost"),
             ("sec-fetch-site", "none")
         ]));
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "localhost".parse().unwrap());
+        let asked = |uri| gate.refuses(&Uri::from_static(uri), &headers, Some(9470));
+        assert_eq!(asked("http://localhost:9470/"), None);
+        assert!(asked("http://evil.example/").is_some());
+        assert!(asked("http://evil@localhost/").is_some());
     }
 }

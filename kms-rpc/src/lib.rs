@@ -15,6 +15,7 @@ pub mod manual;
 pub mod method;
 pub mod openrpc;
 pub mod options;
+mod process;
 pub mod rpc;
 pub mod server;
 pub mod start;

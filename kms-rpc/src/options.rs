@@ -313,6 +313,18 @@ impl Options {
         values.first().map(String::as_str)
     }
 
+    /// Whether it was taken back by `-no…`.
+    #[must_use]
+    pub fn is_negated(&self, name: &str) -> bool {
+        self.text(name) == Some("0")
+    }
+
+    /// The value that counts, unless it was taken back.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|_| !self.is_negated(name))
+    }
+
     /// All values.
     #[must_use]
     pub fn all(&self, name: &str) -> &[String] {

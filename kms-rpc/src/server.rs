@@ -1,8 +1,10 @@
 //! HTTP (API §4.1): who may speak, how much, how long; then [`crate::rpc`].
 
 use std::convert::Infallible;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +31,8 @@ use crate::daemon::Daemon;
 use crate::gate::Gate;
 use crate::rpc::{self, Reply};
 
-/// How many connections there may be at once.
-pub const MAX_CONNECTIONS: usize = 64;
+/// How many connections there may be at once besides those whose calls run or wait.
+pub const SPARE_CONNECTIONS: usize = 32;
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 const MAX_HEADER_BYTES: usize = 16 << 10;
@@ -83,12 +85,12 @@ impl Socket {
     /// # Errors
     /// Something else is there, or a daemon is.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_err()
-            && path.symlink_metadata().is_ok_and(|it| {
-                use std::os::unix::fs::FileTypeExt;
-                it.file_type().is_socket()
-            })
-        {
+        // Only what nobody listens at any more: not what is somebody else's, and no other file.
+        let connected = std::os::unix::net::UnixStream::connect(path);
+        let is_left_over =
+            connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        let is_socket = |it: Metadata| it.file_type().is_socket();
+        if is_left_over && path.symlink_metadata().is_ok_and(is_socket) {
             std::fs::remove_file(path)?;
         }
         let listener = UnixListener::bind(path)?;
@@ -112,7 +114,7 @@ impl Server {
     pub fn new(daemon: Arc<Daemon>, config: ServerConfig) -> Arc<Self> {
         Arc::new(Self {
             daemon,
-            connections: Semaphore::new(MAX_CONNECTIONS),
+            connections: Semaphore::new(config.threads + config.queue + SPARE_CONNECTIONS),
             running: Semaphore::new(config.threads),
             waiting: Semaphore::new(config.threads + config.queue),
             config,
@@ -269,7 +271,7 @@ impl Server {
             }
             Peer::Local => None,
         };
-        if let Some(why) = self.config.gate.refuses(headers, port) {
+        if let Some(why) = self.config.gate.refuses(request.uri(), headers, port) {
             return Err(text(StatusCode::FORBIDDEN, why));
         }
         if request.uri().path() != "/" {
@@ -330,4 +332,5 @@ fn json(status: u16, document: &serde_json::Value) -> Response<Full<Bytes>> {
 }
 
 const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\
+    Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";

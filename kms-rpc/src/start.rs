@@ -1,19 +1,16 @@
 //! `kmsd` from its command line to its end (API §4.5).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use kms_client::Keyring;
 use kms_client::settings::{Settings, split};
-use rustix::fs::FlockOperation;
+use kms_client::{ApiError, Keyring};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
@@ -24,13 +21,10 @@ use crate::gate::{Gate, Subnet};
 use crate::help::Place;
 use crate::log::Log;
 use crate::options::{CONF_FILE, DAEMON, DEFAULT_PORT, OptionError, Options, Places, help};
+use crate::process;
 use crate::server::{Server, ServerConfig, Socket};
 
 const USAGE: &str = "Usage: kmsd [-option[=value]]…";
-/// Said by the process in the background to the one that started it.
-const READY: &str = "ready";
-/// Tells a process that it is the one in the background.
-const IN_BACKGROUND: &str = "KMSD_IN_BACKGROUND";
 /// How often identities whose time is over are looked for.
 const LOOK_FOR_EXPIRED: Duration = Duration::from_secs(1);
 
@@ -41,7 +35,8 @@ pub fn main() -> ExitCode {
     match run(&args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            // In the background nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -73,11 +68,13 @@ fn run(args: &[String]) -> Result<ExitCode> {
     options.add_file(&options.path("conf", &places.dir, CONF_FILE))?;
     kms_client::home::make_private_dir(&places.dir)
         .with_context(|| format!("cannot make {}", places.dir.display()))?;
-    let in_background = std::env::var_os(IN_BACKGROUND).is_some();
+    process::check_own(&places.dir)?;
+    let in_background = process::is_in_background();
     if options.is_set("daemon", false) && !in_background {
-        return start_in_background(args);
+        return process::start_in_background(args);
     }
-    let lock = lock(&places.dir)?;
+    process::keep_secrets();
+    let lock = process::lock(&places.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -86,49 +83,6 @@ fn run(args: &[String]) -> Result<ExitCode> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(lock);
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Starts this program again, without a terminal, and waits until it answers requests.
-fn start_in_background(args: &[String]) -> Result<ExitCode> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(args)
-        .env(IN_BACKGROUND, "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
-    let mut line = String::new();
-    if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line)?;
-    }
-    if line.trim() == READY {
-        println!("kmsd starting");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut said = String::new();
-    if let Some(mut error) = child.stderr.take() {
-        error.read_to_string(&mut said)?;
-    }
-    child.wait()?;
-    bail!("{}", said.trim().trim_start_matches("Error: "));
-}
-
-/// One daemon for a data directory.
-fn lock(dir: &Path) -> Result<File> {
-    let path = dir.join(".lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let dir = dir.display();
-        bail!("Cannot obtain a lock on directory {dir}. kmsd is probably already running.");
-    }
-    Ok(file)
 }
 
 /// Removes a file when the daemon ends.
@@ -158,29 +112,32 @@ async fn serve(options: &Options, places: &Places, in_background: bool) -> Resul
         Some(listener) => listener.local_addr()?,
         None => bail!("there is no address to listen on"),
     };
-    let socket = options.text("rpcunix").map(|path| {
+    let socket = options.given("rpcunix").map(|path| {
         let path = dir.join(path);
         Socket::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))
     });
     let socket = socket.transpose()?;
     let cookie_path = options.path("rpccookiefile", dir, COOKIE_FILE);
-    let wants_cookie = options.text("rpccookiefile") != Some("0");
+    let wants_cookie = !options.is_negated("rpccookiefile");
     let cookie = wants_cookie.then(|| {
         let made = credentials.make_cookie(&cookie_path);
         made.with_context(|| format!("cannot write {}", cookie_path.display()))
     });
     let _cookie = cookie.transpose()?;
     let pid = options.path("pid", dir, "kmsd.pid");
-    fs::write(&pid, format!("{}\n", std::process::id()))
-        .with_context(|| format!("cannot write {}", pid.display()))?;
-    let _pid = Removed(pid);
+    let pid = (!options.is_negated("pid")).then(|| {
+        let written = fs::write(&pid, format!("{}\n", std::process::id()));
+        written.with_context(|| format!("cannot write {}", pid.display()))?;
+        anyhow::Ok(Removed(pid))
+    });
+    let _pid = pid.transpose()?;
 
     let config = DaemonConfig {
         log: Some(log_path),
         place: place(options, dir, &cookie_path, address),
         ..daemon_config(options, places)?
     };
-    let passphrase = options.text("passfile").map(|path| {
+    let passphrase = options.given("passfile").map(|path| {
         let path = dir.join(path);
         first_line(&path).with_context(|| format!("cannot read {}", path.display()))
     });
@@ -198,22 +155,29 @@ async fn serve(options: &Options, places: &Places, in_background: bool) -> Resul
     let watching = tokio::spawn(watch_signals(Arc::clone(&daemon), log));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "started");
     if in_background {
-        let mut out = std::io::stdout();
-        let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
+        process::say_ready();
     }
     server.serve(listeners, socket).await;
     warming.abort();
     watching.abort();
     tracing::info!("ended");
-    Ok(())
+    match warming.await {
+        Ok(Err(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
-async fn warm_up(daemon: Arc<Daemon>, passphrase: Option<Zeroizing<String>>) {
-    if let Err(error) = daemon.warm_up(passphrase).await {
+/// What goes wrong here ends the daemon.
+async fn warm_up(
+    daemon: Arc<Daemon>,
+    passphrase: Option<Zeroizing<String>>,
+) -> Result<(), ApiError> {
+    let warmed_up = daemon.warm_up(passphrase).await;
+    if let Err(error) = &warmed_up {
         tracing::error!(%error, "cannot start");
-        eprintln!("Error: {error}");
         daemon.stop();
     }
+    warmed_up
 }
 
 async fn watch_signals(daemon: Arc<Daemon>, log: Log) {

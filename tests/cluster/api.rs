@@ -189,6 +189,51 @@ pub(crate) fn rust_session(
     Session::open(SessionConfig::new(keyring, Some(client)), secret).unwrap()
 }
 
+/// Whoever is asked when no node is there says so, in time, and does what needs none.
+#[test]
+fn a_network_that_is_dead_is_an_error_of_the_catalogue_and_the_daemon_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let net = Devnet::start(root.path(), 1);
+    let alice = Person::on(&net, root.path(), "alice");
+    let hers = Kmsd::with(&alice, &net, &["-timeout=2"]);
+    // Bob is another identity of the same daemon.
+    let bob = hers.cli(&["generate_key", "battery staple", "bob"]);
+    hers.cli(&["unlock", "battery staple", "0", "bob"]);
+    hers.cli(&["contact_add", "bob", bob["identity"].as_str().unwrap()]);
+    let at = |name: &str| root.path().join(name);
+    fs::write(at("plain"), "launch friday\n").unwrap();
+    let sealed = at("sealed");
+    let done = hers.cli(&["encrypt_file", text(&at("plain")), text(&sealed)]);
+    let label = done["label"].as_str().unwrap();
+    let granted = hers.cli(&["grant", label, "bob ttl=1h m=1/1"]);
+    let grant = &granted["grants"][0];
+    let (ticket, policy) = (&grant["ticket"], grant["policy"].as_str().unwrap());
+    net.kill(1);
+
+    let back = at("back");
+    let ticket = ticket.as_str().unwrap();
+    let (from, to) = (text(&sealed), text(&back));
+    let args = ["decrypt_file", from, to, ticket, "null", "null", "bob"];
+    let code = hers.refused(&args);
+    assert!(
+        matches!(code, Some(102 | 103)),
+        "NO_QUORUM or TIMEOUT, not {code:?}"
+    );
+    assert!(!back.exists());
+    let code = hers.refused(&["grant", label, "bob ttl=2h m=1/1"]);
+    assert!((108..=110).contains(&code.unwrap()), "{code:?}");
+    let health = hers.cli(&["policy_health", policy]);
+    assert_eq!((&health["needed"], &health["good"]), (&1.into(), &0.into()));
+    let network = hers.cli(&["getnetworkinfo"]);
+    assert_eq!(
+        (&network["nodes"], &network["answering"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(hers.cli(&["getpeerinfo"])[0]["answers"], false);
+    hers.cli(&["decrypt_file", text(&sealed), text(&back)]);
+    assert_eq!(fs::read_to_string(&back).unwrap(), "launch friday\n");
+}
+
 /// What a store of the filesystem shares is opened as it lies there, by somebody who mounts nothing.
 #[test]
 fn a_file_of_a_store_is_opened_without_the_filesystem() {

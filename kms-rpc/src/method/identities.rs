@@ -33,11 +33,14 @@ pub(super) const METHODS: &[Method] = &[
             Box::pin(async move {
                 let passphrase = Zeroizing::new(args.text("passphrase")?.to_owned());
                 let name = name(&args)?;
-                let _one = daemon.stretching().await;
+                let one = daemon.stretching().await;
                 let keyring = daemon.keyring().clone();
                 let made = {
                     let name = name.clone();
-                    spawn_blocking(move || keyring.generate_key(&name, &passphrase))
+                    spawn_blocking(move || {
+                        let _one = one;
+                        keyring.generate_key(&name, &passphrase)
+                    })
                 };
                 let made = made.await.map_err(gone)??;
                 Ok(json!({

@@ -114,6 +114,60 @@ fn in_the_background_it_answers_when_the_command_returns() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("rpcauth must be"));
 }
 
+/// The message went to a terminal that was gone, which ended the work that was to end the daemon: it went on for ever,
+/// never ready.
+#[test]
+fn a_daemon_that_cannot_start_ends_also_when_nobody_hears_why() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("words"), "correct horse\n").unwrap();
+    let mut child = kmsd(dir.path(), free_port())
+        .args(["-daemon", "-passfile=words"])
+        .env("KMSD_IN_BACKGROUND", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let log = fs::read_to_string(dir.path().join("debug.log")).unwrap();
+    assert!(log.contains("cannot start"), "{log}");
+    assert!(!dir.path().join("kmsd.pid").exists());
+}
+
+#[test]
+fn a_directory_that_is_everybodys_is_refused_and_options_are_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = "rpcunix=kmsd.sock\npassfile=absent\npid=mine.pid\n";
+    fs::write(dir.path().join("kmsd.conf"), conf).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let output = kmsd(dir.path(), free_port()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("everybody can write into"), "{said}");
+    let conf = format!("-conf={}", dir.path().join("kmsd.conf").display());
+    let kmsd = Kmsd::start_with(&[&conf, "-norpcunix", "-nopassfile", "-nopid"]);
+    let names = fs::read_dir(kmsd.at("")).unwrap();
+    let names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+    for name in ["0", "kmsd.sock", "mine.pid", "kmsd.pid"] {
+        assert!(!names.iter().any(|it| it == name), "{names:?}");
+    }
+    assert!(names.iter().any(|it| it == ".cookie"));
+}
+
+/// Nobody may read the memory of a process that keeps secrets, and what it dies with is not written to the disk.
+#[test]
+fn its_memory_is_its_own() {
+    let kmsd = Kmsd::start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", kmsd.process.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    assert_eq!(
+        core.unwrap().split_whitespace().nth(4),
+        Some("0"),
+        "{limits}"
+    );
+}
+
 #[test]
 fn the_command_line_converts_by_the_definitions() {
     let kmsd = Kmsd::start();

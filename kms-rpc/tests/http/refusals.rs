@@ -1,5 +1,8 @@
 //! What is refused before anything is called (API §4.1), and that the server is as before.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::{Kmsd, Lines, basic, set, unset};
@@ -71,6 +74,7 @@ fn requests_that_nobody_here_has_made_are_refused() {
         ("OPTIONS / HTTP/1.1", 405),
         ("PUT / HTTP/1.1", 405),
         ("POST /wallet HTTP/1.1", 404),
+        ("POST http://evil.example/ HTTP/1.1", 403),
     ] {
         assert_eq!(kmsd.raw(first, &lines, b"").status, expected, "{first}");
     }
@@ -103,11 +107,10 @@ fn what_is_too_much_is_refused_and_the_server_goes_on() {
 
 #[test]
 fn more_connections_than_allowed_are_turned_away_until_some_end() {
-    let kmsd = Kmsd::start();
-    let open: Vec<_> = (0..64)
+    let kmsd = Kmsd::start_with(&["-rpcthreads=1", "-rpcworkqueue=1"]);
+    let open: Vec<_> = (0..2 + kms_rpc::server::SPARE_CONNECTIONS)
         .map(|_| {
-            use std::io::Write;
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", kmsd.port)).unwrap();
+            let mut stream = TcpStream::connect(("127.0.0.1", kmsd.port)).unwrap();
             stream.write_all(b"POST / HTTP/1.1\r\n").unwrap();
             stream
         })
@@ -115,6 +118,45 @@ fn more_connections_than_allowed_are_turned_away_until_some_end() {
     while kmsd.post(UPTIME, |_| ()).status != 503 {}
     drop(open);
     while kmsd.post(UPTIME, |_| ()).status != 200 {}
+}
+
+/// There were never as many connections as requests could wait, so that the queue was never full.
+#[test]
+fn a_full_queue_turns_requests_away_and_a_body_that_does_not_come_is_not_waited_for() {
+    let kmsd = Kmsd::start_with(&["-rpcthreads=1", "-rpcworkqueue=1", "-rpcservertimeout=2"]);
+    let begun = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", kmsd.port)).unwrap();
+        let cookie = basic(&kmsd.cookie());
+        let port = kmsd.port;
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: {cookie}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+        )
+        .unwrap();
+        stream
+    };
+    // Which of them comes first is not known: some are turned away themselves.
+    let mut slow = vec![begun(), begun()];
+    let answer = loop {
+        let answer = kmsd.post(UPTIME, |_| ());
+        if answer.status != 200 {
+            break answer;
+        }
+        slow.push(begun());
+    };
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body, "Work queue depth exceeded\n");
+    let answers = slow.into_iter().map(|mut stream| {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    });
+    let answers: Vec<_> = answers.collect();
+    let count = |status: &str| answers.iter().filter(|it| *it == status).count();
+    assert!(count("408") > 0, "{answers:?}");
+    assert_eq!(count("408") + count("503"), answers.len(), "{answers:?}");
+    assert_eq!(kmsd.post(UPTIME, |_| ()).status, 200);
 }
 
 #[test]
