@@ -15,7 +15,7 @@ use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag};
 use kms_crypto::sign::Signature;
 use kms_crypto::umbral;
 use kms_proto::codec::{self, Kind, MAX_REQUEST_BYTES};
-use kms_proto::ledger::{Record, SignedEntry};
+use kms_proto::ledger::{Heading, Record, SignedEntry};
 use kms_proto::message::{Query, Response};
 use kms_proto::signed::SignedRequest;
 
@@ -286,5 +286,9 @@ pub fn ledger_entry(data: &[u8]) {
 pub fn ledger_record(data: &[u8]) {
     if let Ok(record) = Record::from_bytes(data) {
         assert_eq!(codec::encode(&record), data);
+    }
+    if let Ok(heading) = Heading::from_bytes(data) {
+        assert!(Heading::is_it(data));
+        assert_eq!(heading.to_bytes(), data);
     }
 }

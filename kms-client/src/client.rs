@@ -330,7 +330,7 @@ impl Client {
         match state {
             PolicyState::Live(grant) if grant.expiry <= self.now() => PolicyState::Expired {
                 at: grant.expiry,
-                grant,
+                grant: Some(grant),
             },
             other => other,
         }

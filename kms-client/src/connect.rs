@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kms_ledger::{DhtLedger, DhtOptions, FileLedger, FileOptions, LedgerUrl, parse_url};
+use kms_ledger::{Compacted, DhtLedger, DhtOptions, FileLedger, FileOptions, LedgerUrl, parse_url};
 use kms_ledger_evm::{EvmLedger, EvmName, EvmOptions};
 use kms_net::NetClient;
 use kms_proto::DEFAULT_NETWORK;
-use kms_proto::ledger::{Head, Ledger};
+use kms_proto::ledger::{Head, Ledger, LedgerError};
 use kms_proto::transport::Transport;
 use tokio::runtime::Handle;
 
@@ -76,6 +76,35 @@ impl NetworkConfig {
         Some(Memory::of(dir, &self.network, self.ledger.trim()))
     }
 
+    /// Leaves out of a ledger in a file what says nothing any more. Blocks. For who may write it.
+    pub fn compact_ledger(&self) -> Result<Compacted, ConnectError> {
+        let url = self.ledger.trim();
+        let unusable = |reason: String| ConnectError::LedgerUrl {
+            url: url.to_owned(),
+            reason,
+        };
+        let path = match parse_url(url).map_err(|error| unusable(error.to_string()))? {
+            LedgerUrl::File(path) => path,
+            _ => return Err(unusable("only a ledger in a file is compacted".to_owned())),
+        };
+        let memory = self.memory();
+        let seen = memory.as_ref().map(Memory::recall).transpose();
+        let options = FileOptions {
+            seen: seen.map_err(ConnectError::Memory)?.flatten(),
+            index: memory.as_ref().map(Memory::index),
+            ..FileOptions::new(&self.network)
+        };
+        let compacted = path
+            .metadata()
+            .map_err(|error| LedgerError::Unavailable(Box::new(error)))
+            .and_then(|_| FileLedger::open_writer(&path, options))
+            .and_then(|ledger| ledger.compact());
+        compacted.map_err(|source| ConnectError::LedgerOpen {
+            url: url.to_owned(),
+            source,
+        })
+    }
+
     /// Forgets what was seen of the ledger, for who knows that it was made anew; whether anything was known.
     pub fn forget_ledger(&self) -> std::io::Result<bool> {
         self.memory().map_or(Ok(false), |memory| memory.forget())
@@ -111,6 +140,7 @@ fn open_ledger(
             };
             let options = FileOptions {
                 seen,
+                index: memory.as_ref().map(Memory::index),
                 ..FileOptions::new(&config.network)
             };
             let ledger = FileLedger::open_reader(&path, options);

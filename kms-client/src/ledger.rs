@@ -4,8 +4,8 @@
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, NodeSecret, PublicKey};
 use kms_proto::ledger::{
-    Chain, Cost, Entry, EntryStatement, Head, Ledger, LedgerError, LedgerSource, Order, Record,
-    record_hash,
+    About, Chain, Cost, Entry, EntryStatement, Head, Heading, Ledger, LedgerError, LedgerSource,
+    Order, Record,
 };
 use kms_proto::signed::Signed;
 use rand_core::Rng;
@@ -47,7 +47,9 @@ pub struct LedgerLine {
     pub needed: Option<u8>,
     /// The nodes it names, the author first if it is one.
     pub nodes: Vec<PublicKey>,
-    /// All of it, as it is hashed.
+    /// Whether only its heading is there, because the ledger was compacted.
+    pub left_out: bool,
+    /// All of it, or the heading.
     pub bytes: Vec<u8>,
 }
 
@@ -99,12 +101,14 @@ impl Client {
                 break;
             }
             for bytes in records {
-                chain.accept(&bytes, self.now())?;
-                if let Ok(record) = Record::from_bytes(&bytes) {
-                    each(&line(&record, bytes));
+                let head = chain.accept(&bytes, self.now())?;
+                match Record::from_bytes(&bytes) {
+                    Ok(record) => each(&line(&record, head, bytes)),
+                    Err(_) => each(&line_left_out(head, bytes)),
                 }
             }
         }
+        chain.settled()?;
         chain.contains(&goal)?;
         Ok(chain.head())
     }
@@ -137,18 +141,47 @@ impl Client {
     }
 }
 
-fn line(record: &Record, bytes: Vec<u8>) -> LedgerLine {
-    let mut line = LedgerLine {
-        height: record.height,
-        time: record.time,
-        hash: record_hash(&bytes),
+fn line_of(head: Head, bytes: Vec<u8>) -> LedgerLine {
+    LedgerLine {
+        height: head.height,
+        time: head.time,
+        hash: head.hash,
         kind: "",
         policy: None,
         until: None,
         needed: None,
         nodes: Vec::new(),
+        left_out: false,
         bytes,
-    };
+    }
+}
+
+fn line_left_out(head: Head, bytes: Vec<u8>) -> LedgerLine {
+    let about = Heading::from_bytes(&bytes).map(|heading| heading.about);
+    let mut line = line_of(head, bytes);
+    line.left_out = true;
+    match about {
+        Ok(About::Node { key, .. }) => {
+            line.kind = "register_node";
+            line.nodes = vec![key];
+        }
+        Ok(About::Grant { policy, expiry, .. }) => {
+            line.kind = "grant";
+            line.policy = Some(policy);
+            line.until = Some(expiry);
+        }
+        Ok(About::Handover { policy }) => {
+            line.kind = "handover";
+            line.policy = Some(policy);
+        }
+        // Never left out.
+        Ok(About::Revoke | About::Release) | Err(_) => {}
+    }
+    line
+}
+
+fn line(record: &Record, head: Head, bytes: Vec<u8>) -> LedgerLine {
+    let mut line = line_of(head, bytes);
     match &record.entry.claim().entry {
         Entry::RegisterNode(it) => {
             line.kind = "register_node";

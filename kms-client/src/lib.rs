@@ -61,6 +61,7 @@ pub use grant::{Grant, GrantRequest};
 pub use keyring::Keyring;
 pub use kms_crypto::id::{LabelId, PolicyId};
 pub use kms_crypto::policy::Threshold;
+pub use kms_ledger::Compacted;
 pub use kms_proto::ledger::Cost;
 pub use kms_proto::message::NodeStatus;
 pub use kms_proto::place;

@@ -126,10 +126,10 @@ impl Client {
         let release = match self.fresh_policy_state_by(&params.id(), deadline).await {
             // Where every place learns of entries in an order of its own, one may not have the grant yet.
             _ if self.writes_itself() => None,
-            Ok(PolicyState::Live(grant) | PolicyState::Expired { grant, .. }) => {
-                release(&grant, request)
-            }
-            _ => None,
+            Ok(PolicyState::Revoked { .. }) | Err(_) => None,
+            Ok(state) => state
+                .into_grant()
+                .and_then(|grant| release(&grant, request)),
         };
         release.map_or_else(
             || {
@@ -236,11 +236,8 @@ impl Client {
     ) -> (Vec<NodeAddress>, Vec<PublicKey>) {
         let policy = request.params.id();
         let state = self.fresh_policy_state_by(&policy, deadline).await;
-        let keepers: Vec<PublicKey> = match state {
-            Ok(PolicyState::Live(grant) | PolicyState::Expired { grant, .. }) => grant.nodes,
-            Ok(PolicyState::Revoked { grant, .. }) => grant.map(|it| it.nodes).unwrap_or_default(),
-            Ok(PolicyState::Unknown) | Err(_) => Vec::new(),
-        };
+        let grant = state.ok().and_then(PolicyState::into_grant);
+        let keepers: Vec<PublicKey> = grant.map(|it| it.nodes).unwrap_or_default();
         let mut keys = keepers.clone();
         for node in request.nodes {
             if !keys.contains(&node.key) {

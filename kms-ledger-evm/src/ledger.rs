@@ -21,6 +21,7 @@ use crate::{
     Account, AccountError, Ask, EvmName,
     follow::{FollowError, Source, View},
     rpc::Fault,
+    send::Waiting,
 };
 
 /// For how long what was read counts as new.
@@ -76,6 +77,8 @@ pub struct EvmLedger {
     state: Mutex<State>,
     /// Held while a transaction is given its number and sent.
     pub(crate) turn: Mutex<()>,
+    /// Revocations that are to be written with the next one.
+    pub(crate) waiting: Mutex<Vec<Waiting>>,
     /// When lost revocations were last sent again.
     pub(crate) mended: Mutex<Option<Instant>>,
 }
@@ -117,6 +120,7 @@ impl EvmLedger {
             clock: options.clock,
             state: Mutex::new(state),
             turn: Mutex::new(()),
+            waiting: Mutex::default(),
             mended: Mutex::new(None),
             name,
         };
@@ -253,12 +257,7 @@ impl Ledger for EvmLedger {
                 Some(it) => PolicyState::Revoked {
                     at: it.at,
                     epoch: it.epoch,
-                    grant: match confirmed {
-                        PolicyState::Live(grant) | PolicyState::Expired { grant, .. } => {
-                            Some(grant)
-                        }
-                        _ => None,
-                    },
+                    grant: confirmed.into_grant(),
                 },
                 None => confirmed,
             })

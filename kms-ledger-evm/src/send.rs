@@ -4,11 +4,14 @@
 //! twice, by this node or by another, is harmless: the contract takes an entry once.
 
 use std::{
+    mem,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use kms_proto::ledger::{Cost, Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -31,6 +34,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often lost revocations are written again.
 const MEND_AGAIN: Duration = Duration::from_secs(2);
+/// How long a revocation waits for others that are to be written with it.
+const GATHER: Duration = Duration::from_millis(50);
+/// How many revocations one transaction carries.
+const TOGETHER: usize = 100;
 const MAX_GAS: u64 = 15_000_000;
 const GWEI: u64 = 1_000_000_000;
 
@@ -40,6 +47,7 @@ const GWEI: u64 = 1_000_000_000;
 struct NotInTime;
 
 /// A transaction on its way.
+#[derive(Clone)]
 struct Sent {
     nonce: u64,
     hash: [u8; 32],
@@ -48,6 +56,12 @@ struct Sent {
     at: Instant,
     /// Whether the provider has it.
     taken: bool,
+}
+
+/// A revocation by the secret that is to be written, and the transaction that somebody has sent for it.
+pub(crate) struct Waiting {
+    call: Vec<u8>,
+    sent: Arc<Mutex<Option<Sent>>>,
 }
 
 enum Standing {
@@ -131,15 +145,66 @@ impl EvmLedger {
     ) -> Result<Sent, LedgerError> {
         let promise = self.promise(entry)?;
         let data = entry::call(entry.signed(), promise)?;
+        if matches!(entry.entry, Entry::Release(_)) {
+            return self.send_with_others(account, data, before);
+        }
         let _turn = self.turn.lock();
+        self.send_call(account, &data, before.as_ref())
+    }
+
+    /// Writes a revocation together with all that wait at the same time: one transaction costs much less than many.
+    fn send_with_others(
+        &self,
+        account: &Account,
+        call: Vec<u8>,
+        before: Option<Sent>,
+    ) -> Result<Sent, LedgerError> {
+        let sent = Arc::default();
+        self.waiting.lock().push(Waiting {
+            call: call.clone(),
+            sent: Arc::clone(&sent),
+        });
+        thread::sleep(GATHER);
+        let _turn = self.turn.lock();
+        // Whoever had his turn before may have taken this one along.
+        if let Some(sent) = sent.lock().take() {
+            return Ok(sent);
+        }
+        let mut all = mem::take(&mut *self.waiting.lock());
+        let of_others = |it: &Waiting| !Arc::ptr_eq(&it.sent, &sent);
+        all.retain(of_others);
+        let later = all.split_off(all.len().min(TOGETHER - 1));
+        self.waiting.lock().extend(later);
+        if !all.is_empty() {
+            let mut together = call.clone();
+            // The function is named once.
+            let others = all.iter().map(|it| it.call.get(4..).unwrap_or_default());
+            others.for_each(|arguments| together.extend_from_slice(arguments));
+            // The contract takes all or none. If one is no longer needed, each goes alone.
+            if let Ok(sent) = self.send_call(account, &together, before.as_ref()) {
+                tracing::debug!(revocations = all.len() + 1, "written together");
+                all.iter()
+                    .for_each(|it| *it.sent.lock() = Some(sent.clone()));
+                return Ok(sent);
+            }
+        }
+        self.send_call(account, &call, before.as_ref())
+    }
+
+    fn send_call(
+        &self,
+        account: &Account,
+        data: &[u8],
+        before: Option<&Sent>,
+    ) -> Result<Sent, LedgerError> {
         self.ask(|source| {
             let outlay = Outlay {
                 chain_id: self.name.chain_id,
                 max_fee_gwei: self.name.max_fee_gwei,
                 to: &self.name.contract,
-                data: &data,
+                data,
             };
-            outlay.send(source, account, before.as_ref())
+            outlay.send(source, account, before)
         })
     }
 
@@ -397,4 +462,84 @@ pub fn deploy(
         thread::sleep(LOOK_AGAIN);
     }
     Err(DeployError::NotMade)
+}
+
+#[cfg(test)]
+mod tests {
+    use kms_ledger::conformance::{Author, NETWORK};
+    use kms_proto::ledger::{Ledger, PolicyState};
+
+    use super::*;
+    use crate::{EvmName, EvmOptions, anvil::Anvil};
+
+    #[test]
+    fn revocations_that_wait_at_the_same_time_are_one_transaction() {
+        let anvil = Anvil::start(&[]);
+        let contract = anvil.deploy(NETWORK);
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = Anvil::key_file(dir.path());
+        let place = format!(
+            "31337/{contract}?rpc={}&confirmations=0&key={}",
+            anvil.url(),
+            key.display()
+        );
+        let name = EvmName::parse(&place).expect("a name");
+        let ledger = EvmLedger::open(name, EvmOptions::new(NETWORK)).expect("a ledger");
+        let authors: [Author; 6] = std::array::from_fn(|_| Author::new());
+        let expiry = kms_ledger::system_clock()() + 3600;
+        for author in &authors {
+            let grant = author.sealed_grant(1, expiry, 2);
+            ledger.submit(&grant).expect("accepted");
+        }
+        let logs = || {
+            let every = json!([{ "fromBlock": "0x0", "toBlock": "latest", "address": contract }]);
+            let logs = anvil.rpc("eth_getLogs", every);
+            logs.as_array().expect("a list").clone()
+        };
+        let before = logs().len();
+        thread::scope(|scope| {
+            let turn = ledger.turn.lock();
+            let (last, others) = authors.split_last().expect("six");
+            for author in others {
+                scope.spawn(|| ledger.submit(&author.release(2)).expect("accepted"));
+            }
+            let deadline = Instant::now() + PATIENCE;
+            while ledger.waiting.lock().len() < others.len() {
+                assert!(Instant::now() < deadline, "waited in vain");
+                thread::sleep(LOOK_AGAIN);
+            }
+            drop(turn);
+            // And one for itself, meanwhile or later.
+            scope.spawn(|| ledger.submit(&last.release(2)).expect("accepted"));
+        });
+        for author in &authors {
+            let state = ledger.policy(&author.policy());
+            assert!(matches!(state, Ok(PolicyState::Revoked { .. })));
+        }
+        let logs = logs().split_off(before);
+        assert_eq!(logs.len(), 6);
+        // The sixth may have come first, alone.
+        let with = |hash: &Value| {
+            logs.iter()
+                .filter(|it| it["transactionHash"] == *hash)
+                .count()
+        };
+        let hashes = logs.iter().map(|it| &it["transactionHash"]);
+        let together = hashes.max_by_key(|hash| with(hash)).expect("six");
+        assert!(with(together) >= 5);
+        let receipt = anvil.rpc("eth_getTransactionReceipt", json!([together]));
+        let gas: u64 = hex::read_number(&receipt["gasUsed"]).expect("a number");
+        assert!(gas < 6 * 12_000, "{gas}");
+
+        // One that is there already spoils it for nobody.
+        let waiting = Waiting {
+            call: entry::call(&authors[0].release(2), Promise::Kept).expect("a call"),
+            sent: Arc::default(),
+        };
+        ledger.waiting.lock().push(waiting);
+        let author = Author::new();
+        let grant = author.sealed_grant(1, expiry, 2);
+        ledger.submit(&grant).expect("accepted");
+        ledger.submit(&author.release(2)).expect("accepted");
+    }
 }

@@ -1,23 +1,35 @@
 //! How long a long ledger takes to open: `long_ledger COUNT`. Run by `scripts/bench ledger`.
 //!
-//! Every record is a revocation of another policy, signed and chained as all records are; then the file is opened by a
-//! reader who knows nothing, and by one who remembers its head (LEDGER §3).
+//! Every record is a grant of another policy, nine of ten of them over. The file is opened by a reader who knows nothing, by
+//! one who remembers its head (LEDGER §3), and by one who has an index (§5.2.2); then it is compacted (§5.2.1), and all is
+//! done again.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a measurement"
+)]
 
 use std::{
     fs::File,
     io::{BufWriter, Write},
+    path::Path,
+    sync::Arc,
     time::Instant,
 };
 
-use kms_crypto::key::LedgerKey;
+use kms_crypto::key::{LedgerKey, NodeSecret, PublicKey};
 use kms_ledger::{FileLedger, FileOptions};
 use kms_proto::{
     DEFAULT_NETWORK,
-    ledger::{Chain, Entry, EntryStatement, Ledger, Prepared, Revoke},
+    ledger::{Chain, Entry, EntryStatement, Grant, Head, Ledger, Prepared},
     signed::Signed,
 };
+
+/// When the records are written, and when they are read.
+const BEGUN: u64 = 1_800_000_000;
+const NOW: u64 = BEGUN + 90 * 86_400;
 
 fn main() {
     let count: u64 = std::env::args()
@@ -25,27 +37,84 @@ fn main() {
         .map_or(10_000, |it| it.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger");
+    let head = write(&path, count);
+    let index = dir.path().join("index");
+    let options = |seen, index: Option<&Path>| FileOptions {
+        seen,
+        clock: Arc::new(|| NOW),
+        index: index.map(Path::to_owned),
+        ..FileOptions::default()
+    };
+    let open = |what: &str, seen, index: Option<&Path>| {
+        let bytes = path.metadata().unwrap().len();
+        measure(&format!("{what}; {count} records, {bytes} bytes"), || {
+            let ledger = FileLedger::open_reader(&path, options(seen, index)).unwrap();
+            assert_eq!(ledger.head().unwrap(), head);
+        });
+    };
+    let all = |what: &str| {
+        open(&format!("{what} by who knows nothing"), None, None);
+        open(
+            &format!("{what} by who remembers the head"),
+            Some(head),
+            None,
+        );
+        open(
+            "the same, and an index is written",
+            Some(head),
+            Some(&index),
+        );
+        open(
+            &format!("{what} by who has an index"),
+            Some(head),
+            Some(&index),
+        );
+        println!("the index has {} bytes", index.metadata().unwrap().len());
+    };
+    all("opening");
+    let ledger = FileLedger::open_writer(&path, options(Some(head), Some(&index))).unwrap();
+    measure("compacting", || {
+        let compacted = ledger.compact().unwrap();
+        println!("{compacted:?}");
+    });
+    drop(ledger);
+    all("opening the compacted one");
+}
+
+/// Grants to three of ten nodes, signed and chained as all records are; nine of ten are over when they are read.
+fn write(path: &Path, count: u64) -> Head {
     // The header is the ledger's own business.
-    drop(FileLedger::open_writer(&path, FileOptions::default()).unwrap());
-    let file = File::options().append(true).open(&path).unwrap();
+    drop(FileLedger::open_writer(path, FileOptions::default()).unwrap());
+    let file = File::options().append(true).open(path).unwrap();
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
     let author = LedgerKey::generate(&mut rng);
+    let nodes: [PublicKey; 10] = std::array::from_fn(|_| NodeSecret::generate(&mut rng).public());
     let mut chain = Chain::new(DEFAULT_NETWORK);
     for number in 0..count {
         let mut inner = [0; 32];
         inner[..8].copy_from_slice(&number.to_be_bytes());
         let statement = EntryStatement {
             network: DEFAULT_NETWORK.to_owned(),
-            entry: Entry::Revoke(Revoke {
+            entry: Entry::Grant(Grant {
                 ledger_key: author.public(),
                 inner,
-                epoch: 1,
+                expiry: match number % 10 {
+                    9 => NOW + 86_400,
+                    _ => BEGUN + 86_400,
+                },
+                m: 2,
+                nodes: (0..3)
+                    .map(|it| nodes[(number as usize + it) % 10])
+                    .collect(),
+                seq: 1,
+                revocation: Some([7; 16]),
             }),
         };
         let entry = Signed::sign(statement, &author, &mut rng).unwrap();
-        let Prepared::New(record) = chain.prepare(entry, 1_800_000_000).unwrap() else {
-            unreachable!("each is another one");
+        let time = if number + 1 == count { NOW } else { BEGUN };
+        let Ok(Prepared::New(record)) = chain.prepare(entry, time) else {
+            unreachable!("each is another one, and none is over");
         };
         let bytes = record.bytes();
         out.write_all(&u32::try_from(bytes.len()).unwrap().to_be_bytes())
@@ -55,27 +124,17 @@ fn main() {
         chain.commit(record);
     }
     out.flush().unwrap();
-    let head = chain.head();
-    drop(chain);
-    let bytes = path.metadata().unwrap().len();
-    for (who, seen) in [
-        ("who knows nothing", None),
-        ("who remembers the head", Some(head)),
-    ] {
-        let options = FileOptions {
-            seen,
-            clock: std::sync::Arc::new(|| 1_800_000_000),
-            ..FileOptions::default()
-        };
-        let (begun, busy) = (Instant::now(), processor_seconds());
-        let ledger = FileLedger::open_reader(&path, options).unwrap();
-        assert_eq!(ledger.head().unwrap(), head);
-        println!(
-            "{count} records, {bytes} bytes: {:.2} s, {:.2} s of a processor, for a reader {who}",
-            begun.elapsed().as_secs_f64(),
-            processor_seconds() - busy
-        );
-    }
+    chain.head()
+}
+
+fn measure(what: &str, work: impl FnOnce()) {
+    let (begun, busy) = (Instant::now(), processor_seconds());
+    work();
+    println!(
+        "{what}: {:.2} s, {:.2} s of a processor",
+        begun.elapsed().as_secs_f64(),
+        processor_seconds() - busy
+    );
 }
 
 /// What this thread has computed so far, which holds on a busy machine as well.

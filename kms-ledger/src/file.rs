@@ -4,8 +4,10 @@
 //! new. Whatever was once read here is never read otherwise again: a file that has become shorter or
 //! different is refused for as long as this process lives, and longer if it keeps the head.
 
+mod compact;
 mod follow;
 mod frame;
+mod index;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -20,14 +22,16 @@ use kms_crypto::id::PolicyId;
 use kms_proto::{
     DEFAULT_NETWORK,
     ledger::{
-        Chain, ChainFault, Head, Ledger, LedgerError, LedgerSource, NodeRecord, Order, PolicyState,
-        Prepared, Receipt, SignedEntry, VerifiedEntry, record_hash,
+        Chain, Head, Ledger, LedgerError, LedgerSource, NodeRecord, Order, PolicyState, Prepared,
+        Receipt, SignedEntry, VerifiedEntry,
     },
 };
 use parking_lot::Mutex;
 
 use crate::{Clock, system_clock};
+pub use compact::Compacted;
 use follow::{Held, View};
+use index::{Index, Keep};
 
 /// How long to wait for other writers.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -43,6 +47,9 @@ pub struct FileOptions {
     pub seen: Option<Head>,
     /// Whether its heights mean something to others.
     pub order: Order,
+    /// A file of this reader's own, kept where the head is: what follows from the records (LEDGER §5.2.2). Believed only
+    /// beside `seen`.
+    pub index: Option<PathBuf>,
 }
 
 impl Default for FileOptions {
@@ -52,6 +59,7 @@ impl Default for FileOptions {
             clock: system_clock(),
             seen: None,
             order: Order::One,
+            index: None,
         }
     }
 }
@@ -75,6 +83,7 @@ pub struct FileLedger {
     /// Held while this process appends: `flock` is between processes.
     turn: Mutex<()>,
     view: Mutex<View>,
+    index: Option<Index>,
 }
 
 impl FileLedger {
@@ -89,7 +98,9 @@ impl FileLedger {
             .open(path);
         let file = file.map_err(unavailable)?;
         let guard = lock(&file, Access::Exclusive)?;
-        frame::ensure_header(&file, path)?;
+        frame::ensure_header(&file)?;
+        // Also if another one made or compacted it: he may have died before its name was durable.
+        frame::sync_directory(path)?;
         drop(guard);
         Self::open(path, file, options, true)
     }
@@ -108,7 +119,12 @@ impl FileLedger {
     ) -> Result<Self, LedgerError> {
         let mut view =
             View::new(file, &options.network, options.order, writer).map_err(unavailable)?;
-        view.believe(options.seen);
+        let mut index = options.index.map(Index::at);
+        let mut seen = options.seen;
+        if let (Some(index), Some(known)) = (&mut index, &mut seen) {
+            index.resume(&mut view, known)?;
+        }
+        view.believe(seen);
         let ledger = Self {
             path: path.to_owned(),
             network: options.network,
@@ -116,12 +132,12 @@ impl FileLedger {
             writer,
             turn: Mutex::new(()),
             view: Mutex::new(view),
+            index,
         };
-        ledger.with_view(|view| {
-            options
-                .seen
-                .map_or(Ok(()), |seen| view.chain().contains(&seen))
-        })?;
+        ledger.with_view(|view| seen.map_or(Ok(()), |seen| view.chain().contains(&seen)))?;
+        if let Some(index) = &ledger.index {
+            index.keep(&ledger.view.lock(), Keep::AtOnce);
+        }
         Ok(ledger)
     }
 
@@ -140,6 +156,9 @@ impl FileLedger {
     ) -> Result<T, LedgerError> {
         let mut view = self.view.lock();
         view.follow(&self.path, (self.clock)(), lock_held)?;
+        if let Some(index) = &self.index {
+            index.keep(&view, Keep::NowAndThen);
+        }
         ask(&mut view)
     }
 
@@ -196,7 +215,7 @@ impl FileLedger {
     }
 
     fn write(&self, file: &File, record: &[u8]) -> Result<(), LedgerError> {
-        let end = self.view.lock().end();
+        let end = self.view.lock().places().end;
         let torn = file
             .metadata()
             .map_err(unavailable)?
@@ -249,7 +268,7 @@ impl Ledger for FileLedger {
             let max = u64::try_from(max).unwrap_or(u64::MAX);
             let from = from.max(1);
             (from..=last.min(from.saturating_add(max).saturating_sub(1)))
-                .map(|height| read_record(view, height))
+                .map(|height| view.checked_record(height))
                 .collect()
         })
     }
@@ -259,26 +278,13 @@ impl Ledger for FileLedger {
     }
 
     fn sources(&self) -> Vec<LedgerSource> {
-        let state = self.with_view(|view| Ok((view.chain().head().height, view.end())));
+        let state = self.with_view(|view| Ok((view.chain().head().height, view.places().end)));
         vec![LedgerSource {
             name: self.path.display().to_string(),
             state: state
                 .map(|(height, bytes)| format!("has {height} records in {bytes} bytes"))
                 .map_err(|error| error.to_string()),
         }]
-    }
-}
-
-/// Reads a record back, as it was when it was checked.
-fn read_record(view: &View, height: u64) -> Result<Vec<u8>, LedgerError> {
-    let record = view.record(height).map_err(unavailable)?;
-    if view.chain().hash_at(height) == Some(record_hash(&record)) {
-        Ok(record)
-    } else {
-        Err(LedgerError::Tampered {
-            height,
-            fault: ChainFault::Checksum,
-        })
     }
 }
 

@@ -14,6 +14,6 @@ mod url;
 
 pub use clock::{Clock, system_clock};
 pub use dht::{DhtLedger, DhtOptions, Keeper};
-pub use file::{FileLedger, FileOptions};
+pub use file::{Compacted, FileLedger, FileOptions};
 pub use memory::MemoryLedger;
 pub use url::{LedgerUrl, UrlError, parse_url};

@@ -17,7 +17,6 @@ use kms_proto::{
     codec,
     ledger::{
         ChainFault, Head, Ledger, LedgerError, PolicyState, Record, SignedEntry, genesis_hash,
-        record_hash,
     },
 };
 use tempfile::TempDir;
@@ -238,7 +237,7 @@ fn no_wrong_byte_anywhere_is_believed() {
         .read(1, 3)
         .unwrap()
         .iter()
-        .map(|record| record_hash(record))
+        .map(|record| Record::from_bytes(record).unwrap().hash())
         .collect();
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
@@ -291,7 +290,7 @@ fn who_remembers_the_head_believes_no_other_history() {
             record.entry = SignedEntry::from_bytes(&entry).unwrap();
         }
         let bytes = codec::encode(&record);
-        prev = record_hash(&bytes);
+        prev = record.hash();
         forged.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
         forged.extend(&bytes);
         forged.extend(crc32c::crc32c(&bytes).to_be_bytes());

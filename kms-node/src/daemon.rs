@@ -351,6 +351,7 @@ fn open_ledger(
         LedgerUrl::File(path) => {
             let options = FileOptions {
                 seen,
+                index: Some(config.data_dir.join("ledger-index")),
                 ..FileOptions::new(network)
             };
             Ok(Arc::new(FileLedger::open_writer(&path, options)?))

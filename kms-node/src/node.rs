@@ -291,8 +291,8 @@ pub struct Service {
 }
 
 const WAITING_CALCULATIONS: usize = 1024;
-/// Appending waits for a lock between processes; more at once would only wait in more places.
-const APPENDS_AT_ONCE: usize = 2;
+/// Appending waits for a lock between processes, or for a block of a chain; what waits for that together is written together.
+const APPENDS_AT_ONCE: usize = 16;
 const WAITING_APPENDS: usize = 64;
 
 impl Service {

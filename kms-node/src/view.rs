@@ -178,7 +178,7 @@ impl LedgerView {
         match state {
             PolicyState::Live(grant) if self.now() >= grant.expiry => PolicyState::Expired {
                 at: grant.expiry,
-                grant,
+                grant: Some(grant),
             },
             state => state,
         }

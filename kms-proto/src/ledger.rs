@@ -4,7 +4,9 @@
 //! where records are kept is the business of `kms-ledger`.
 
 mod chain;
+mod compact;
 mod entry;
+mod record;
 mod state;
 
 use std::error::Error;
@@ -12,13 +14,13 @@ use std::error::Error;
 use kms_crypto::{id::PolicyId, key::PublicKey};
 use serde::{Deserialize, Serialize};
 
-pub use chain::{
-    Chain, ChainFault, MAX_RECORD_BYTES, NewRecord, Prepared, Record, genesis_hash, record_hash,
-};
+pub use chain::{Chain, NewRecord, Places, Prepared};
+pub use compact::Compaction;
 pub use entry::{
     Entry, EntryRefusal, EntryStatement, Grant, Handover, MAX_ADDR_BYTES, MAX_ADDRS,
     MAX_ENTRY_BYTES, RegisterNode, Release, Revoke, SignedEntry, VerifiedEntry,
 };
+pub use record::{About, ChainFault, Heading, MAX_RECORD_BYTES, Record, genesis_hash, record_hash};
 pub use state::{Order, Place, State, entry_hash};
 
 /// The last record of a ledger. Before the first one: height 0, the network's genesis hash, time 0.
@@ -71,9 +73,20 @@ pub enum PolicyState {
     Expired {
         /// Since when, Unix seconds.
         at: u64,
-        /// What was granted.
-        grant: Grant,
+        /// What was granted, if it is still known.
+        grant: Option<Grant>,
     },
+}
+
+impl PolicyState {
+    /// The last grant, whatever became of it, as far as it is known.
+    pub fn into_grant(self) -> Option<Grant> {
+        match self {
+            Self::Live(grant) => Some(grant),
+            Self::Revoked { grant, .. } | Self::Expired { grant, .. } => grant,
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// A node as it registered itself.

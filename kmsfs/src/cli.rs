@@ -315,6 +315,11 @@ pub enum LedgerCommand {
     Status,
     /// Read all of it, and check every record and every signature
     Verify,
+    /// Leave out of a ledger in a file what says nothing any more: grants long over, registrations renewed since
+    ///
+    /// For whoever runs the nodes of a machine, and may write that file; they can go on meanwhile. Everybody still finds in
+    /// it what he has seen: the hashes stay, and revocations are never left out.
+    Compact,
     /// Write all records, one JSON document a line
     Export(LedgerExportArgs),
     /// Forget what was seen of the configured ledger: only if it was really made anew

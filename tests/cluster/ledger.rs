@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kms_tests::Person;
+use kms_tests::{Person, TIMEOUT, eventually};
 use serde_json::Value;
 
 use crate::Scene;
@@ -94,4 +94,54 @@ fn a_ledger_that_was_altered_or_cut_is_refused_by_who_has_seen_it() {
     );
     dave().run(&["ledger", "forget"]);
     dave().run(&["ledger", "verify"]);
+}
+
+/// The hashes stay, so that everybody finds what he has seen: nodes that run, one that was away, and people.
+#[test]
+fn a_ledger_is_compacted_under_the_hands_of_nodes_and_people() {
+    let mut scene = Scene::new();
+    let plan = scene.secure.at("plan.txt");
+    fs::write(&plan, "x").unwrap();
+    let plan = plan.to_str().unwrap();
+    scene.alice.run(&["grant", plan, "bob"]);
+    let height = || json(&scene.alice.run(&["ledger", "status", "--json"]))["height"].as_u64();
+    let before = height().unwrap();
+    let nothing = json(&scene.alice.run(&["ledger", "compact", "--json"]));
+    assert_eq!(nothing["left_out"], 0, "{nothing}");
+
+    // A node moves, and registers again; then the first registration says nothing any more.
+    scene.net.kill(5);
+    let config = scene.net.node_dir(5).join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (start, port) = text.split_once("/tcp/").unwrap();
+    let end = port.find(|it: char| !it.is_ascii_digit()).unwrap();
+    let moved = free.local_addr().unwrap().port();
+    drop(free);
+    fs::write(&config, format!("{start}/tcp/{moved}{}", &port[end..])).unwrap();
+    scene.net.restart(5);
+    let height = || json(&scene.alice.run(&["ledger", "status", "--json"]))["height"].as_u64();
+    eventually("the node to register", TIMEOUT, || {
+        height().filter(|height| *height > before)
+    });
+    scene.net.kill(4);
+    let told = scene.alice.run(&["ledger", "compact"]);
+    assert!(told.contains("Left out 1 entries"), "{told}");
+
+    let verified = json(&scene.alice.run(&["ledger", "verify", "--json"]));
+    assert_eq!(verified["height"].as_u64(), Some(before + 1), "{verified}");
+    let exported = scene.alice.run(&["ledger", "export"]);
+    let left_out = exported
+        .lines()
+        .map(json)
+        .filter(|it| it["left_out"] == true);
+    assert_eq!(left_out.count(), 1);
+    assert_eq!(
+        fs::read_to_string(scene.bobs().at("plan.txt")).unwrap(),
+        "x"
+    );
+    scene.net.restart(4);
+    scene.alice.run(&["revoke", plan, "bob"]);
+    assert!(height().unwrap() > before + 1);
+    scene.bob.run(&["ledger", "verify"]);
 }

@@ -17,6 +17,7 @@ mod ledger;
 mod node_keys;
 mod printed;
 mod quorum;
+mod reorganisation;
 mod retirement;
 mod revocation;
 mod rpc_fuzz;

@@ -68,6 +68,10 @@ impl Memory {
 
     /// Forgets it; whether there was anything.
     pub(super) fn forget(&self) -> io::Result<bool> {
+        match fs::remove_file(self.index()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         match fs::remove_file(self.path()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -77,6 +81,11 @@ impl Memory {
 
     fn path(&self) -> PathBuf {
         self.dir.join(&self.name)
+    }
+
+    /// Where an index of the ledger is kept, which is worth as much as the head beside it.
+    pub(super) fn index(&self) -> PathBuf {
+        self.path().with_extension("index")
     }
 }
 

@@ -12,8 +12,8 @@ use kms_crypto::{key::LedgerKey, policy::revocation};
 use kms_ledger::{FileLedger, FileOptions};
 use kms_proto::{
     ledger::{
-        Entry, EntryStatement, Grant, Handover, Ledger, RegisterNode, Release, Revoke, SignedEntry,
-        record_hash,
+        Chain, Entry, EntryStatement, Grant, Handover, Ledger, Prepared, Record, RegisterNode,
+        Release, Revoke, SignedEntry,
     },
     signed::{Signed, Signer},
 };
@@ -576,7 +576,7 @@ fn files(area: &Area) {
         &whole,
     );
 
-    let head = |frame: &[u8]| record_hash(&frame[4..frame.len() - 4]);
+    let head = |frame: &[u8]| record_in(frame).hash();
     let seen = |height, hash, expect, at| File {
         spec: "LEDGER 3",
         expect,
@@ -596,6 +596,7 @@ fn files(area: &Area) {
         &flipped(whole.len() - 20),
     );
     write("other-than-seen", seen(2, head(one), "forked", 2), &whole);
+    compacted(&write);
 }
 
 /// A ledger file of a registration, a grant a second later, its revocation another second later; where each record ends.
@@ -625,6 +626,95 @@ fn three_records() -> (Vec<u8>, Vec<usize>) {
     let whole = fs::read(&path).expect("it can be read");
     fs::remove_dir_all(dir).expect("it can be removed");
     (whole, ends)
+}
+
+/// What is in a frame.
+fn record_in(frame: &[u8]) -> Record {
+    Record::from_bytes(&frame[4..frame.len() - 4]).expect("it was written as one")
+}
+
+/// The frame with only the heading of the record in it.
+fn heading_of(frame: &[u8]) -> Vec<u8> {
+    let heading = record_in(frame).heading().to_bytes();
+    let len = u32::try_from(heading.len()).expect("short").to_be_bytes();
+    let sum = crc32c::crc32c(&heading).to_be_bytes();
+    [&len[..], &heading, &sum].concat()
+}
+
+/// Each of some entries a month after the one before it, as frames.
+fn months_apart(entries: &[SignedEntry]) -> Vec<Vec<u8>> {
+    let mut chain = Chain::new(NETWORK);
+    let mut time = NOW;
+    let frame = |entry: &SignedEntry| {
+        let entry = entry.admit(NETWORK).expect("signed");
+        let Prepared::New(record) = chain.prepare(entry, time).expect("by the rules") else {
+            unreachable!("each is another one");
+        };
+        time += MONTH;
+        let bytes = record.bytes().to_vec();
+        chain.commit(record);
+        let len = u32::try_from(bytes.len()).expect("short").to_be_bytes();
+        let sum = crc32c::crc32c(&bytes).to_be_bytes();
+        [&len[..], &bytes, &sum].concat()
+    };
+    entries.iter().map(frame).collect()
+}
+
+/// Thirty days, for which an entry is kept that is over.
+const MONTH: u64 = 30 * 24 * 60 * 60;
+
+/// What may be left out, and what may not (LEDGER 5.2.1).
+fn compacted(write: &dyn Fn(&str, File<'_>, &[u8])) {
+    let file = |expect, height| File {
+        spec: "LEDGER 5.2.1",
+        expect,
+        height,
+        now: NOW + 9 * MONTH,
+        seen: None,
+    };
+    let case = |name: &str, expect, height, frames: &[Vec<u8>], without: &[usize]| {
+        let mut bytes = three_records().0[..16].to_vec();
+        for (index, frame) in frames.iter().enumerate() {
+            match without.contains(&index) {
+                true => bytes.extend(heading_of(frame)),
+                false => bytes.extend(frame),
+            }
+        }
+        write(&format!("compacted-{name}"), file(expect, height), &bytes);
+    };
+    let node = |seq| register(seq, NOW + 9 * MONTH, &[]);
+    let frames = months_apart(&[grant(|_| {}), node(1), node(2), node(3)]);
+    case("grant-and-registrations", "ok", 4, &frames, &[0, 1, 2]);
+    case("last-registration", "tampered", 4, &frames, &[0, 3]);
+    let mut bytes = three_records().0[..16].to_vec();
+    bytes.extend(frames[..3].iter().flat_map(|frame| heading_of(frame)));
+    bytes.extend(&frames[3]);
+    for (name, expect, at, seen) in [
+        ("seen-before", "ok", 4, 2),
+        ("other-than-seen", "forked", 2, 1),
+    ] {
+        let seen = Some((2, record_in(&frames[seen - 1]).hash()));
+        let file = File {
+            seen,
+            ..file(expect, at)
+        };
+        write(&format!("compacted-{name}"), file, &bytes);
+    }
+    let early = grant(|it| it.expiry = NOW + 2 * MONTH + 1);
+    let frames = months_apart(&[early, node(1), node(2), node(3)]);
+    case("grant-a-second-too-early", "tampered", 1, &frames, &[0]);
+    let frames = months_apart(&[grant(|_| {}), node(1), revoke(2), node(2)]);
+    case("grant-before-revocation", "ok", 4, &frames, &[0]);
+    case("revocation", "tampered", 3, &frames, &[0, 2]);
+    let sealed = grant(|it| it.revocation = Some(revocation(&[9; 16], 2)));
+    let frames = months_apart(&[sealed, node(1), release(9, 2), node(2)]);
+    case("grant-of-a-release", "tampered", 3, &frames, &[0]);
+    let again = grant(|it| {
+        it.seq = 2;
+        it.expiry = NOW + 9 * MONTH;
+    });
+    let frames = months_apart(&[grant(|_| {}), node(1), again, node(2)]);
+    case("grant-renewed-later", "ok", 4, &frames, &[0]);
 }
 
 fn with_version(file: &[u8], version: u8) -> Vec<u8> {

@@ -12,7 +12,8 @@ fn nodes<const N: usize>() -> [NodeSecret; N] {
 }
 
 impl Author {
-    fn grant_on(&self, nodes: &[&NodeSecret], expiry: u64) -> SignedEntry {
+    /// A grant to these nodes, any of which opens.
+    pub fn grant_on(&self, nodes: &[&NodeSecret], expiry: u64) -> SignedEntry {
         self.grant_to(Grant {
             ledger_key: self.key.public(),
             inner: self.inner,
@@ -24,7 +25,14 @@ impl Author {
         })
     }
 
-    fn handover(&self, index: u8, from: &NodeSecret, to: &NodeSecret, after: u64) -> SignedEntry {
+    /// A fragment's way from one node to another.
+    pub fn handover(
+        &self,
+        index: u8,
+        from: &NodeSecret,
+        to: &NodeSecret,
+        after: u64,
+    ) -> SignedEntry {
         let handover = Handover {
             from: from.public(),
             to: to.public(),

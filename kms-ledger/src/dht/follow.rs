@@ -6,7 +6,7 @@ use std::{
 };
 
 use kms_proto::{
-    ledger::{ChainFault, Head, LedgerError, Record, SignedEntry, record_hash},
+    ledger::{ChainFault, Head, LedgerError, Record, SignedEntry},
     message::{MAX_READ, Query, Refusal, Response},
     transport::{Transport, TransportError},
 };
@@ -320,7 +320,7 @@ impl Reading {
             }
             self.head = Head {
                 height,
-                hash: record_hash(bytes),
+                hash: record.hash(),
                 time: record.time,
             };
             self.shown.push(Shown {

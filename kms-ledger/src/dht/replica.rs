@@ -30,6 +30,7 @@ impl Replica {
                     clock,
                     seen: options.seen,
                     order: Order::Own,
+                    index: Some(path.with_extension("index")),
                     ..FileOptions::new(network)
                 },
             )?)),

@@ -40,13 +40,17 @@ pub(super) fn check_header(file: &File) -> Result<bool, LedgerError> {
 }
 
 /// Makes a new file a ledger. Under the lock.
-pub(super) fn ensure_header(file: &File, path: &Path) -> Result<(), LedgerError> {
+pub(super) fn ensure_header(file: &File) -> Result<(), LedgerError> {
     if check_header(file)? {
         return Ok(());
     }
     file.write_all_at(&header(), 0)
         .and_then(|()| file.sync_all())
-        .map_err(unavailable)?;
+        .map_err(unavailable)
+}
+
+/// Makes the name of a file durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), LedgerError> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

@@ -12,7 +12,7 @@ use kms_ledger::{
 };
 use kms_proto::{
     codec,
-    ledger::{Head, Ledger, LedgerError, Record, SignedEntry, record_hash},
+    ledger::{Head, Ledger, LedgerError, Record, SignedEntry},
     message::{Query, Records, Refusal, Response},
     transport::{BoxFuture, Transport, TransportError},
 };
@@ -176,7 +176,7 @@ impl Place {
                         let before = replica.read(since, 1).unwrap().concat();
                         head = Head {
                             height: since,
-                            hash: record_hash(&before),
+                            hash: Record::from_bytes(&before).unwrap().hash(),
                             time: START,
                         };
                         records
@@ -207,17 +207,17 @@ fn forged(conduct: Conduct, head: &mut Head) -> Vec<u8> {
         Conduct::ForgesEntry => *entry.last_mut().unwrap() ^= 1,
         _ => prev[0] ^= 1,
     }
-    let record = codec::encode(&Record {
+    let record = Record {
         version: 1,
         network: NETWORK.to_owned(),
         height: head.height + 1,
         prev,
         time: head.time,
         entry: SignedEntry::from_bytes(&entry).unwrap(),
-    });
+    };
     head.height += 1;
-    head.hash = record_hash(&record);
-    record
+    head.hash = record.hash();
+    codec::encode(&record)
 }
 
 impl Transport for Net {

@@ -154,15 +154,14 @@ impl Node {
         let forwarded = it.removals.iter().map(|request| {
             let policy =
                 forwarded_removal(request, &self.network).map_err(|_| Refusal::BadRequest)?;
-            let memory = match self.view.policy(&policy)? {
+            let state = self.view.policy(&policy)?;
+            let memory = match &state {
                 // Taken back from a node that was too slow when the grant was made. This one has its place.
                 PolicyState::Live(grant) if grant.nodes.contains(&self.key()) => return Ok(None),
-                PolicyState::Live(grant)
-                | PolicyState::Expired { grant, .. }
-                | PolicyState::Revoked {
-                    grant: Some(grant), ..
-                } => Memory::Until(grant.expiry),
-                PolicyState::Revoked { grant: None, .. } | PolicyState::Unknown => Memory::Short,
+                _ => match state.into_grant() {
+                    Some(grant) => Memory::Until(grant.expiry),
+                    None => Memory::Short,
+                },
             };
             Ok(Some(Forwarded {
                 policy,

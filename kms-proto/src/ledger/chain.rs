@@ -1,118 +1,21 @@
 //! Records: entries in their order, each bound to all before it (LEDGER §3).
 
+mod index;
+
 use std::collections::HashMap;
 
-use kms_crypto::id::PolicyId;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use kms_crypto::{id::PolicyId, key::PublicKey};
 
 use super::{
-    EntryRefusal, EntryStatement, Head, LedgerError, MAX_ENTRY_BYTES, NodeRecord, Order, Place,
-    PolicyState, SignedEntry, State, VerifiedEntry, state::entry_hash,
+    About, ChainFault, Entry, EntryRefusal, EntryStatement, Head, Heading, LedgerError, NodeRecord,
+    Order, Place, PolicyState, Record, State, VerifiedEntry, genesis_hash, record::RECORD_VERSION,
+    state::entry_hash,
 };
-use crate::{
-    CLOCK_SKEW_SECONDS,
-    codec::{self, DecodeError},
-};
+use crate::{CLOCK_SKEW_SECONDS, codec};
+pub use index::Places;
 
-/// The longest record, encoded.
-pub const MAX_RECORD_BYTES: usize = MAX_ENTRY_BYTES + 256;
-
-const RECORD_VERSION: u16 = 1;
-
-/// An entry in its place.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Record {
-    /// The version of this encoding, 1.
-    pub version: u16,
-    /// The network.
-    pub network: String,
-    /// Its place; the first is 1.
-    pub height: u64,
-    /// The hash of the record before it; of the first, the network's genesis hash.
-    #[serde(with = "serde_bytes")]
-    pub prev: [u8; 32],
-    /// When it was appended, Unix seconds; never earlier than the record before it.
-    pub time: u64,
-    /// What was appended.
-    pub entry: SignedEntry,
-}
-
-impl Record {
-    /// Reads a record. Its place, its time and its signature are not checked; [`Chain::accept`] does that.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::decode(bytes, MAX_RECORD_BYTES)
-    }
-
-    /// Whether it may stand after `head`. What its entry says is not looked at.
-    pub fn follows(&self, head: &Head, network: &str) -> Result<(), ChainFault> {
-        if self.version != RECORD_VERSION {
-            return Err(ChainFault::UnknownVersion(self.version));
-        }
-        if self.network != network {
-            return Err(ChainFault::OtherNetwork);
-        }
-        if self.height != head.height + 1 {
-            return Err(ChainFault::Misplaced(self.height));
-        }
-        if self.prev != head.hash {
-            return Err(ChainFault::Unchained);
-        }
-        if self.time < head.time {
-            return Err(ChainFault::BackInTime);
-        }
-        Ok(())
-    }
-}
-
-/// What stands before the first record of a network.
-pub fn genesis_hash(network: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"kms/ledger-genesis/1");
-    hash.update(network.as_bytes());
-    hash.finalize().into()
-}
-
-/// The hash of an encoded record: what the next one is chained to.
-pub fn record_hash(record: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"kms/ledger-record/1");
-    hash.update(record);
-    hash.finalize().into()
-}
-
-/// What is wrong with a record.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChainFault {
-    /// Its checksum does not fit its bytes.
-    #[error("its checksum is wrong")]
-    Checksum,
-    /// Its length is impossible.
-    #[error("its length is impossible")]
-    Length,
-    /// It does not parse.
-    #[error("it does not parse: {0}")]
-    Malformed(#[from] DecodeError),
-    /// Of a version not known here.
-    #[error("its version {0} is not known here")]
-    UnknownVersion(u16),
-    /// Of another network.
-    #[error("it belongs to another network")]
-    OtherNetwork,
-    /// It says it stands elsewhere.
-    #[error("it says it is record {0}")]
-    Misplaced(u64),
-    /// It does not follow from the record before it.
-    #[error("it does not follow from the record before it")]
-    Unchained,
-    /// Its time is before that of the record before it.
-    #[error("it is older than the record before it")]
-    BackInTime,
-    /// Its entry breaks a rule.
-    #[error("{0}")]
-    Rule(#[from] EntryRefusal),
-}
+/// How long after its expiry a grant's entry is still needed: nodes erase fragments and forget removals well before.
+pub(super) const KEPT_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Whether a record's signature has to be checked.
 #[derive(Clone, Copy)]
@@ -166,6 +69,16 @@ pub struct Chain {
     head: Head,
     hashes: Vec<[u8; 32]>,
     heights: HashMap<[u8; 32], u64>,
+    left_out: LeftOut,
+}
+
+/// What has to be true of a compacted ledger when all of it has been read.
+#[derive(Clone, Debug, Default)]
+struct LeftOut {
+    /// The grant that lived longest of those left out: its expiry and its height.
+    longest: Option<(u64, u64)>,
+    /// Nodes of which a later registration has to follow: the number and the height of the last one left out.
+    nodes: HashMap<PublicKey, (u64, u64)>,
 }
 
 impl Chain {
@@ -182,6 +95,7 @@ impl Chain {
             head: Head::genesis(network),
             hashes: Vec::new(),
             heights: HashMap::new(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -259,12 +173,12 @@ impl Chain {
             time,
             entry: entry.signed().clone(),
         };
-        let bytes = codec::encode(&record);
         let head = Head {
             height,
-            hash: record_hash(&bytes),
+            hash: record.hash(),
             time,
         };
+        let bytes = codec::encode(&record);
         Ok(Prepared::New(NewRecord {
             bytes,
             head,
@@ -304,16 +218,21 @@ impl Chain {
         now: u64,
         signatures: Signatures,
     ) -> Result<Head, LedgerError> {
+        if Heading::is_it(bytes) {
+            return self.accept_heading(bytes, now);
+        }
         let height = self.head.height + 1;
         let tampered = |fault| LedgerError::Tampered { height, fault };
         let record = Record::from_bytes(bytes).map_err(|err| tampered(err.into()))?;
         record
             .follows(&self.head, &self.network)
             .map_err(tampered)?;
-        let seconds = record.time.saturating_sub(now);
-        if seconds > CLOCK_SKEW_SECONDS {
-            return Err(LedgerError::AheadOfClock { height, seconds });
-        }
+        check_clock(height, record.time, now)?;
+        let head = Head {
+            height,
+            hash: record.hash(),
+            time: record.time,
+        };
         let entry = match signatures {
             Signatures::Check => record.entry.admit(&self.network),
             Signatures::CheckedBefore => record
@@ -322,11 +241,6 @@ impl Chain {
                 .map(|()| record.entry.known()),
         };
         let entry = entry.map_err(|err| tampered(err.into()))?;
-        let head = Head {
-            height,
-            hash: record_hash(bytes),
-            time: record.time,
-        };
         self.take(&entry, head)
             .map_err(|err| tampered(err.into()))?;
         Ok(head)
@@ -338,9 +252,95 @@ impl Chain {
             time: head.time,
         };
         self.state.apply(entry, place)?;
+        if let Entry::RegisterNode(it) = &entry.entry
+            && self
+                .left_out
+                .nodes
+                .get(&it.key)
+                .is_some_and(|(seq, _)| *seq < it.seq)
+        {
+            self.left_out.nodes.remove(&it.key);
+        }
         self.heights.insert(entry_hash(entry), head.height);
-        self.hashes.push(head.hash);
-        self.head = head;
+        self.push(head);
         Ok(())
     }
+
+    fn push(&mut self, head: Head) {
+        self.hashes.push(head.hash);
+        self.head = head;
+    }
+
+    /// Takes in what is left of a record (LEDGER §5.2.1).
+    fn accept_heading(&mut self, bytes: &[u8], now: u64) -> Result<Head, LedgerError> {
+        let height = self.head.height + 1;
+        let tampered = |fault| LedgerError::Tampered { height, fault };
+        let heading = Heading::from_bytes(bytes).map_err(|err| tampered(err.into()))?;
+        if heading.time < self.head.time {
+            return Err(tampered(ChainFault::BackInTime));
+        }
+        check_clock(height, heading.time, now)?;
+        if !self.leave_out(&heading.about, height) {
+            return Err(tampered(ChainFault::LeftOut));
+        }
+        self.push(Head {
+            height,
+            hash: heading.hash(&self.head.hash, height),
+            time: heading.time,
+        });
+        Ok(self.head)
+    }
+
+    /// Whether an entry at a height may be missing, as far as can be said before the rest is read.
+    fn leave_out(&mut self, about: &About, height: u64) -> bool {
+        if self.order() != Order::One {
+            return false;
+        }
+        match *about {
+            About::Revoke | About::Release => false,
+            About::Handover { policy } => self.state.has_forgotten(&policy),
+            About::Grant {
+                policy,
+                seq,
+                expiry,
+            } => {
+                self.left_out.longest = self.left_out.longest.max(Some((expiry, height)));
+                self.state.forget(policy, seq, expiry)
+            }
+            About::Node { key, seq } => {
+                let known = self.state.node(&key).map(|known| known.seq);
+                let before = self.left_out.nodes.insert(key, (seq, height));
+                known.max(before.map(|(seq, _)| seq)) < Some(seq)
+            }
+        }
+    }
+
+    /// Whether all that was left out of the records so far may be missing, now that there are no more.
+    pub fn settled(&self) -> Result<(), LedgerError> {
+        let early = self
+            .left_out
+            .longest
+            .filter(|(expiry, _)| expiry.saturating_add(KEPT_SECONDS) > self.head.time);
+        let alone = self
+            .left_out
+            .nodes
+            .values()
+            .map(|(_, height)| *height)
+            .min();
+        match early.map(|(_, height)| height).or(alone) {
+            Some(height) => Err(LedgerError::Tampered {
+                height,
+                fault: ChainFault::LeftOut,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_clock(height: u64, time: u64, now: u64) -> Result<(), LedgerError> {
+    let seconds = time.saturating_sub(now);
+    if seconds > CLOCK_SKEW_SECONDS {
+        return Err(LedgerError::AheadOfClock { height, seconds });
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! What follows from the entries, and which may follow them (LEDGER §4).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod index;
+mod terms;
+
+use std::collections::{BTreeMap, HashMap};
 
 use kms_crypto::{id::PolicyId, key::PublicKey, policy::revocation};
 
@@ -8,6 +11,7 @@ use super::{
     Entry, EntryRefusal, EntryStatement, Grant, Handover, NodeRecord, PolicyState, RegisterNode,
     Release, VerifiedEntry,
 };
+use terms::{Keepers, Placed, Terms};
 
 /// All that the entries so far say. Two ledgers with the same entries have the same state.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +19,8 @@ pub struct State {
     order: Order,
     policies: HashMap<PolicyId, Policy>,
     nodes: BTreeMap<PublicKey, NodeRecord>,
-    /// The policies whose last grant names a node, handovers included.
-    kept: HashMap<PublicKey, HashSet<PolicyId>>,
+    /// The nodes that grants name: there are few of them, and many grants.
+    keepers: Keepers,
 }
 
 /// Whether everybody sees the entries in one order.
@@ -40,10 +44,16 @@ pub struct Place {
 
 #[derive(Clone, Debug, Default)]
 struct Policy {
-    grant: Option<Grant>,
-    /// The entry that put each fragment where it is: its height, or its count ([`Order`]).
-    placed: Vec<u64>,
+    grant: Option<Box<Terms>>,
     revoked: Option<Revocation>,
+    forgotten: Option<Forgotten>,
+}
+
+/// What is known of grants whose entries were left out (LEDGER §5.2.1): the last one's number and end.
+#[derive(Clone, Copy, Debug)]
+struct Forgotten {
+    seq: u32,
+    expiry: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +79,7 @@ impl State {
     /// What a handover of a fragment has to say as `after` if it is signed when this was all there was; the head's
     /// height, where heights mean the same to all.
     pub fn mark(&self, policy: &PolicyId, index: u8, height: u64) -> u64 {
-        let placed = |policy: &Policy| policy.placed.get(usize::from(index)).copied();
+        let placed = |policy: &Policy| Some(policy.grant.as_ref()?.place(index)?.since);
         match self.order {
             Order::One => height,
             Order::Own => self
@@ -85,19 +95,43 @@ impl State {
         let Some(policy) = self.policies.get(id) else {
             return PolicyState::Unknown;
         };
-        match (&policy.revoked, &policy.grant) {
-            (Some(Revocation { at, epoch }), grant) => PolicyState::Revoked {
+        let grant = policy
+            .grant
+            .as_deref()
+            .and_then(|it| it.grant(&self.keepers));
+        match (&policy.revoked, grant, &policy.forgotten) {
+            (Some(Revocation { at, epoch }), grant, _) => PolicyState::Revoked {
                 at: *at,
                 epoch: *epoch,
-                grant: grant.clone(),
+                grant,
             },
-            (None, Some(grant)) if now >= grant.expiry => PolicyState::Expired {
+            (None, Some(grant), _) if now >= grant.expiry => PolicyState::Expired {
                 at: grant.expiry,
-                grant: grant.clone(),
+                grant: Some(grant),
             },
-            (None, Some(grant)) => PolicyState::Live(grant.clone()),
-            (None, None) => PolicyState::Unknown,
+            (None, Some(grant), _) => PolicyState::Live(grant),
+            (None, None, Some(Forgotten { expiry, .. })) => PolicyState::Expired {
+                at: *expiry,
+                grant: None,
+            },
+            (None, None, None) => PolicyState::Unknown,
         }
+    }
+
+    /// Takes note of a grant whose entry was left out; whether it may have been.
+    pub(super) fn forget(&mut self, id: PolicyId, seq: u32, expiry: u64) -> bool {
+        let policy = self.policies.entry(id).or_default();
+        let first = policy.grant.is_none() && policy.revoked.is_none();
+        let later = policy.forgotten.is_none_or(|known| known.seq < seq);
+        policy.forgotten = Some(Forgotten { seq, expiry });
+        first && later
+    }
+
+    /// Whether all grants of a policy so far were left out, and there were any.
+    pub(super) fn has_forgotten(&self, id: &PolicyId) -> bool {
+        self.policies
+            .get(id)
+            .is_some_and(|policy| policy.grant.is_none() && policy.forgotten.is_some())
     }
 
     /// All nodes, in the order of their keys.
@@ -143,22 +177,13 @@ impl State {
     }
 
     fn apply_grant(&mut self, it: &Grant, height: u64) {
-        let id = it.policy();
-        let policy = self.policies.entry(id).or_default();
-        for node in policy.grant.iter().flat_map(|earlier| &earlier.nodes) {
-            if let Some(kept) = self.kept.get_mut(node) {
-                kept.remove(&id);
-            }
-        }
-        for node in &it.nodes {
-            self.kept.entry(*node).or_default().insert(id);
-        }
         let placed = match self.order {
             Order::One => height,
-            Order::Own => first_count(it),
+            Order::Own => first_count(it.seq),
         };
-        policy.placed = vec![placed; it.nodes.len()];
-        policy.grant = Some(it.clone());
+        let terms = Terms::new(it, placed, &mut self.keepers);
+        let policy = self.policies.entry(it.policy()).or_default();
+        policy.grant = Some(Box::new(terms));
     }
 
     fn apply_end(&mut self, id: PolicyId, epoch: u32, time: u64) {
@@ -168,25 +193,19 @@ impl State {
     }
 
     fn apply_handover(&mut self, it: &Handover, height: u64) {
-        let Some(policy) = self.policies.get_mut(&it.policy) else {
-            return;
-        };
-        let index = usize::from(it.index);
-        let nodes = policy.grant.as_mut().map(|grant| &mut grant.nodes);
-        if let Some(keeper) = nodes.and_then(|nodes| nodes.get_mut(index)) {
-            *keeper = it.to;
-        }
-        if let Some(placed) = policy.placed.get_mut(index) {
-            *placed = match self.order {
+        let to = self.keepers.number(&it.to);
+        let grant = self
+            .policies
+            .get_mut(&it.policy)
+            .and_then(|policy| policy.grant.as_mut());
+        if let Some(place) = grant.and_then(|grant| grant.place_mut(it.index)) {
+            let since = match self.order {
                 Order::One => height,
                 // The next count, and never that of a later grant.
                 Order::Own => it.after + u64::from(it.after & MOVES != MOVES),
             };
+            *place = Placed { node: to, since };
         }
-        if let Some(kept) = self.kept.get_mut(&it.from) {
-            kept.remove(&it.policy);
-        }
-        self.kept.entry(it.to).or_default().insert(it.policy);
     }
 
     fn check_node(&self, it: &RegisterNode, time: u64) -> Result<(), EntryRefusal> {
@@ -199,13 +218,16 @@ impl State {
         if it.available_until >= known.available_until {
             return Ok(());
         }
-        let live = |id: &PolicyId| {
-            let policy = self.policies.get(id)?;
-            let grant = policy.grant.as_ref().filter(|_| policy.revoked.is_none())?;
-            Some(grant.expiry).filter(|expiry| *expiry > time && *expiry > it.available_until)
+        // All of them are looked at: nodes leave seldom.
+        let Some(node) = self.keepers.find(&it.key) else {
+            return Ok(());
         };
-        let kept = self.kept.get(&it.key).into_iter().flatten();
-        match kept.filter_map(live).max() {
+        let live = |policy: &Policy| {
+            let grant = policy.grant.as_ref().filter(|_| policy.revoked.is_none())?;
+            let outlives = grant.expiry > time && grant.expiry > it.available_until;
+            (outlives && grant.has(node)).then_some(grant.expiry)
+        };
+        match self.policies.values().filter_map(live).max() {
             Some(until) => Err(EntryRefusal::Shortened { until }),
             None => Ok(()),
         }
@@ -217,17 +239,18 @@ impl State {
         if let Some(Revocation { at, .. }) = policy.revoked {
             return Err(EntryRefusal::Revoked { at });
         }
-        let index = usize::from(it.index);
-        let grant = policy
+        let from = self.keepers.find(&it.from);
+        let (grant, latest) = policy
             .grant
-            .as_ref()
-            .filter(|grant| grant.nodes.get(index) == Some(&it.from))
+            .as_deref()
+            .and_then(|grant| Some((grant, grant.place(it.index)?)))
+            .filter(|(_, place)| Some(place.node) == from)
+            .map(|(grant, place)| (grant, place.since))
             .ok_or(EntryRefusal::NotHolder)?;
         if grant.expiry <= time {
             return Err(EntryRefusal::AlreadyExpired);
         }
-        let latest = policy.placed.get(index).copied().unwrap_or_default();
-        if self.order == Order::Own && it.after > first_count(grant) | MOVES {
+        if self.order == Order::Own && it.after > first_count(grant.seq) | MOVES {
             // Of a grant that has not come here yet.
             return Err(EntryRefusal::NotHolder);
         }
@@ -238,10 +261,9 @@ impl State {
         if !self.nodes.get(&it.to).is_some_and(serves) {
             return Err(EntryRefusal::Unserved);
         }
-        if grant.nodes.contains(&it.to) {
-            Err(EntryRefusal::BadThreshold)
-        } else {
-            Ok(())
+        match self.keepers.find(&it.to) {
+            Some(to) if grant.has(to) => Err(EntryRefusal::BadThreshold),
+            _ => Ok(()),
         }
     }
 
@@ -250,15 +272,16 @@ impl State {
         if let Some(Revocation { at, .. }) = known.and_then(|policy| policy.revoked) {
             return Err(EntryRefusal::Revoked { at });
         }
-        if let Some(grant) = known.and_then(|policy| policy.grant.as_ref()) {
-            if it.seq <= grant.seq {
-                return Err(EntryRefusal::Outnumbered {
-                    latest: grant.seq.into(),
-                });
-            }
-            if it.revocation != grant.revocation {
-                return Err(EntryRefusal::NotTheSecret);
-            }
+        let grant = known.and_then(|policy| policy.grant.as_ref());
+        let forgotten = known.and_then(|policy| policy.forgotten);
+        let latest = grant.map(|it| it.seq).max(forgotten.map(|it| it.seq));
+        if let Some(latest) = latest.filter(|latest| it.seq <= *latest) {
+            return Err(EntryRefusal::Outnumbered {
+                latest: latest.into(),
+            });
+        }
+        if grant.is_some_and(|grant| it.revocation != grant.revocation) {
+            return Err(EntryRefusal::NotTheSecret);
         }
         if it.expiry <= time {
             Err(EntryRefusal::AlreadyExpired)
@@ -295,8 +318,8 @@ impl State {
 const MOVES: u64 = 0xffff_ffff;
 
 /// The count of a fragment that a grant has put where it is.
-fn first_count(grant: &Grant) -> u64 {
-    u64::from(grant.seq) << 32
+fn first_count(seq: u32) -> u64 {
+    u64::from(seq) << 32
 }
 
 /// What names an entry: it is one and the same if its author and content are, whatever its signature's bytes.

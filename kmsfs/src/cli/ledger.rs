@@ -29,6 +29,7 @@ pub(super) fn run(command: &LedgerCommand, common: &Common) -> Result<ExitCode, 
     match command {
         LedgerCommand::Status => status(common),
         LedgerCommand::Verify => verify(common),
+        LedgerCommand::Compact => compact(common),
         LedgerCommand::Forget => forget(common),
         LedgerCommand::Export(args) => export(args, common),
         LedgerCommand::Deploy(args) => deploy(args, common),
@@ -165,6 +166,9 @@ fn document(line: &LedgerLine) -> Value {
         "entry": line.kind,
         "record": HEXLOWER.encode(&line.bytes),
     });
+    if line.left_out {
+        document["left_out"] = true.into();
+    }
     if let Some(policy) = &line.policy {
         document["policy"] = HEXLOWER.encode(policy.as_bytes()).into();
     }
@@ -179,6 +183,33 @@ fn document(line: &LedgerLine) -> Value {
         document["nodes"] = nodes.into();
     }
     document
+}
+
+fn compact(common: &Common) -> Result<ExitCode, Failure> {
+    let config = nodes::configured()?;
+    let done = Network::new(&config.network, config.net_timeout).compact_ledger();
+    let done = done.map_err(|error| {
+        Failure::new(
+            Exit::CannotCreate,
+            "The ledger was not compacted; it is as it was.",
+        )
+        .why(format!("{}.", capital(&error.to_string())))
+    })?;
+    let text = match done.left_out {
+        0 => format!("Nothing in the {} records can be left out.", done.records),
+        count => format!(
+            "Left out {count} entries of {} records: {} bytes instead of {}.",
+            done.records, done.bytes_after, done.bytes_before
+        ),
+    };
+    let document = json!({
+        "records": done.records,
+        "left_out": done.left_out,
+        "bytes_before": done.bytes_before,
+        "bytes_after": done.bytes_after,
+    });
+    output::result(common, &document, &text);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn forget(common: &Common) -> Result<ExitCode, Failure> {

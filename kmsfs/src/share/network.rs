@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kms_client::{ConnectError, NetworkConfig, blocking::Client};
+use kms_client::{Compacted, ConnectError, NetworkConfig, blocking::Client};
 use parking_lot::Mutex;
 
 use crate::{config, home::Home};
@@ -65,6 +65,12 @@ impl Network {
         self.config
             .as_ref()
             .map_or(Ok(false), NetworkConfig::forget_ledger)
+    }
+
+    /// Leaves out of the ledger what says nothing any more.
+    pub fn compact_ledger(&self) -> Result<Compacted, Unreachable> {
+        let config = self.config.as_ref().ok_or(Unreachable::NotSetUp)?;
+        Ok(config.compact_ledger()?)
     }
 
     /// Whether a network is named at all.

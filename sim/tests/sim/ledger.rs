@@ -80,7 +80,7 @@ impl SharedLedger {
             None => PolicyState::Unknown,
             Some(PolicyState::Live(grant)) if grant.expiry <= time => PolicyState::Expired {
                 at: grant.expiry,
-                grant,
+                grant: Some(grant),
             },
             Some(state) => state,
         }

@@ -141,11 +141,7 @@ impl Share {
 
     /// The nodes that the ledger names.
     pub fn holders(&self, world: &World) -> Vec<Arc<SimNode>> {
-        let grant = match world.ledger.policy(&self.policy()) {
-            PolicyState::Live(grant) | PolicyState::Expired { grant, .. } => Some(grant),
-            PolicyState::Revoked { grant, .. } => grant,
-            PolicyState::Unknown => None,
-        };
+        let grant = world.ledger.policy(&self.policy()).into_grant();
         let keys = grant.map(|grant| grant.nodes).unwrap_or_default();
         keys.iter().filter_map(|key| world.node(key)).collect()
     }
