@@ -83,9 +83,9 @@ impl NetworkConfig {
             url: url.to_owned(),
             reason,
         };
-        let path = match parse_url(url).map_err(|error| unusable(error.to_string()))? {
-            LedgerUrl::File(path) => path,
-            _ => return Err(unusable("only a ledger in a file is compacted".to_owned())),
+        let parsed = parse_url(url).map_err(|error| unusable(error.to_string()))?;
+        let LedgerUrl::File(path) = parsed else {
+            return Err(unusable("only a ledger in a file is compacted".to_owned()));
         };
         let memory = self.memory();
         let seen = memory.as_ref().map(Memory::recall).transpose();

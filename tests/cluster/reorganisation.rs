@@ -146,7 +146,7 @@ fn no_node_reencrypts_what_was_revoked_in_blocks_that_are_gone() {
     let params = PolicyParams::new(author.public(), label.public(), reader.public(), salt);
     let threshold = Threshold::new(1, 3).unwrap();
     let request = KeyRequest {
-        params: params.clone(),
+        params,
         threshold,
         nodes: Vec::new(),
         capsule,

@@ -2,7 +2,7 @@
 
 mod index;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use kms_crypto::{id::PolicyId, key::PublicKey};
 
@@ -14,6 +14,8 @@ use super::{
 use crate::{CLOCK_SKEW_SECONDS, codec};
 pub use index::Places;
 
+/// The name of an entry that was left out.
+const LEFT_OUT: [u8; 32] = [0; 32];
 /// How long after its expiry a grant's entry is still needed: nodes erase fragments and forget removals well before.
 pub(super) const KEPT_SECONDS: u64 = 30 * 24 * 60 * 60;
 
@@ -68,7 +70,10 @@ pub struct Chain {
     state: State,
     head: Head,
     hashes: Vec<[u8; 32]>,
-    heights: HashMap<[u8; 32], u64>,
+    /// What names the entry at each height; zeros if it was left out.
+    names: Vec<[u8; 32]>,
+    /// The same the other way round: made when somebody asks, for who only reads never does.
+    heights: OnceLock<HashMap<[u8; 32], u64>>,
     left_out: LeftOut,
 }
 
@@ -94,7 +99,8 @@ impl Chain {
             state: State::new(order),
             head: Head::genesis(network),
             hashes: Vec::new(),
-            heights: HashMap::new(),
+            names: Vec::new(),
+            heights: OnceLock::from(HashMap::new()),
             left_out: LeftOut::default(),
         }
     }
@@ -153,13 +159,21 @@ impl Chain {
 
     /// The height at which an entry stands.
     pub fn height_of(&self, entry: &EntryStatement) -> Option<u64> {
-        self.heights.get(&entry_hash(entry)).copied()
+        self.named(&entry_hash(entry))
+    }
+
+    fn named(&self, name: &[u8; 32]) -> Option<u64> {
+        let numbered = || (1..).zip(&self.names).map(|(height, name)| (*name, height));
+        let heights = self
+            .heights
+            .get_or_init(|| numbered().filter(|(name, _)| *name != LEFT_OUT).collect());
+        heights.get(name).copied()
     }
 
     /// Makes the record with which an entry would be appended at `now`.
     pub fn prepare(&self, entry: VerifiedEntry, now: u64) -> Result<Prepared, EntryRefusal> {
-        if let Some(height) = self.heights.get(&entry_hash(&entry)) {
-            return Ok(Prepared::Known { height: *height });
+        if let Some(height) = self.height_of(&entry) {
+            return Ok(Prepared::Known { height });
         }
         // A clock that went back does not take the ledger along.
         let time = now.max(self.head.time);
@@ -261,13 +275,17 @@ impl Chain {
         {
             self.left_out.nodes.remove(&it.key);
         }
-        self.heights.insert(entry_hash(entry), head.height);
-        self.push(head);
+        let name = entry_hash(entry);
+        if let Some(heights) = self.heights.get_mut() {
+            heights.insert(name, head.height);
+        }
+        self.push(head, name);
         Ok(())
     }
 
-    fn push(&mut self, head: Head) {
+    fn push(&mut self, head: Head, name: [u8; 32]) {
         self.hashes.push(head.hash);
+        self.names.push(name);
         self.head = head;
     }
 
@@ -283,11 +301,12 @@ impl Chain {
         if !self.leave_out(&heading.about, height) {
             return Err(tampered(ChainFault::LeftOut));
         }
-        self.push(Head {
+        let head = Head {
             height,
             hash: heading.hash(&self.head.hash, height),
             time: heading.time,
-        });
+        };
+        self.push(head, LEFT_OUT);
         Ok(self.head)
     }
 

@@ -1,6 +1,6 @@
 //! What a reader keeps for itself so as not to read a long ledger again (LEDGER §5.2.2).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -41,12 +41,7 @@ impl Chain {
         ] {
             out.extend_from_slice(&number.to_be_bytes());
         }
-        let mut names = vec![[0; 32]; self.hashes.len()];
-        for (name, height) in &self.heights {
-            let index = usize::try_from(height - 1).expect("it is in memory");
-            names[index] = *name;
-        }
-        for ((hash, start), name) in self.hashes.iter().zip(&places.starts).zip(&names) {
+        for ((hash, start), name) in self.hashes.iter().zip(&places.starts).zip(&self.names) {
             out.extend_from_slice(hash);
             out.extend_from_slice(&start.to_be_bytes());
             out.extend_from_slice(name);
@@ -80,17 +75,12 @@ impl Chain {
         let (records, left) = rest.split_at_checked(count.checked_mul(RECORD_BYTES)?)?;
         rest = left;
         let mut hashes = Vec::with_capacity(count);
-        let mut heights = HashMap::with_capacity(count);
+        let mut names = Vec::with_capacity(count);
         let mut starts = Vec::with_capacity(count);
-        let mut height = 0;
         for mut record in records.chunks_exact(RECORD_BYTES) {
-            height += 1;
             hashes.push(take(&mut record)?);
             starts.push(u64::from_be_bytes(take(&mut record)?));
-            let name: [u8; 32] = take(&mut record)?;
-            if name != [0; 32] {
-                heights.insert(name, height);
-            }
+            names.push(take(&mut record)?);
         }
         let state = State::read_index(order, &mut rest)?;
         if !rest.is_empty() {
@@ -98,7 +88,7 @@ impl Chain {
         }
         let head = match hashes.last() {
             Some(hash) => Head {
-                height,
+                height: hashes.len() as u64,
                 hash: *hash,
                 time,
             },
@@ -109,7 +99,8 @@ impl Chain {
             state,
             head,
             hashes,
-            heights,
+            names,
+            heights: OnceLock::new(),
             left_out: LeftOut {
                 longest: (left_out_at > 0).then_some((expiry, left_out_at)),
                 nodes: HashMap::new(),
