@@ -1,7 +1,7 @@
 /// <reference types="node" />
 import type { Duplex, Readable, Writable } from 'node:stream'
 
-/** What can be encrypted: bytes in one piece. */
+/** What goes in: bytes in one piece, not to be changed before the promise is settled. */
 export type Data = Buffer | ArrayBufferView | ArrayBuffer
 /** A place of a file. */
 export type Path = string | URL
@@ -23,10 +23,12 @@ export class KmsError extends Error {
 
 /** Of everything that can be given up. An operation that is aborted rejects with the signal's reason. */
 export interface How {
+  /** Whoever gives it up. */
   signal?: AbortSignal
   /** Seconds that the network may take. */
   timeout?: number
 }
+/** Whose client it is, and which network; everything has what kmsfs has configured as its default. */
 export interface Opening {
   /** The directory of identity, contacts and configuration; left out, those of kmsfs. */
   home?: Path
@@ -34,7 +36,7 @@ export interface Opening {
   identity?: string
   /** Without it nothing is unlocked. */
   passphrase?: string
-  /** These go before the configuration of kmsfs; an empty ledger is no network. */
+  /** Where the ledger is; empty is no network. This and what follows go before the configuration of kmsfs. */
   ledger?: string
   bootstrap?: string | string[]
   network?: string
@@ -52,12 +54,19 @@ export interface Right extends How {
   owner?: string
 }
 
+/** An identity that was made; its words are shown this once. */
 export interface NewKey { name: string, identity: string, recovery_words: string }
+/** An identity on this machine. */
 export interface Identity { name: string, identity: string, unlocked: boolean, until: number | null }
+/** Somebody in the contacts. */
 export interface Contact { name: string, identity: string, fingerprint: string, verified: boolean }
+/** People under one name. */
 export interface Group { name: string, members: string[] }
+/** Data that was encrypted. */
 export interface Sealed { sealed: Buffer, label: string, size: number }
+/** A file that was encrypted. */
 export interface SealedFile { label: string, size: number, sealed_size: number }
+/** A file that was decrypted. */
 export interface OpenedFile { owner: string, label: string, size: number }
 /** Plaintext as it comes; what it was is known at its end. */
 export interface PlainStream extends Readable, Readonly<Partial<OpenedFile>> {}
@@ -69,13 +78,16 @@ export interface EncryptStream extends Duplex, Readonly<Partial<SealedFile>> {}
 export interface DecryptStream extends Duplex, Readonly<Partial<OpenedFile>> {}
 /** Where what passes waits, encrypted, until it is complete: a directory, usually that for temporary files. */
 export interface Waiting { dir?: string }
+/** Data that was decrypted. */
 export interface Opened extends OpenedFile { data: Buffer }
+/** What a header says; nothing of it has been verified. */
 export interface Header {
   version: number
   cipher: string
   store: string
   labels: Array<{ label: string, scheme: number, epoch: number }>
 }
+/** A grant that was made. */
 export interface Grant {
   recipient: string
   who: string | null
@@ -85,6 +97,7 @@ export interface Grant {
   /** What the recipient must be given. */
   ticket: string
 }
+/** Access that was withdrawn; how many nodes have signed for the deletion, of how many. */
 export interface Revocation {
   recipient: string
   who: string | null
@@ -95,6 +108,7 @@ export interface Revocation {
 }
 /** Whoever has the key can open the data for ever. */
 export interface Key { key: string, label: string, owner: string }
+/** One of your grants. */
 export interface GrantInfo {
   policy: string
   label: string
@@ -107,6 +121,7 @@ export interface GrantInfo {
   nodes: string[]
   revoked: number | null
 }
+/** What a ticket says. */
 export interface Ticket {
   owner: string
   who: string | null
@@ -119,7 +134,9 @@ export interface Ticket {
   nodes: string[]
   revoked: number | null
 }
+/** A ticket that lies in a store of the filesystem. */
 export interface StoredTicket extends Ticket { ticket: string, path: string, file: string | null }
+/** How a policy is. */
 export interface Health {
   policy: string
   state: GrantInfo['state']
@@ -127,6 +144,7 @@ export interface Health {
   good: number
   nodes: Array<{ node: string, good: boolean, answer: string }>
 }
+/** What one node has noted. */
 export interface NodeAudit {
   node: string
   good: boolean
@@ -146,13 +164,19 @@ export class Client {
   close(): void
   /** The public key, `kms1…`. */
   identity(): Promise<string>
+  /** Lists the identities on this machine. */
   identities(): Promise<Identity[]>
+  /** Gives somebody's key a petname; `EXISTS` if the name has another key. */
   contactAdd(name: string, key: string): Promise<{ name: string, identity: string, added: boolean }>
+  /** Forgets somebody, in groups too. */
   contactRemove(name: string): Promise<{ name: string, identity: string }>
+  /** Notes that the key was compared with its owner, who has read its digits aloud. */
   contactVerify(name: string, fingerprint: string): Promise<Contact>
+  /** Lists the contacts and the groups. */
   contacts(): Promise<{ contacts: Contact[], groups: Group[] }>
   /** Encrypts bytes under a new label, on which they can be granted. Asks nobody. */
   encrypt(data: Data, options?: How & { cipher?: string }): Promise<Sealed>
+  /** Decrypts your own data, what a ticket lets you open, or with a key that was fetched before. */
   decrypt(sealed: Data, right?: Right): Promise<Opened>
   /** Encrypts a file of any size into a new one, which appears when it is complete. */
   encryptFile(source: Path, target: Path, options?: How & { cipher?: string }): Promise<SealedFile>
@@ -174,10 +198,13 @@ export class Client {
   revoke(label: string, who: string, how?: How): Promise<Revocation[]>
   /** Fetches the key of something shared with you; the first 4096 bytes are enough. */
   decryptKey(sealed: Data, ticket: string, how?: How): Promise<Key>
+  /** Lists your grants, oldest first: of one label, or all. Asks nobody. */
   listGrants(label?: string): Promise<GrantInfo[]>
+  /** What a ticket for you says. */
   openTicket(ticket: string): Promise<Ticket>
   /** What a store of the filesystem shares with you. */
   tickets(store: Path): Promise<StoredTicket[]>
+  /** Whether the nodes of one of your policies would serve its recipient now. */
   policyHealth(policy: string, how?: How): Promise<Health>
   /** Who has used one of your grants, as its nodes have noted it. */
   audit(policy: string, how?: How): AsyncGenerator<NodeAudit, void, undefined>

@@ -1,7 +1,10 @@
 //! The operations of a session by their names (API §2.3, §2.4), for languages at whose edge documents and bytes pass and
 //! nothing else: `kmsd`, Python, JavaScript.
 
+use std::io::Cursor;
+
 use data_encoding::HEXLOWER;
+use kms_crypto::format::file;
 use kms_crypto::key::{LabelSecret, PublicKey};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -9,19 +12,21 @@ use zeroize::Zeroizing;
 
 use crate::catalogue::{ApiError, Code};
 use crate::params::{Params, bad};
-use crate::session::{FileDone, Opened, Opening, Session, decrypt_file_with_key, inspect};
+use crate::session::{
+    FileDone, Opening, Session, decrypt_file_with_key, in_background, inspect, release_with_key,
+};
+use crate::stream;
 use crate::ticket::TicketText;
 
 /// What an operation gives.
-#[derive(Default)]
-pub struct Reply {
+pub struct Reply<B = Zeroizing<Vec<u8>>> {
     /// The result but for its bytes.
     pub document: Value,
     /// A member that is bytes, and what it is called.
-    pub bytes: Option<(&'static str, Zeroizing<Vec<u8>>)>,
+    pub bytes: Option<(&'static str, B)>,
 }
 
-impl From<Value> for Reply {
+impl<B> From<Value> for Reply<B> {
     fn from(document: Value) -> Self {
         Self {
             document,
@@ -30,21 +35,57 @@ impl From<Value> for Reply {
     }
 }
 
+/// Where the bytes of a result are made: in the memory of the language that wants them, so that they need not be copied.
+pub trait Room: Send + 'static {
+    /// What is made.
+    type Bytes: Send + 'static;
+
+    /// Makes `len` bytes that `work` fills. Called in a thread that may wait.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    fn fill(
+        self,
+        len: usize,
+        work: impl FnOnce(&mut [u8]) -> Result<(), ApiError> + Send,
+    ) -> Result<Self::Bytes, ApiError>;
+}
+
+/// Memory that is wiped when it is given back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wiped;
+
+impl Room for Wiped {
+    type Bytes = Zeroizing<Vec<u8>>;
+
+    fn fill(
+        self,
+        len: usize,
+        work: impl FnOnce(&mut [u8]) -> Result<(), ApiError> + Send,
+    ) -> Result<Self::Bytes, ApiError> {
+        let mut bytes = Zeroizing::new(vec![0; len]);
+        work(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
 /// What is needed to find somebody's session, or the reason why there is none.
 pub type Found<'a> = &'a (dyn Fn() -> Result<Session, ApiError> + Sync);
 
-/// Does an operation. `session` is asked for only by those that work on somebody's behalf.
+/// Does an operation, with the bytes of its result, if it has any, made in `room`. `session` is asked for only by those that
+/// work on somebody's behalf.
 ///
 /// # Errors
 /// Those of the operation; [`Code::BadParameter`] for a name that is none.
-pub async fn call(
+pub async fn call<R: Room>(
     operation: &str,
     mut params: Params,
     session: Found<'_>,
-) -> Result<Reply, ApiError> {
+    room: R,
+) -> Result<Reply<R::Bytes>, ApiError> {
     match operation {
-        "encrypt" => encrypt(session()?, params).await,
-        "decrypt" => decrypt(session, params).await,
+        "encrypt" => encrypt(session()?, params, room).await,
+        "decrypt" => decrypt(session, params, room).await,
         "encrypt_file" => {
             let (source, target) = (params.path("source")?, params.path("target")?);
             let cipher = params.cipher()?;
@@ -56,7 +97,7 @@ pub async fn call(
             })
             .into())
         }
-        "decrypt_file" => decrypt_file(session, &params).await,
+        "decrypt_file" => Ok(decrypt_file(session, &params).await?.into()),
         "inspect" => Ok(inspect(&params.take_bytes("sealed")?)?.into()),
         "grant" => {
             let (label, terms) = (params.label("label")?, params.text("terms")?);
@@ -70,7 +111,12 @@ pub async fn call(
         }
         "decrypt_key" => {
             let (sealed, ticket) = (params.take_bytes("sealed")?, params.ticket("ticket")?);
-            let key = session()?.decrypt_key(&sealed, &ticket).await?;
+            let header = file::inspect(&sealed)?;
+            let by = Opening::Ticket {
+                ticket: &ticket,
+                owner: None,
+            };
+            let key = session()?.release(&header, by).await?;
             Ok(json!({
                 "key": HEXLOWER.encode(key.secret.as_bytes()),
                 "label": key.label.to_string(),
@@ -107,35 +153,61 @@ pub async fn call(
     }
 }
 
-async fn encrypt(session: Session, mut params: Params) -> Result<Reply, ApiError> {
+async fn encrypt<R: Room>(
+    session: Session,
+    mut params: Params,
+    room: R,
+) -> Result<Reply<R::Bytes>, ApiError> {
     let cipher = params.cipher()?;
     let data = params.take_bytes("data")?;
     let size = data.len();
-    let sealed = blocking(session, move |it| it.encrypt(&data, cipher)).await?;
-    Ok(Reply {
-        document: json!({"label": sealed.label.to_string(), "size": size}),
-        bytes: Some(("sealed", Zeroizing::new(sealed.bytes))),
+    in_background(move |stop| {
+        let mut label = None;
+        let bytes = room.fill(stream::sealed_len(size)?, |sealed| {
+            let mut to = Cursor::new(sealed);
+            let done = session.encrypt_stream(&mut &*data, &mut to, cipher, stop)?;
+            label = Some(done.label.to_string());
+            Ok(())
+        })?;
+        Ok(Reply {
+            document: json!({"label": label, "size": size}),
+            bytes: Some(("sealed", bytes)),
+        })
     })
+    .await
 }
 
-async fn decrypt(session: Found<'_>, mut params: Params) -> Result<Reply, ApiError> {
+async fn decrypt<R: Room>(
+    session: Found<'_>,
+    mut params: Params,
+    room: R,
+) -> Result<Reply<R::Bytes>, ApiError> {
     let right = Right::of(&params)?;
-    let sealed = params.take_bytes("sealed")?;
-    let opened = match right.key()? {
-        Some((secret, owner)) => Opened::with_key(&sealed, secret, owner)?,
-        None => session()?.decrypt(&sealed, right.opening()?).await?,
+    let (by_key, sealed) = (right.key()?, params.take_bytes("sealed")?);
+    let header = file::inspect(&sealed)?;
+    let key = match by_key {
+        Some((secret, owner)) => release_with_key(&header, secret, owner)?,
+        None => session()?.release(&header, right.opening()?).await?,
     };
-    Ok(Reply {
-        document: json!({
-            "owner": opened.owner.to_string(),
-            "label": opened.label.to_string(),
-            "size": opened.data.len(),
-        }),
-        bytes: Some(("data", opened.data)),
+    in_background(move |stop| {
+        let size = stream::plain_len(&header, sealed.len())?;
+        let bytes = room.fill(size, |mut data| {
+            key.open_stream(&mut Cursor::new(&*sealed), &mut data, stop)?;
+            Ok(())
+        })?;
+        Ok(Reply {
+            document: json!({
+                "owner": key.owner.to_string(),
+                "label": key.label.to_string(),
+                "size": size,
+            }),
+            bytes: Some(("data", bytes)),
+        })
     })
+    .await
 }
 
-async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Reply, ApiError> {
+async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Value, ApiError> {
     let (source, target) = (params.path("source")?, params.path("target")?);
     let right = Right::of(params)?;
     let done: FileDone = match right.key()? {
@@ -149,8 +221,7 @@ async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Reply, ApiE
         "owner": done.owner.to_string(),
         "label": done.label.to_string(),
         "size": done.sizes.plain,
-    })
-    .into())
+    }))
 }
 
 async fn blocking<T: Send + 'static>(

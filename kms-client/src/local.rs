@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::call::{self, Reply, Right};
+use crate::call::{self, Reply, Right, Room};
 use crate::catalogue::{ApiError, Code};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -36,11 +36,12 @@ impl Local {
     ///
     /// ```no_run
     /// # async fn with() -> Result<(), kms_client::ApiError> {
+    /// use kms_client::call::Wiped;
     /// use kms_client::local::Local;
     /// use kms_client::params::Params;
     ///
     /// let contacts = Local::open(&Params::default()).await?;
-    /// let known = contacts.call("contacts", Params::default(), None).await?;
+    /// let known = contacts.call("contacts", Params::default(), None, Wiped).await?;
     /// println!("{}", known.document);
     /// # Ok(()) }
     /// ```
@@ -117,16 +118,17 @@ impl Local {
     }
 
     /// Does an operation of API §2.1 to §2.4 by its name, but for `unlock` and `lock`. What asks the network ends within
-    /// `timeout`, if there is one.
+    /// `timeout`, if there is one; the bytes of the result are made in `room`.
     ///
     /// # Errors
     /// Those of the operation.
-    pub async fn call(
+    pub async fn call<R: Room>(
         &self,
         operation: &str,
         params: Params,
         timeout: Option<Duration>,
-    ) -> Result<Reply, ApiError> {
+        room: R,
+    ) -> Result<Reply<R::Bytes>, ApiError> {
         let contacts = || Contacts::new(&self.keyring.home().contacts);
         let document = match operation {
             "generate_key" => self.generate_key(&params).await?,
@@ -154,7 +156,7 @@ impl Local {
             }
             _ => {
                 let session = || Ok(within(self.session()?, timeout));
-                return call::call(operation, params, &session).await;
+                return call::call(operation, params, &session, room).await;
             }
         };
         Ok(document.into())

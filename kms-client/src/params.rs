@@ -1,6 +1,7 @@
 //! The parameters of an operation as they come from another language: texts and numbers in a document, bytes beside it.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,11 +15,22 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::catalogue::{ApiError, Code};
 use crate::ticket::TicketText;
 
+/// Bytes, wherever whoever has given them keeps them: neither copied nor wiped here.
+pub struct Bytes(Box<dyn AsRef<[u8]> + Send + Sync>);
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
 /// Parameters by their names; null is the same as none. Wiped when dropped: passphrases, keys and plaintext are among them.
 #[derive(Default)]
 pub struct Params {
     values: Map<String, Value>,
-    bytes: HashMap<String, Zeroizing<Vec<u8>>>,
+    bytes: HashMap<String, Bytes>,
 }
 
 impl Drop for Params {
@@ -43,8 +55,12 @@ impl Params {
 
     /// Adds bytes as they are; in a document they would be base64.
     #[must_use]
-    pub fn with_bytes(mut self, name: &str, bytes: Zeroizing<Vec<u8>>) -> Self {
-        self.bytes.insert(name.to_owned(), bytes);
+    pub fn with_bytes(
+        mut self,
+        name: &str,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Self {
+        self.bytes.insert(name.to_owned(), Bytes(Box::new(bytes)));
         self
     }
 
@@ -99,13 +115,13 @@ impl Params {
     ///
     /// # Errors
     /// [`Code::BadType`], [`Code::BadParameter`] for what is no base64.
-    pub fn take_bytes(&mut self, name: &str) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    pub fn take_bytes(&mut self, name: &str) -> Result<Bytes, ApiError> {
         if let Some(bytes) = self.bytes.remove(name) {
             return Ok(bytes);
         }
         let bytes = BASE64.decode(self.text(name)?.as_bytes());
         let bytes = bytes.map_err(|_| bad(name, "base64 with its padding"))?;
-        Ok(Zeroizing::new(bytes))
+        Ok(Bytes(Box::new(Zeroizing::new(bytes))))
     }
 
     /// A public key, if it was given.

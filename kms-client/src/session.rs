@@ -32,6 +32,7 @@ use crate::keyring::{AppStore, Keyring};
 use crate::record::Records;
 use crate::sealed::{self, FIRST_GENERATION, Owner, Sealed};
 
+pub(crate) use self::files::in_background;
 pub use self::files::{FileDone, decrypt_file_with_key};
 pub use self::lists::{
     AuditReport, AuditedNode, AuditedUse, GrantInfo, HealthReport, NodeHealth, StoredTicket,

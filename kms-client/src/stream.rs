@@ -175,6 +175,31 @@ pub fn seal(
     })
 }
 
+/// How long the encrypted file of so many bytes is.
+pub(crate) fn sealed_len(size: usize) -> Result<usize, StreamError> {
+    let layout = Layout::new(DEFAULT_CHUNK_BITS).expect("the default chunk size exists");
+    let size = u64::try_from(size)
+        .ok()
+        .filter(|it| *it <= MAX_STREAM_BYTES);
+    let len = layout.backing_len(size.ok_or(StreamError::TooLarge)?);
+    usize::try_from(len).map_err(|_| StreamError::TooLarge)
+}
+
+/// How many bytes were encrypted into a file with this header that is so long.
+pub(crate) fn plain_len(header: &Header, len: usize) -> Result<usize, StreamError> {
+    let layout = Layout::new(header.core().chunk_bits).ok_or(HeaderError::OtherKind)?;
+    let size = u64::try_from(len)
+        .ok()
+        .and_then(|len| layout.plain_len(len));
+    // A length that no file has: cut off inside what has to be there.
+    let cut_off = BodyError::Truncated {
+        expected: layout.backing_len(0),
+        found: len as u64,
+    };
+    let size = size.and_then(|size| usize::try_from(size).ok());
+    Ok(size.ok_or(cut_off)?)
+}
+
 /// Reads the header of an encrypted file, whose labels say what key to ask for, and leaves `from` where it was.
 pub fn inspect(from: &mut (impl Read + Seek + ?Sized)) -> Result<Header, StreamError> {
     let start = from.stream_position().map_err(StreamError::Read)?;

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use data_encoding::BASE64;
+use kms_client::call::Wiped;
 use kms_client::keyring::DEFAULT_IDENTITY;
 use kms_client::params::Params;
 use kms_client::{ApiError, call};
@@ -189,7 +190,7 @@ impl Kind {
 fn operation(name: &'static str, daemon: Arc<Daemon>, params: Params) -> Running {
     Box::pin(async move {
         let identity = params.text_or("identity", DEFAULT_IDENTITY)?.to_owned();
-        let reply = call::call(name, params, &|| daemon.session(&identity)).await?;
+        let reply = call::call(name, params, &|| daemon.session(&identity), Wiped).await?;
         let mut document = reply.document;
         if let Some((member, bytes)) = reply.bytes {
             document[member] = BASE64.encode(&bytes).into();

@@ -1,7 +1,9 @@
 """Speaks to kmsd with kms.rpc, where there is no native library: kms_rpc_client.py PORT DATADIR SOCKET."""
 
+import concurrent.futures
 import errno
 import os
+import socket
 import sys
 import tempfile
 
@@ -49,6 +51,12 @@ with kms.rpc.Client(port=port, datadir=home) as me:
     refused(errors.BadType, errno.EINVAL, me.grant, 7, "bob")
     refused(errors.Tampered, errno.EIO, me.decrypt, sealed["sealed"][:-1] + b"\0")
     assert me.call("uptime") >= 0
+    # A connection that kmsd has closed meanwhile is opened again.
+    me._connection().sock.shutdown(socket.SHUT_RDWR)
+    assert me.call("uptime") >= 0
+    with concurrent.futures.ThreadPoolExecutor(8) as several:
+        assert all(it["data"] == b"%d" % n for n, it in enumerate(several.map(
+            lambda n: me.decrypt(me.encrypt(b"%d" % n)["sealed"]), range(40))))
 with kms.rpc.Client(unix=unix, identity="bob") as bobs:
     refused(errors.Locked, errno.ENOKEY, bobs.encrypt, b"x")
 with kms.rpc.Client(port=port, user="mallory", password="guess") as mallory:

@@ -30,6 +30,7 @@ mod nodes;
 mod output;
 mod sharing;
 mod status;
+mod transfer;
 mod umount;
 
 pub use self::man::pages;
@@ -100,6 +101,10 @@ pub enum Command {
     Audit(AuditArgs),
     /// Why the last operation on a path failed
     Why(WhyArgs),
+    /// Bring what a program has encrypted into a mount
+    Import(ImportArgs),
+    /// Encrypt a file of a mount by itself, for programs
+    Export(ExportArgs),
     /// Running mounts and the nodes they use
     Status,
     /// The nodes of the ledger, and how each of them is
@@ -395,6 +400,30 @@ pub struct WhyArgs {
     pub path: PathBuf,
 }
 
+/// `kmsfs import`
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// What the API, `kmsd` or `kmsfs export` has encrypted
+    pub file: PathBuf,
+    /// A new file in a mount
+    pub path: PathBuf,
+    /// What its owner has sent, if it is somebody else's
+    #[arg(long, value_name = "kms-ticket-1-…")]
+    pub ticket: Option<String>,
+}
+
+/// `kmsfs export`
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// A file in a mount
+    pub path: PathBuf,
+    /// A new file, which any program of yours opens and shares with the API
+    pub file: PathBuf,
+    /// What it is encrypted with
+    #[arg(long, value_name = "CIPHER", default_value_t, value_parser = cipher())]
+    pub cipher: Cipher,
+}
+
 /// `kmsfs config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -565,6 +594,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Health(args) => care::health(&args, &common),
         Command::Audit(args) => care::audit(&args, &common),
         Command::Why(args) => sharing::why(&args, &common),
+        Command::Import(args) => transfer::import(&args, &common),
+        Command::Export(args) => transfer::export(&args, &common),
         Command::Status => status::run(&common),
         Command::Nodes => nodes::run(&common),
         Command::Ledger(command) => ledger::run(&command, &common),

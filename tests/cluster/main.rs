@@ -22,6 +22,7 @@ mod retirement;
 mod revocation;
 mod rpc_fuzz;
 mod schemes;
+mod transfer;
 
 use std::path::PathBuf;
 

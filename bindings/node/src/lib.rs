@@ -6,6 +6,7 @@ mod streams;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use kms_client::call::Room;
 use kms_client::local::Local;
 use kms_client::params::{Params, bad};
 use kms_client::{ApiError, Code};
@@ -15,7 +16,6 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 use crate::streams::{Reader, Writer};
 
@@ -70,11 +70,11 @@ impl Core {
         timeout: Option<f64>,
     ) -> napi::Result<Given> {
         let (params, timeout) = (read(&params, bytes)?, span(timeout)?);
-        let call = self.local.call(&operation, params, timeout);
+        let call = self.local.call(&operation, params, timeout, InVec);
         let reply = self.unless_cancelled(number, call).await?;
         let (name, bytes) = match reply.bytes {
             None => (None, None),
-            Some((name, bytes)) => (Some(name.to_owned()), Some(Buffer::from(bytes.to_vec()))),
+            Some((name, bytes)) => (Some(name.to_owned()), Some(Buffer::from(bytes))),
         };
         Ok(Given {
             document: reply.document.to_string(),
@@ -144,8 +144,25 @@ fn read(params: &str, bytes: Option<Taken>) -> napi::Result<Params> {
     let params = Params::new(map);
     Ok(match bytes {
         None => params,
-        Some(it) => params.with_bytes(&it.name, Zeroizing::new(it.bytes.to_vec())),
+        Some(it) => params.with_bytes(&it.name, it.bytes),
     })
+}
+
+/// Results are made in memory that JavaScript gets as it is.
+struct InVec;
+
+impl Room for InVec {
+    type Bytes = Vec<u8>;
+
+    fn fill(
+        self,
+        len: usize,
+        work: impl FnOnce(&mut [u8]) -> Result<(), ApiError> + Send,
+    ) -> Result<Self::Bytes, ApiError> {
+        let mut bytes = vec![0; len];
+        work(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// An error on its way out: `index.cjs` makes a `KmsError` of it.

@@ -86,3 +86,15 @@ fn its_types_are_what_typescript_expects() {
         .args(["--types", "node", "types.mts"])
         .current_dir(dir.path()));
 }
+
+#[test]
+fn everything_public_is_documented_and_the_page_is_what_the_types_say() {
+    let made = run(Command::new("node")
+        .arg(here().join("reference.mjs"))
+        .arg(tool("types/node_modules/typescript")));
+    let page = fs::read_to_string(here().join("../../docs/JAVASCRIPT-API.md")).unwrap();
+    assert!(
+        page == made,
+        "bindings/node/reference.mjs gives another docs/JAVASCRIPT-API.md"
+    );
+}

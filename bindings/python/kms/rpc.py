@@ -10,7 +10,9 @@ import errno
 import http.client
 import json
 import os
+import select
 import socket
+import threading
 from typing import Any
 
 from . import errors
@@ -51,28 +53,36 @@ class Client(Operations):
         self._cookie = os.path.join(os.fspath(home), ".cookie")
         self._credential = f"{user}:{password}" if user is not None else None
         self._identity = identity
+        # Each thread has a connection of its own, which is kept.
+        self._kept = threading.local()
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
+
+    def close(self) -> None:
+        """Closes this thread's connection; it is opened again when it is needed."""
+        connection: http.client.HTTPConnection | None = getattr(self._kept, "connection", None)
+        if connection is not None:
+            connection.close()
 
     def call(self, method: str, **params: Any) -> Any:
         """Calls any method of kmsd, ``getinfo`` say."""
         headers = {"Content-Type": "application/json"}
-        if self._unix is not None:
-            connection: http.client.HTTPConnection = _Local(os.fspath(self._unix), self._timeout)
-        else:
-            connection = http.client.HTTPConnection(*self._place, timeout=self._timeout)
+        if self._unix is None:
             headers["Authorization"] = "Basic " + base64.b64encode(self._secret()).decode()
+        connection = self._connection()
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": given(params)})
         try:
             connection.request("POST", "/", body, headers)
             response = connection.getresponse()
             said = response.read()
-        finally:
+        except BaseException:
+            # Whatever comes on it now is no answer to what is asked next.
             connection.close()
+            raise
         if response.status != 200:
             why = said.decode("utf-8", "replace").strip()
             raise errors.Error(errno.EPROTO, f"kmsd says {response.status}: {why}")
@@ -80,6 +90,22 @@ class Client(Operations):
         if "error" in answer:
             raise _error(answer["error"])
         return answer["result"]
+
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._kept, "connection", None)
+        if connection is None:
+            if self._unix is not None:
+                connection = _Local(os.fspath(self._unix), self._timeout)
+            else:
+                connection = http.client.HTTPConnection(*self._place, timeout=self._timeout)
+            self._kept.connection = connection
+        # What can be read before anything was asked is the end: kmsd has closed it, or was started again.
+        if connection.sock is not None:
+            ended = select.poll()
+            ended.register(connection.sock, select.POLLIN)
+            if ended.poll(0):
+                connection.close()
+        return connection
 
     def _secret(self) -> bytes:
         if self._credential is not None:

@@ -8,15 +8,15 @@ mod umbral;
 
 use std::time::Duration;
 
-use kms_client::ApiError;
-use kms_client::call::Reply;
+use kms_client::call::{Reply, Room};
 use kms_client::local::Local;
 use kms_client::params::{Params, bad};
+use kms_client::{ApiError, Code};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use serde_json::Value;
 use tokio::task::AbortHandle;
-use zeroize::Zeroizing;
 
 use crate::errors::raised;
 use crate::runtime::Owner;
@@ -69,8 +69,8 @@ impl Core {
         let timeout = span(py, timeout)?;
         let reply = self
             .owner
-            .wait(py, self.local.call(operation, params, timeout))?;
-        Ok(given(py, reply))
+            .wait(py, self.local.call(operation, params, timeout, InPython))?;
+        Ok(given(reply))
     }
 
     /// Starts an operation. When it has ended, `done` is called with its result or its error, in another thread.
@@ -89,11 +89,11 @@ impl Core {
         let timeout = span(py, timeout)?;
         let local = self.local.clone();
         let task = self.owner.spawn(async move {
-            let result = local.call(&operation, params, timeout).await;
+            let result = local.call(&operation, params, timeout, InPython).await;
             // Without an interpreter there is nobody to tell.
             let _ = Python::try_attach(|py| {
                 let told = match result {
-                    Ok(reply) => done.call1(py, (given(py, reply), py.None())),
+                    Ok(reply) => done.call1(py, (given(reply), py.None())),
                     Err(error) => done.call1(py, (py.None(), raised(py, &error))),
                 };
                 if let Err(error) = told {
@@ -152,7 +152,7 @@ fn read(
     let params = Params::new(map);
     Ok(match bytes {
         None => params,
-        Some((name, bytes)) => params.with_bytes(&name, Zeroizing::new(bytes.as_bytes().to_vec())),
+        Some((name, bytes)) => params.with_bytes(&name, PyBackedBytes::from(bytes)),
     })
 }
 
@@ -166,12 +166,39 @@ fn span(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Duration>> {
     Ok(Some(span))
 }
 
-fn given(py: Python<'_>, reply: Reply) -> Given {
-    let bytes = reply.bytes.map(|(name, bytes)| {
-        let bytes = PyBytes::new(py, &bytes).unbind();
-        (name, bytes)
-    });
-    (reply.document.to_string(), bytes)
+fn given(reply: Reply<Py<PyBytes>>) -> Given {
+    (reply.document.to_string(), reply.bytes)
+}
+
+/// Results are made where Python keeps its bytes, which it can neither be spared nor wipe.
+struct InPython;
+
+impl Room for InPython {
+    type Bytes = Py<PyBytes>;
+
+    fn fill(
+        self,
+        len: usize,
+        work: impl FnOnce(&mut [u8]) -> Result<(), ApiError> + Send,
+    ) -> Result<Self::Bytes, ApiError> {
+        let mut refused = None;
+        let made = Python::try_attach(|py| {
+            let bytes = PyBytes::new_with(py, len, |bytes| {
+                py.detach(|| work(bytes)).map_err(|error| {
+                    let raised = raised_err(py, &error);
+                    refused = Some(error);
+                    raised
+                })
+            });
+            bytes.map(Bound::unbind)
+        });
+        let no_room = |why: &str| ApiError::new(Code::Internal, why);
+        match made {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(_)) => Err(refused.unwrap_or_else(|| no_room("there is no memory for it"))),
+            None => Err(no_room("the interpreter has ended")),
+        }
+    }
 }
 
 fn raised_err(py: Python<'_>, error: &ApiError) -> PyErr {

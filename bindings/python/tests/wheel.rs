@@ -76,7 +76,7 @@ fn its_types_are_what_two_checkers_expect() {
     run(Command::new(tool("py-venv/bin/mypy"))
         .args(["--strict", "--cache-dir"])
         .arg(cache.path())
-        .args(["kms", "pack.py", "tests"])
+        .args(["kms", "pack.py", "reference.py", "tests"])
         .current_dir(here()));
     run(Command::new("node")
         .arg(tool("types/node_modules/pyright/index.js"))

@@ -164,7 +164,7 @@ async fn open_file(
 }
 
 /// Does something that blocks; when the future is dropped, it is told to stop.
-async fn in_background<T: Send + 'static>(
+pub(crate) async fn in_background<T: Send + 'static>(
     work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     struct Guard(Stop);
