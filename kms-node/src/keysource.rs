@@ -142,6 +142,17 @@ pub enum SourceError {
         /// How many nodes have their own.
         own: usize,
     },
+    /// The node keeps the ledger, and too few of the others that do could start without others.
+    #[error(
+        "this node keeps the ledger, of whose other keepers {needed} must have a key source of their own, and only \
+         {own} do: if all stopped, nobody could read the ledger, and nobody would release a key"
+    )]
+    KeepsLedger {
+        /// How many have to answer.
+        needed: usize,
+        /// How many of the others have their own.
+        own: usize,
+    },
 }
 
 impl SourceError {

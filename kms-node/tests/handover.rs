@@ -17,8 +17,9 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::MemoryLedger;
 use kms_node::audit::AuditLog;
+use kms_node::daemon::leaving;
 use kms_node::keyfile::StorageKey;
-use kms_node::node::{Node, Parts, Service};
+use kms_node::node::{Node, Parts, Retirement, Service};
 use kms_node::retire::{Leaver, Round};
 use kms_node::store::{RedbStore, Slots, Vault};
 use kms_proto::ledger::{
@@ -291,6 +292,26 @@ impl World {
         }
     }
 
+    /// The node is told to leave, and does one round.
+    async fn leave(&self, number: usize, until: u64) -> Retirement {
+        let node = self.node(number);
+        let state = node.retirement().unwrap_or(Retirement {
+            until,
+            to: None,
+            done: false,
+            left: 0,
+            trouble: String::new(),
+            named_since: None,
+        });
+        node.note_retirement(state.clone()).await.unwrap();
+        let wire = Arc::new(Wire {
+            services: Arc::clone(&self.services),
+            steps: Arc::clone(&self.steps),
+        });
+        leaving::round(node, &[], wire, state).await.unwrap();
+        node.retirement().unwrap()
+    }
+
     fn holds(&self, number: usize, policy: &Policy) -> bool {
         let vault = self.node(number).vault();
         vault.fragment(&policy.id()).unwrap().is_some()
@@ -390,6 +411,49 @@ async fn a_node_can_leave_though_the_one_that_took_over_has_vanished() {
     let round = world.round(0, None).await.unwrap();
     assert_eq!((round.handed_over, round.left), (1, 0), "{round:?}");
     assert!(!world.holds(0, &policy));
+}
+
+/// What `retire --after` promises: the node stays until then for what ends before, and is registered no longer.
+#[tokio::test]
+async fn a_node_that_leaves_later_keeps_what_ends_before_that_and_registers_so() {
+    let world = World::new(3);
+    let (short, long) = (
+        Policy::new(NETWORK, START, START + 200, 1, 1),
+        Policy::new(NETWORK, START, START + 500, 1, 1),
+    );
+    world.grant(&short).await;
+    world.grant(&long).await;
+    let state = world.leave(0, START + 300).await;
+    assert!(state.done, "{state:?}");
+    assert!(world.holds(0, &short) && !world.holds(0, &long));
+    assert!(world.opens(&short).await && world.opens(&long).await);
+    let registered = world.ledger.nodes().unwrap();
+    let mine = registered.iter().find(|it| it.key == world.key(0));
+    assert_eq!(mine.unwrap().available_until, START + 300);
+    // It takes nothing more that outlives that.
+    let another = policy(1, 1);
+    let answer = world.ask(0, another.store(&world.key(0), 0)).await;
+    assert!(
+        matches!(answer, Response::Refused(Refusal::Outlives { .. })),
+        "{answer:?}"
+    );
+}
+
+/// Whoever writes a grant may name any node in it: one that had nothing could never be told that it had left.
+#[tokio::test]
+async fn a_grant_that_names_a_node_without_asking_it_keeps_it_here_for_a_minute_only() {
+    let world = World::new(2);
+    let stranger = policy(1, 1);
+    let granted = world.ask(1, stranger.grant(vec![world.key(0)])).await;
+    assert!(matches!(granted, Response::Submitted { .. }), "{granted:?}");
+    let state = world.leave(0, START).await;
+    assert!(!state.done, "its fragment may be on its way");
+    world.time.fetch_add(60, Ordering::Relaxed);
+    let state = world.leave(0, START).await;
+    assert!(
+        state.done && state.trouble.contains("names this node"),
+        "{state:?}"
+    );
 }
 
 #[tokio::test]

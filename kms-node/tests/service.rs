@@ -178,6 +178,29 @@ async fn any_m_of_n_nodes_let_the_recipient_in_and_fewer_do_not() {
 }
 
 #[tokio::test]
+async fn who_speaks_a_later_minor_version_is_answered_in_ours_and_learns_what_is_not_known_here() {
+    let world = World::new(1);
+    let later = |mut message: Vec<u8>| {
+        message[5] = 7;
+        message
+    };
+    // What both know.
+    let answer = world.ask(0, later(Query::Status.to_bytes())).await;
+    assert!(matches!(answer, Response::Status(_)), "{answer:?}");
+    assert_eq!(answer.to_bytes()[5], 0, "in the version of the node");
+    // What the node does not know: a query, and a field of one.
+    let queries: [&[u8]; 2] = [
+        b"\x67weather",
+        b"\xa1\x6bledger_read\xa3\x64from\x01\x63max\x18\x64\x65order\x01",
+    ];
+    for query in queries {
+        let answer = world.ask(0, [b"KMSW\x01\x07\x01", query].concat()).await;
+        assert_eq!(answer, Response::Refused(Refusal::BadRequest));
+        assert_eq!(answer.to_bytes()[5], 0, "so that the asker sees why");
+    }
+}
+
+#[tokio::test]
 async fn a_fragment_without_a_grant_and_a_grant_without_a_fragment_are_of_no_use() {
     let world = World::new(2);
     let policy = policy(1, 1);

@@ -45,3 +45,60 @@ fn a_node_gets_its_key_from_others_waits_for_enough_of_them_and_not_all_may_depe
     assert!(said.contains("moved from kms to file"), "{said}");
     net.restart(1);
 }
+
+/// Three keepers of a `dht:` ledger: when two of them waited for their keys, the third alone could not read the ledger, so
+/// that nobody released a key, and after a restart of all the network stood still for good.
+#[test]
+fn of_those_who_keep_the_ledger_enough_must_need_nobody_to_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut net = Devnet::start(root.path(), 4);
+    (1..=4).for_each(|number| net.kill(number));
+    let keepers: Vec<_> = net.bootstrap.split(',').take(3).collect();
+    let ids = keepers.iter().map(|it| it.rsplit('/').next().unwrap());
+    let ledger = format!("dht:{}", ids.collect::<Vec<_>>().join(","));
+    (1..=4).for_each(|number| net.configure(number, "ledger", &ledger));
+    (1..=4).for_each(|number| net.begin(number));
+    (1..=4).for_each(|number| net.answers(number));
+    net.kill(1);
+    let said = eventually("the nodes to have registered", TIMEOUT, || {
+        net.move_key(1, "kms").ok()
+    });
+    assert!(said.contains("moved from file to kms"), "{said}");
+    net.restart(1);
+    net.kill(2);
+    let refused = net.move_key(2, "kms").unwrap_err();
+    assert!(refused.contains("this node keeps the ledger"), "{refused}");
+    net.restart(2);
+    // Whoever does not keep it may.
+    net.kill(4);
+    net.move_key(4, "kms").unwrap();
+    // And all come back.
+    (1..=3).for_each(|number| net.kill(number));
+    (1..=4).for_each(|number| net.begin(number));
+    (1..=4).for_each(|number| net.answers(number));
+}
+
+/// The nodes that keep a key may leave for good while its own node runs: it found out at its next start.
+#[test]
+fn a_node_gives_its_key_away_anew_in_time_and_when_those_who_keep_it_are_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let mut net = Devnet::start(root.path(), 5);
+    net.kill(1);
+    net.configure(1, "key_lifetime", "4m");
+    net.move_key(1, "kms").unwrap();
+    net.restart(1);
+    let file = net.node_dir(1).join("data/storage.kms");
+    let kept = std::fs::read(&file).unwrap();
+    // Whoever has none of the three fragments stays.
+    let holders: Vec<_> = (2..=5)
+        .filter(|number| net.fragments(*number) > 0)
+        .collect();
+    assert_eq!(holders.len(), 3);
+    net.kill(holders[0]);
+    eventually("the key to be given away anew", 3 * TIMEOUT, || {
+        (std::fs::read(&file).unwrap() != kept).then_some(())
+    });
+    net.kill(1);
+    net.kill(holders[1]);
+    net.restart(1);
+}

@@ -114,6 +114,18 @@ impl Devnet {
         command
     }
 
+    /// Sets one of a stopped node's options.
+    pub fn configure(&self, number: usize, option: &str, value: &str) {
+        let path = self.node_dir(number).join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let others = text
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{option} ")));
+        let mut text: Vec<_> = others.map(str::to_owned).collect();
+        text.insert(0, format!("{option} = {value:?}"));
+        fs::write(&path, text.join("\n") + "\n").unwrap();
+    }
+
     /// Has a node hand over everything; what the command printed.
     #[track_caller]
     pub fn retire(&self, number: usize) -> String {

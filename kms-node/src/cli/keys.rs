@@ -61,7 +61,7 @@ fn failure(error: SourceError) -> Failure {
         SourceError::Network(_) | SourceError::NoNetwork(_) => {
             (EX_UNAVAILABLE, "check that the other nodes run")
         }
-        SourceError::Dependent { .. } => (
+        SourceError::Dependent { .. } | SourceError::KeepsLedger { .. } => (
             EX_UNAVAILABLE,
             "let more nodes use a file or a passphrase, or ask fewer of them",
         ),

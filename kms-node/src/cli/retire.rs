@@ -60,6 +60,9 @@ pub async fn run(
                 None => "it can be stopped".to_owned(),
                 Some(_) => "it serves what is left until then".to_owned(),
             };
+            if !state.trouble.is_empty() {
+                say(&format!("note: {}", state.trouble))?;
+            }
             return say(&format!("retired: all is handed over; {rest}"));
         }
         if known != Some(state.left) {

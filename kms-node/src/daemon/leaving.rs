@@ -13,6 +13,8 @@ use crate::retire::{Leaver, is_still_needed};
 /// The pause after a round that left something; doubled each time, up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// So long the ledger may name a node that has nothing, and is waited for: what was just written may not be everywhere.
+const NAMED_FOR_SECONDS: u64 = 60;
 
 /// Waits until the node is told to leave, and makes it leave; until it is dropped.
 pub(super) async fn run(node: Arc<Node>, addresses: Vec<String>, bootstrap: Vec<String>) {
@@ -74,13 +76,21 @@ pub async fn round(
         state.done = true;
         let registered = upkeep::register_for(node, addresses, upkeep::Term::Until(state.until));
         if let Err(error) = registered.await {
+            let now = node.view().now();
             state = before;
-            state.trouble = match is_still_needed(&error) {
-                Some(until) => format!(
-                    "the ledger names this node for a policy until {until}, and its fragment is not here"
-                ),
-                None => error.to_string(),
-            };
+            match is_still_needed(&error) {
+                Some(until) => {
+                    let since = *state.named_since.get_or_insert(now);
+                    // Whoever grants may name whom he likes; that must not keep anybody here.
+                    state.done = now >= since.saturating_add(NAMED_FOR_SECONDS);
+                    state.trouble = format!(
+                        "the ledger names this node for a policy until {until}, and its fragment is not here"
+                    );
+                }
+                None => state.trouble = error.to_string(),
+            }
+        } else {
+            state.named_since = None;
         }
     }
     // A newer wish is not overwritten with the outcome of an older one.
@@ -89,7 +99,11 @@ pub async fn round(
     let done = state.done && is_current;
     if is_current {
         if done {
-            tracing::info!(until = state.until, "everything is handed over");
+            tracing::info!(
+                until = state.until,
+                but = state.trouble,
+                "everything is handed over"
+            );
         }
         node.note_retirement(state).await?;
     }

@@ -9,6 +9,7 @@ use kms_proto::ledger::{Entry, EntryStatement, LedgerError, PolicyState, Registe
 use kms_proto::signed::Signed;
 
 use crate::node::Node;
+use crate::retire::is_still_needed;
 use crate::rng;
 use crate::store::{Memory, Note, Row};
 use crate::work::blocking;
@@ -118,6 +119,8 @@ pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
         if swept || !registered {
             registered = match register(&node, &addresses, lifetime).await {
                 Ok(()) => true,
+                // It has left, and somebody names it all the same: at the next sweep again.
+                Err(error) if is_still_needed(&error).is_some() => true,
                 Err(error) => {
                     tracing::warn!(%error, "the registration could not be looked at or renewed");
                     false

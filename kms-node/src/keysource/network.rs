@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kms_client::connect::DhtName;
 use kms_client::{
     Client, ClientError, GrantRequest, KeyRequest, NetworkConfig, NodeAddress, RevokeRequest,
 };
@@ -18,7 +19,10 @@ use kms_crypto::key::{
 };
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{LabelContext, encapsulate};
+use kms_ledger::dht::Quorum;
+use kms_ledger::{LedgerUrl, parse_url};
 use kms_proto::codec;
+use kms_proto::ledger::PolicyState;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -156,7 +160,11 @@ pub(super) async fn keep(
     let path = Source::Kms.path(config);
     let before = Kept::read(config).ok();
     let kept = give(&client, config, secret, key).await?;
-    replace(&path, &codec::encode(&kept))?;
+    if let Err(error) = replace(&path, &codec::encode(&kept)) {
+        // Nobody will ever know of it.
+        end(&client, &kept).await;
+        return Err(error);
+    }
     tracing::info!(policy = ?kept.params.id(), expiry = kept.expiry, "other nodes keep the storage key");
     if let Some(before) = before {
         end(&client, &before).await;
@@ -175,7 +183,7 @@ async fn give(
     let me = secret.public();
     let clock = kms_ledger::system_clock();
     let made = clock();
-    let chosen = eligible(client, &me, threshold, made).await?;
+    let chosen = eligible(client, config, &me, made).await?;
     let expiry = chosen
         .until
         .min(made.saturating_add(config.key_lifetime.as_secs()));
@@ -228,10 +236,11 @@ struct Eligible {
 /// Nodes of which any n contain m that need nobody else to start.
 async fn eligible(
     client: &Client,
+    config: &Config,
     me: &PublicKey,
-    threshold: Threshold,
     now: u64,
 ) -> Result<Eligible, SourceError> {
+    let threshold = config.key_threshold;
     let registered = client.nodes().await?;
     let others = registered
         .into_iter()
@@ -253,6 +262,7 @@ async fn eligible(
             own: own.len(),
         });
     }
+    check_keepers(config, me, &own.iter().map(|(key, _, _)| *key).collect())?;
     // With at most n - m of the others among them, any n nodes have m of their own.
     own.extend(dependent.into_iter().take(n - m));
     let mut ends: Vec<u64> = own.iter().map(|(_, until, _)| *until).collect();
@@ -264,17 +274,80 @@ async fn eligible(
     })
 }
 
-/// Renews the policy when half of its time is over.
+/// A node that waits for its key keeps no ledger meanwhile: if this one keeps it, enough others must do so without help.
+fn check_keepers(
+    config: &Config,
+    me: &PublicKey,
+    own: &HashSet<PublicKey>,
+) -> Result<(), SourceError> {
+    let Ok(LedgerUrl::Dht(place)) = parse_url(&config.ledger) else {
+        return Ok(());
+    };
+    // That it parses was seen when the client connected.
+    let Ok(name) = DhtName::parse(&place, &config.bootstrap) else {
+        return Ok(());
+    };
+    let (keepers, quorum) = (name.keepers, name.quorum);
+    let needed = Quorum::of(keepers.len(), quorum).map_or(keepers.len(), Quorum::read);
+    let starters = keepers.iter().filter(|it| own.contains(&it.key)).count();
+    if keepers.iter().any(|it| it.key == *me) && starters < needed {
+        return Err(SourceError::KeepsLedger {
+            needed,
+            own: starters,
+        });
+    }
+    Ok(())
+}
+
+/// Gives the key away anew when half of the policy's time is over, and, if it `looks`, when too many of those who keep it
+/// are gone, or need others themselves now: when this node starts again, it may be too late.
 pub async fn renew(
     config: &Config,
     secret: &NodeSecret,
     key: &StorageKey,
+    looks: bool,
 ) -> Result<(), SourceError> {
-    let now = kms_ledger::system_clock()();
-    if Kept::read(config)?.wants_renewal(now) {
-        keep(config, secret, key).await?;
+    let kept = Kept::read(config)?;
+    let in_time = !kept.wants_renewal(kms_ledger::system_clock()());
+    if in_time && (!looks || is_safe(config, &kept).await?) {
+        return Ok(());
     }
-    Ok(())
+    keep(config, secret, key).await
+}
+
+/// Whether at least half of the nodes that may fail are still there, and enough of all could be the first to start.
+async fn is_safe(config: &Config, kept: &Kept) -> Result<bool, SourceError> {
+    let client = client(config).await?;
+    let Some(threshold) = kept.threshold() else {
+        return Ok(false);
+    };
+    let (needed, total) = (
+        usize::from(threshold.needed()),
+        usize::from(threshold.total()),
+    );
+    let PolicyState::Live(grant) = client.fresh_policy_state(&kept.params.id()).await? else {
+        return Ok(false);
+    };
+    let registered = client.nodes().await?;
+    let holders = registered
+        .into_iter()
+        .filter(|it| grant.nodes.contains(&it.key));
+    let asked = futures::stream::iter(holders).map(|record| async {
+        let node = NodeAddress::from(record);
+        client.node_status(&node).await.ok().map(|it| it.own_key)
+    });
+    let there: Vec<bool> = asked
+        .buffer_unordered(ASKED_AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let own = there.iter().filter(|own| **own).count();
+    let spare = there.len().checked_sub(needed);
+    let safe = own >= needed && spare.is_some_and(|spare| 2 * spare >= total - needed);
+    if !safe {
+        tracing::warn!(there = there.len(), own, %threshold, "too few nodes are left that keep the storage key");
+    }
+    Ok(safe)
 }
 
 /// Ends the policy that is in use, as far as that is possible now.

@@ -51,6 +51,9 @@ pub struct Retirement {
     /// Why the last try did not succeed.
     #[serde(skip)]
     pub trouble: String,
+    /// Since when nothing is left here, and the ledger names the node for a policy all the same. Unix seconds.
+    #[serde(skip)]
+    pub named_since: Option<u64>,
 }
 
 impl Retirement {
@@ -238,6 +241,7 @@ impl Node {
                     done: false,
                     left: self.vault.held(),
                     trouble: String::new(),
+                    named_since: None,
                 };
                 self.note_retirement(state.clone())
                     .await
