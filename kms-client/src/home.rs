@@ -193,6 +193,26 @@ mod tests {
         assert_eq!(home.runtime, Path::new("/run/user/1/kmsfs"));
     }
 
+    /// Both wrote into one file before either gave it its name: whoever was first had the name, and the other's content. Of two
+    /// identities made at once, the recovery words could be those of the one that was not kept.
+    #[test]
+    fn what_two_write_at_once_is_of_one_of_them_and_that_one_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = dir.path().join(format!("identity-{round}"));
+            let write = |content: u8| write_private(&path, &vec![content; 100_000], Existing::Keep);
+            let (first, second) = std::thread::scope(|scope| {
+                let (first, second) = (scope.spawn(|| write(1)), scope.spawn(|| write(2)));
+                (first.join().unwrap(), second.join().unwrap())
+            });
+            assert!(first.is_ok() != second.is_ok());
+            let kept = fs::read(&path).unwrap();
+            let expected = if first.is_ok() { 1 } else { 2 };
+            assert!(kept.len() == 100_000 && kept.iter().all(|it| *it == expected));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 50);
+    }
+
     #[test]
     fn no_home_at_all_says_what_to_set() {
         let error = Home::resolve(with(&[])).unwrap_err();

@@ -37,6 +37,16 @@ impl Subnet {
             None => most,
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
         };
+        Self { address, bits }.canonical()
+    }
+
+    /// Whoever comes by IPv4 is known by that address, also where both are listened to as one.
+    fn canonical(self) -> Option<Self> {
+        let (IpAddr::V6(_), address @ IpAddr::V4(_)) = (self.address, self.address.to_canonical())
+        else {
+            return Some(self);
+        };
+        let bits = self.bits.checked_sub(96)?;
         Some(Self { address, bits })
     }
 
@@ -122,7 +132,17 @@ mod tests {
         assert!(net("2001:db8::/32").contains(ip("2001:db8:1::1")));
         assert!(net("10.1.2.3").contains(ip("10.1.2.3")));
         assert!(!net("10.1.2.3").contains(ip("10.1.2.4")));
-        for text in ["", "10.1.2", "10.1.2.3/33", "10.1.2.3/x", "::/129"] {
+        assert!(net("::ffff:10.1.0.0/112").contains(ip("10.1.2.3")));
+        assert!(!net("::ffff:10.1.0.0/112").contains(ip("10.2.2.3")));
+        for text in [
+            "",
+            "10.1.2",
+            "10.1.2.3/33",
+            "10.1.2.3/x",
+            "10.1.2.3/",
+            "::/129",
+            "::ffff:10.1.0.0/64",
+        ] {
             assert_eq!(Subnet::parse(text), None, "{text}");
         }
         assert!(Gate::default().lets_in(ip("::ffff:127.0.0.1")));

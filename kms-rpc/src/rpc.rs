@@ -11,14 +11,16 @@ use crate::method::{self, Method};
 
 /// The most requests in one batch.
 pub const MAX_BATCH: usize = 100;
+/// When the answers to a batch have become so long, the rest of it is not executed.
+pub const MAX_BATCH_ANSWER_BYTES: usize = 32 << 20;
 /// The deepest that JSON may be nested.
 pub const MAX_DEPTH: usize = 64;
 
 /// What is answered.
 #[derive(Debug)]
 pub enum Reply {
-    /// A document, with its HTTP status.
-    Json(u16, Value),
+    /// A document as text, with its HTTP status.
+    Json(u16, String),
     /// Nothing is: only notifications came.
     Nothing,
     /// The user may not call that.
@@ -50,9 +52,9 @@ pub async fn answer(daemon: &Arc<Daemon>, user: &User, body: &[u8]) -> Reply {
     match parsed {
         None => {
             let fault = Fault::new(-32700, "Parse error");
-            Reply::Json(500, fault.v1(Value::Null))
+            Reply::Json(500, fault.v1(Value::Null).to_string())
         }
-        Some(Value::Array(list)) => batch(daemon, user, list).await,
+        Some(Value::Array(list)) => batch(daemon, user, list, MAX_BATCH_ANSWER_BYTES).await,
         Some(one) => single(daemon, user, one).await,
     }
 }
@@ -71,12 +73,12 @@ async fn single(daemon: &Arc<Daemon>, user: &User, one: Value) -> Reply {
         return Reply::Nothing;
     }
     match result {
-        Ok(value) => Reply::Json(200, success(value, id, is_v2)),
+        Ok(value) => Reply::Json(200, success(value, id, is_v2).to_string()),
         Err(fault) => fault.reply(id, is_v2),
     }
 }
 
-async fn batch(daemon: &Arc<Daemon>, user: &User, list: Vec<Value>) -> Reply {
+async fn batch(daemon: &Arc<Daemon>, user: &User, list: Vec<Value>, most: usize) -> Reply {
     if list.len() > MAX_BATCH {
         let why = format!("A batch has at most {MAX_BATCH} requests");
         return Fault::new(-32600, &why).reply(None, false);
@@ -90,29 +92,43 @@ async fn batch(daemon: &Arc<Daemon>, user: &User, list: Vec<Value>) -> Reply {
         return Reply::Forbidden;
     }
     let was_empty = requests.is_empty();
-    let mut answers = Vec::with_capacity(requests.len());
+    let mut answers = String::new();
     for request in requests {
         let request = match request {
             Err((fault, id, is_v2)) => {
-                answers.push(fault.document(id, is_v2));
+                append(&mut answers, &fault.document(id, is_v2));
                 continue;
             }
             Ok(request) => request,
         };
         let (id, is_v2) = (request.id.clone(), request.is_v2);
-        let result = call(daemon, user, request).await;
+        let result = match answers.len() > most {
+            true => {
+                let why = "the answers to this batch are too long already";
+                Err(ApiError::new(Code::Busy, why).into())
+            }
+            false => call(daemon, user, request).await,
+        };
         if is_v2 && id.is_none() {
             continue;
         }
-        answers.push(match result {
+        let answer = match result {
             Ok(value) => success(value, id, is_v2),
             Err(fault) => fault.document(id, is_v2),
-        });
+        };
+        append(&mut answers, &answer);
     }
     if answers.is_empty() && !was_empty {
         return Reply::Nothing;
     }
-    Reply::Json(200, answers.into())
+    Reply::Json(200, format!("[{answers}]"))
+}
+
+fn append(answers: &mut String, answer: &Value) {
+    if !answers.is_empty() {
+        answers.push(',');
+    }
+    answers.push_str(&answer.to_string());
 }
 
 async fn call(daemon: &Arc<Daemon>, user: &User, request: Request) -> Result<Value, Fault> {
@@ -252,7 +268,7 @@ impl Fault {
             (false, -32601) => 404,
             (false, _) => 500,
         };
-        Reply::Json(status, self.document(id, is_v2))
+        Reply::Json(status, self.document(id, is_v2).to_string())
     }
 }
 
@@ -288,4 +304,35 @@ fn is_shallow(body: &[u8]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use kms_client::home::Home;
+    use kms_client::{Keyring, NetworkConfig};
+
+    use super::*;
+    use crate::daemon::DaemonConfig;
+
+    /// All answers were kept until the last one was there, however long they became together.
+    #[tokio::test]
+    async fn a_batch_whose_answers_become_too_long_is_not_executed_to_its_end() {
+        let daemon = Daemon::new(DaemonConfig {
+            keyring: Keyring::new(Home::under("/nonexistent".as_ref())),
+            network: NetworkConfig::default(),
+            threshold: "1/1".parse().unwrap(),
+            log: None,
+            place: crate::help::Place::default(),
+        });
+        let list = vec![json!({"method": "rpc.discover", "id": 1}); 4];
+        let Reply::Json(200, text) = batch(&daemon, &User::local(), list, 20_000).await else {
+            panic!("no answer");
+        };
+        let answers: Vec<Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(answers.len(), 4);
+        assert!(answers[0]["error"].is_null());
+        for answer in &answers[1..] {
+            assert_eq!(answer["error"]["data"]["name"], "BUSY");
+        }
+    }
 }

@@ -61,6 +61,8 @@ pub struct Server {
     daemon: Arc<Daemon>,
     config: ServerConfig,
     connections: Semaphore,
+    /// Whoever else is on this machine can take all others, without a credential.
+    own_connections: Semaphore,
     running: Semaphore,
     waiting: Semaphore,
 }
@@ -115,6 +117,7 @@ impl Server {
         Arc::new(Self {
             daemon,
             connections: Semaphore::new(config.threads + config.queue + SPARE_CONNECTIONS),
+            own_connections: Semaphore::new(config.threads + config.queue + SPARE_CONNECTIONS),
             running: Semaphore::new(config.threads),
             waiting: Semaphore::new(config.threads + config.queue),
             config,
@@ -190,7 +193,11 @@ impl Server {
         peer: Peer,
         mut ended: watch::Receiver<bool>,
     ) {
-        let Ok(_permit) = self.connections.try_acquire() else {
+        let connections = match &peer {
+            Peer::Net { .. } => &self.connections,
+            Peer::Local => &self.own_connections,
+        };
+        let Ok(_permit) = connections.try_acquire() else {
             let _ = stream.write_all(TOO_MANY).await;
             return;
         };
@@ -243,7 +250,7 @@ impl Server {
             return text(StatusCode::SERVICE_UNAVAILABLE, "The server ends");
         };
         match rpc::answer(&self.daemon, &user, &body).await {
-            Reply::Json(status, document) => json(status, &document),
+            Reply::Json(status, document) => json(status, document),
             Reply::Nothing => Response::builder()
                 .status(StatusCode::NO_CONTENT)
                 .body(Full::default())
@@ -322,8 +329,9 @@ fn unauthorized() -> Response<Full<Bytes>> {
     response
 }
 
-fn json(status: u16, document: &serde_json::Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{document}\n")));
+fn json(status: u16, mut document: String) -> Response<Full<Bytes>> {
+    document.push('\n');
+    let mut response = Response::new(Full::from(document));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = HeaderValue::from_static("application/json");
