@@ -47,6 +47,14 @@ fn an_owner_sees_who_asked_and_how_many_nodes_serve_and_replaces_those_that_are_
         said.contains("3 of 5 serve") && said.contains("--reissue"),
         "{said}"
     );
+    // What the dead ones have noted is not known, and that is said.
+    let said = scene.alice.kmsfs(&["audit", path]).output().unwrap();
+    let (code, said) = (said.status.code(), String::from_utf8(said.stdout).unwrap());
+    let silent = said.lines().filter(|it| it.contains('…')).count();
+    assert!(
+        code == Some(1) && silent == 2 && !said.contains("has not asked for the key"),
+        "{code:?} {said}"
+    );
     let said = scene.alice.run(&["health", "--reissue", path]);
     assert!(said.contains("granted anew"), "{said}");
     let health = || {

@@ -31,13 +31,10 @@ pub(super) fn health(args: &HealthArgs, common: &Common) -> Result<ExitCode, Fai
             format!("{serving} of {total} serve, {} needed", number("needed")),
             state,
         ]);
-        let missing = grant.get("nodes").and_then(Value::as_array);
-        for node in missing.into_iter().flatten() {
-            if text(node, "answer") != GOOD && !anew {
-                let key: String = text(node, "node").chars().take(12).collect();
-                lines.push(vec![format!("    {key}… {}", text(node, "answer"))]);
-            }
-        }
+        let missing = list(grant, "nodes")
+            .iter()
+            .filter(|it| !anew && !is_good(it));
+        lines.extend(missing.map(node_line));
         if let Some(trouble) = grant.get("trouble").and_then(Value::as_str) {
             lines.push(vec![format!("    {trouble}")]);
         }
@@ -61,36 +58,52 @@ pub(super) fn audit(args: &AuditArgs, common: &Common) -> Result<ExitCode, Failu
     let inside = Inside::find(&args.path)?;
     let path = inside.bytes();
     let grants = grants(&inside.ask(&Request::Audit { path })?);
-    let mut lines = Vec::new();
-    for grant in &grants {
-        let uses = grant.get("uses").and_then(Value::as_array).cloned();
-        let uses = uses.unwrap_or_default();
-        let mut row = vec![text(grant, "path"), text(grant, "who")];
-        if uses.is_empty() {
-            row.push("has not asked for the key".to_owned());
-            lines.push(row);
-            continue;
-        }
-        for one in &uses {
-            let nodes = one
-                .get("nodes")
-                .and_then(Value::as_array)
-                .map_or(0, Vec::len);
+    let lines: Vec<_> = grants.iter().flat_map(audited).collect();
+    output::answer(common, &json!({ "grants": grants }), &shown(&lines));
+    let silent = |grant: &Value| list(grant, "nodes").iter().any(|it| !is_good(it));
+    Ok(if grants.iter().any(silent) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// What the nodes of one grant have noted, and which of them do not tell, or tell something else than before.
+fn audited(grant: &Value) -> Vec<Vec<String>> {
+    let row = [text(grant, "path"), text(grant, "who")];
+    let nodes = list(grant, "nodes");
+    let telling = nodes.iter().filter(|it| is_good(it)).count();
+    let mut lines: Vec<_> = list(grant, "uses")
+        .iter()
+        .map(|one| {
             let outcome = match text(one, "outcome").as_str() {
                 "ok" => "got the key".to_owned(),
                 refusal => format!("was refused: {}", refusal.replace('_', " ")),
             };
-            let mut row = row.clone();
-            row.extend([
-                text(one, "at_text"),
-                outcome,
-                format!("{nodes} nodes say so"),
-            ]);
-            lines.push(row);
-        }
+            let told = format!("{} nodes say so", list(one, "nodes").len());
+            [&row[..], &[text(one, "at_text"), outcome, told]].concat()
+        })
+        .collect();
+    if lines.is_empty() {
+        let nothing = match (telling, nodes.len()) {
+            (0, _) => "not known: no node tells".to_owned(),
+            (all, total) if all == total => "has not asked for the key".to_owned(),
+            (some, total) => format!("has not asked the {some} of {total} nodes that tell"),
+        };
+        lines.push([&row[..], &[nothing]].concat());
     }
-    output::answer(common, &json!({ "grants": grants }), &shown(&lines));
-    Ok(ExitCode::SUCCESS)
+    lines.extend(nodes.iter().filter(|it| !is_good(it)).map(node_line));
+    lines
+}
+
+/// A node that does not do what it should, under the line of its grant.
+fn node_line(node: &Value) -> Vec<String> {
+    let key: String = text(node, "node").chars().take(12).collect();
+    vec![format!("    {key}… {}", text(node, "answer"))]
+}
+
+fn is_good(node: &Value) -> bool {
+    text(node, "answer") == GOOD
 }
 
 fn shown(lines: &[Vec<String>]) -> String {
@@ -102,11 +115,68 @@ fn shown(lines: &[Vec<String>]) -> String {
 }
 
 fn grants(answer: &Value) -> Vec<Value> {
-    let grants = answer.get("grants").and_then(Value::as_array);
-    grants.cloned().unwrap_or_default()
+    list(answer, "grants").to_vec()
+}
+
+fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
+    let list = of.get(name).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
 }
 
 fn text(of: &Value, name: &str) -> String {
     let text = of.get(name).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(uses: &Value, answers: &[&str]) -> String {
+        let nodes: Vec<_> = answers
+            .iter()
+            .map(|it| json!({ "node": "kms1node12345", "answer": it }))
+            .collect();
+        let grant = json!({ "path": "/plan", "who": "bob", "uses": uses, "nodes": nodes });
+        output::table(&audited(&grant))
+    }
+
+    /// The nodes' answers were not looked at: with all nodes dead, and with one that had altered its report, it read
+    /// "bob has not asked for the key".
+    #[test]
+    fn an_owner_reads_that_nobody_asked_only_if_every_node_says_so() {
+        let none = json!([]);
+        assert_eq!(
+            said(&none, &["ok", "ok"]),
+            "/plan  bob  has not asked for the key\n"
+        );
+        let altered = said(&none, &["ok", "has altered what it reported before"]);
+        assert!(
+            altered.contains("bob  has not asked the 1 of 2 nodes that tell")
+                && altered.contains("\n    kms1node1234… has altered what it reported before"),
+            "{altered}"
+        );
+        let dead = said(&none, &["no connection", "no connection"]);
+        assert!(
+            dead.contains("bob  not known: no node tells")
+                && dead.matches("kms1node1234… no connection").count() == 2,
+            "{dead}"
+        );
+        let unknown = said(&none, &[]);
+        assert!(unknown.contains("no node tells"), "{unknown}");
+    }
+
+    #[test]
+    fn what_was_noted_is_shown_beside_the_nodes_that_do_not_tell() {
+        let uses =
+            json!([{ "at": 1, "at_text": "10:14", "outcome": "not_granted", "nodes": ["a", "b"] }]);
+        let said = said(&uses, &["ok", "ok", "no answer yet"]);
+        assert_eq!(
+            said.lines().map(str::trim_end).collect::<Vec<_>>(),
+            [
+                "/plan  bob  10:14  was refused: not granted  2 nodes say so",
+                "    kms1node1234… no answer yet"
+            ]
+        );
+    }
 }

@@ -53,6 +53,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
+            // A line that is no row of columns takes as much room as it needs.
+            .filter(|row| row.len() > 1)
             .filter_map(|row| row.get(column))
             .map(|cell| cell.chars().count())
             .max()
