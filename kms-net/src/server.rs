@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
-use libp2p::request_response::{self, ResponseChannel};
+use libp2p::request_response::{self, InboundRequestId, ResponseChannel};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
@@ -139,7 +139,7 @@ impl NetServer {
         };
         let mut swarm = swarm(keypair(secret)?, &protocols, shape)?;
         let own = *swarm.local_peer_id();
-        let bound = bind(&mut swarm, listen).await?;
+        let (listeners, bound) = bind(&mut swarm, listen).await?;
         let announced = if external.is_empty() { bound } else { external };
         for address in &announced {
             swarm.add_external_address(address.clone());
@@ -162,7 +162,9 @@ impl NetServer {
             found,
             known,
             handler,
+            listeners,
             work: JoinSet::new(),
+            owed: HashSet::new(),
             rate: RateLimit::new(REQUEST_BURST, REQUEST_REFILL),
         };
         Ok(Self {
@@ -186,7 +188,7 @@ impl NetServer {
         &self.neighbours
     }
 
-    /// Stops listening; requests already taken are answered first, within a moment.
+    /// Stops listening; requests already taken are answered first, as long as their askers wait.
     pub async fn stop(mut self) {
         drop(self.stop.take());
         // The driver's own deadline ends it; its result carries nothing.
@@ -203,7 +205,10 @@ impl Drop for NetServer {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const BIND_TIMEOUT: Duration = Duration::from_secs(5);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Whoever asks waits no longer.
+const DRAIN_TIMEOUT: Duration = REQUEST_TIMEOUT;
+/// How long connections stay open for the last answers.
+const LINGER: Duration = Duration::from_secs(1);
 /// How often a node without any peer calls those that it knows again, and looks who is in its table.
 const TICK: Duration = Duration::from_secs(2);
 /// How many nodes are worth remembering.
@@ -217,7 +222,7 @@ const REQUEST_REFILL: Duration = Duration::from_millis(5);
 async fn bind(
     swarm: &mut Swarm<Behaviour>,
     listen: Vec<Multiaddr>,
-) -> Result<Vec<Multiaddr>, NetError> {
+) -> Result<(Vec<ListenerId>, Vec<Multiaddr>), NetError> {
     let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
     for address in listen {
         let refused = |source| NetError::Listen {
@@ -229,6 +234,7 @@ async fn bind(
             .map_err(|error| refused(std::io::Error::other(error)))?;
         waiting.insert(id, address);
     }
+    let listeners = waiting.keys().copied().collect();
     let deadline = tokio::time::Instant::now() + BIND_TIMEOUT;
     let mut bound = Vec::new();
     while !waiting.is_empty() {
@@ -266,7 +272,7 @@ async fn bind(
             }
         }
     }
-    Ok(bound)
+    Ok((listeners, bound))
 }
 
 struct Driver {
@@ -277,7 +283,10 @@ struct Driver {
     /// Nodes to begin with.
     known: Vec<(PeerId, Multiaddr)>,
     handler: Arc<dyn Handler>,
+    listeners: Vec<ListenerId>,
     work: JoinSet<(ResponseChannel<Vec<u8>>, Vec<u8>)>,
+    /// Requests taken, whose answers have not left yet.
+    owed: HashSet<InboundRequestId>,
     rate: RateLimit<PeerId>,
 }
 
@@ -327,27 +336,42 @@ impl Driver {
         });
     }
 
-    /// Lets the requests already taken finish, and their answers leave.
+    /// Lets the requests already taken finish, and their answers leave. What comes now is not taken: its asker learns
+    /// at once that nothing comes.
     async fn drain(mut self) {
-        let mut unsent = self.work.len();
-        let drained = async {
-            while unsent > 0 {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        let was_asked = !self.owed.is_empty();
+        let answered = async {
+            while !self.owed.is_empty() {
                 tokio::select! {
                     Some(done) = self.work.join_next(), if !self.work.is_empty() => self.answer(done),
-                    event = self.swarm.select_next_some() => {
-                        if let SwarmEvent::Behaviour(BehaviourEvent::Rpc(
-                            request_response::Event::ResponseSent { .. }
-                            | request_response::Event::InboundFailure { .. },
-                        )) = event
-                        {
-                            unsent -= 1;
-                        }
-                    }
+                    event = self.swarm.select_next_some() => self.on_last_event(event),
                 }
             }
         };
-        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, answered).await.is_err() {
             tracing::warn!("stopped with unanswered requests");
+        }
+        // An answer that was given to a connection has yet to travel, and an asker who finds the connection closed
+        // reads no further.
+        if was_asked {
+            let linger = async {
+                loop {
+                    self.swarm.select_next_some().await;
+                }
+            };
+            drop(tokio::time::timeout(LINGER, linger).await);
+        }
+    }
+
+    fn on_last_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let SwarmEvent::Behaviour(BehaviourEvent::Rpc(event)) = event else {
+            return;
+        };
+        if !matches!(event, request_response::Event::Message { .. }) {
+            self.on_rpc(event);
         }
     }
 
@@ -403,36 +427,53 @@ impl Driver {
                 peer,
                 message:
                     request_response::Message::Request {
-                        request, channel, ..
+                        request_id,
+                        request,
+                        channel,
                     },
                 ..
-            } => self.on_request(peer, request, channel),
-            request_response::Event::InboundFailure { peer, error, .. } => {
+            } => {
+                if self.on_request(peer, request, channel) {
+                    self.owed.insert(request_id);
+                }
+            }
+            request_response::Event::ResponseSent { request_id, .. } => {
+                self.owed.remove(&request_id);
+            }
+            request_response::Event::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                self.owed.remove(&request_id);
                 tracing::debug!(%peer, %error, "a request was not taken or not answered");
             }
             _ => {}
         }
     }
 
+    /// Takes a request, or not.
     fn on_request(
         &mut self,
         peer: PeerId,
         request: Zeroizing<Vec<u8>>,
         channel: ResponseChannel<Vec<u8>>,
-    ) {
+    ) -> bool {
         let Some(key) = PeerKey::of(&peer) else {
             let _ = self.swarm.disconnect_peer_id(peer);
-            return;
+            return false;
         };
         if self.work.len() >= REQUESTS_AT_ONCE || !self.rate.admit(peer, Instant::now()) {
             let busy = self.handler.busy();
             drop(self.swarm.behaviour_mut().rpc.send_response(channel, busy));
-            return;
+            return false;
         }
         let handler = Arc::clone(&self.handler);
         self.work.spawn(async move {
             let response = handler.handle(key, request).await;
             (channel, response)
         });
+        true
     }
 }

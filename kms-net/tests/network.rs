@@ -31,6 +31,10 @@ impl Handler for Echo {
         Box::pin(async move {
             match request.as_slice() {
                 b"panic" => panic!("as asked"),
+                b"take your time" => {
+                    tokio::time::sleep(Duration::from_millis(2500)).await;
+                    b"here it is".to_vec()
+                }
                 b"big" => vec![7; RESPONSE_LIMIT],
                 b"too big" => vec![7; RESPONSE_LIMIT + 1],
                 _ => request.to_vec(),
@@ -200,6 +204,33 @@ async fn a_handler_that_panics_takes_nothing_with_it() {
         ask(&client, &node, b"still there?").await.unwrap(),
         b"still there?"
     );
+}
+
+#[tokio::test]
+async fn a_node_that_is_told_to_stop_answers_what_it_was_asked_and_takes_nothing_more() {
+    // It let an answer take nine seconds, and hung up after two.
+    let node = start(8, vec![]).await;
+    let (asker, late) = (client(vec![]), client(vec![]));
+    assert!(ask(&late, &node, b"in time").await.is_ok());
+    let (key, addresses, echo) = (node.key, node.addresses(), Arc::clone(&node.echo));
+    let call = |client: NetClient, request: &'static [u8]| {
+        let addresses = addresses.clone();
+        async move {
+            client
+                .call(&key, &addresses, request.to_vec(), PATIENCE)
+                .await
+        }
+    };
+    let asking = tokio::spawn(call(asker, b"take your time"));
+    while echo.asked.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let stopping = tokio::spawn(node.server.stop());
+    // Until it has heard of the stop, it takes more.
+    while call(late.clone(), b"too late").await.is_ok() {}
+    assert!(!stopping.is_finished(), "it waits for its last answer");
+    assert_eq!(asking.await.unwrap().unwrap(), b"here it is");
+    stopping.await.unwrap();
 }
 
 #[tokio::test]

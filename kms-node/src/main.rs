@@ -12,7 +12,9 @@ use kms_node::cli::{
 use kms_node::config::{Config, RawConfig};
 use kms_node::daemon::{Daemon, StartError};
 use kms_node::devnet::{self, DevnetError};
+use kms_node::keysource::SourceError;
 use kms_node::logging::{self, LogFormat};
+use kms_node::store::StoreError;
 use kms_node::{manual, status};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -98,13 +100,27 @@ fn start_failure(error: &StartError, data_dir: &std::path::Path) -> Failure {
             EX_CONFIG,
             "a new node begins with a new data directory".to_owned(),
         ),
+        StartError::Key(_) => (
+            EX_CONFIG,
+            "restore the key file, and chmod 600 it".to_owned(),
+        ),
+        StartError::Internal(_) => (EX_SOFTWARE, "try again".to_owned()),
+        // What may mend itself is tried again by who supervises the node; EX_CONFIG is not.
+        StartError::Monitor(_) => (
+            EX_UNAVAILABLE,
+            "another program may use the monitor's port".to_owned(),
+        ),
+        StartError::Source(SourceError::NoNetwork(_)) => (
+            EX_UNAVAILABLE,
+            "check that the other nodes and the ledger can be reached".to_owned(),
+        ),
         StartError::Source(_) => (
             EX_CONFIG,
             "kms-node keys show tells where the key is kept; kms-node keys use moves it".to_owned(),
         ),
-        StartError::Key(_) => (
-            EX_CONFIG,
-            "restore the key file, and chmod 600 it".to_owned(),
+        StartError::Store(StoreError::Io(_) | StoreError::Database(_)) => (
+            EX_UNAVAILABLE,
+            format!("check the disk of {}", data_dir.display()),
         ),
         StartError::Store(_) => (
             EX_CONFIG,
