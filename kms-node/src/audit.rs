@@ -1,13 +1,15 @@
 //! Who asked for which policy when, for its owner: appended to one file, chained for each policy (WIRE §3.3, NODE §4).
 //!
 //! Nothing here can be taken back unnoticed by an owner who has looked before. A node that lies from the beginning is not
-//! found out by this.
+//! found out by this. What an owner is told is on the disk first: after a power cut an honest node would else look like
+//! one that has taken something back.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
@@ -16,6 +18,7 @@ use parking_lot::Mutex;
 
 /// What a frame has beside the entry: policy, length, checksum.
 const OVERHEAD_BYTES: usize = 32 + 2 + 4;
+const CHECKSUM_BYTES: u64 = 4;
 /// At this size nothing is added any more.
 const MAX_BYTES: u64 = 1 << 30;
 /// Room for entries in one report.
@@ -53,11 +56,15 @@ pub struct AuditLog(Mutex<Log>);
 #[derive(Debug, Default)]
 struct Log {
     /// None for a log in memory.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     memory: Vec<u8>,
     end: u64,
+    /// What stands before this is on the disk.
+    durable: u64,
     policies: HashMap<PolicyId, Chain>,
     failed: bool,
+    /// The disk has not taken what stands between `durable` and the end, and may have forgotten that it has not.
+    unsynced: bool,
 }
 
 /// The entries of one policy.
@@ -67,8 +74,15 @@ struct Chain {
     entries: Vec<(u64, u16, [u8; 32])>,
     hash: [u8; 32],
     last: Option<AuditEntry>,
-    /// How many were like the last one, and have no entry.
-    unwritten: u64,
+    /// The latest of those that were like the last one; none of them has an entry. It counts the others.
+    repeated: Option<AuditEntry>,
+}
+
+impl Chain {
+    /// How many have no entry.
+    fn unwritten(&self) -> u64 {
+        self.repeated.as_ref().map_or(0, |it| it.before + 1)
+    }
 }
 
 impl AuditLog {
@@ -102,7 +116,13 @@ impl AuditLog {
             .mode(0o600)
             .open(path)?;
         file.set_len(log.end)?;
-        log.file = Some(file);
+        // What a process has left that was killed is here, and may not be on the disk.
+        file.sync_all()?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        log.durable = log.end;
+        log.file = Some(Arc::new(file));
         Ok(Self(Mutex::new(log)))
     }
 
@@ -115,39 +135,82 @@ impl AuditLog {
                 && last.recipient == note.recipient
                 && last.outcome == note.outcome
         };
-        if chain.last.as_ref().is_some_and(is_like) {
-            chain.unwritten += 1;
-            return;
-        }
         let entry = AuditEntry {
             at: note.at,
             recipient: note.recipient,
             outcome: note.outcome.to_owned(),
             capsules: u32::try_from(note.capsules).unwrap_or(u32::MAX),
-            before: chain.unwritten,
+            before: chain.unwritten(),
         };
-        let written = log.append(policy, &entry.to_bytes());
-        match written {
-            Ok(()) => log.failed = false,
-            Err(error) if !log.failed => {
-                log.failed = true;
-                tracing::error!(%error, "the audit log cannot be written");
-            }
-            Err(_) => {}
+        if chain.last.as_ref().is_some_and(is_like) {
+            chain.repeated = Some(entry);
+        } else {
+            log.write(policy, &entry);
         }
     }
 
-    /// The entries of a policy from number `from` on, as many as fit into a report. Blocks on the disk.
+    /// Gives those that were only counted an entry: nobody counts on.
+    pub fn finish(&self) {
+        let mut log = self.0.lock();
+        let repeated = log.policies.iter();
+        let repeated =
+            repeated.filter_map(|(policy, chain)| Some((*policy, chain.repeated.clone()?)));
+        for (policy, entry) in repeated.collect::<Vec<_>>() {
+            log.write(&policy, &entry);
+        }
+        drop(log);
+        self.sync();
+    }
+
+    /// Makes durable what was noted. Blocks on the disk; nobody else waits for it.
+    pub fn sync(&self) {
+        let (file, from, end, again) = {
+            let log = self.0.lock();
+            let Some(file) = log.file.clone().filter(|_| log.durable < log.end) else {
+                return;
+            };
+            (file, log.durable, log.end, log.unsynced)
+        };
+        let written = if again {
+            write_again(&file, from, end)
+        } else {
+            Ok(())
+        };
+        let synced = written.and_then(|()| file.sync_data());
+        let mut log = self.0.lock();
+        match synced {
+            Ok(()) => {
+                log.durable = log.durable.max(end);
+                log.unsynced = false;
+            }
+            Err(error) => {
+                if !log.unsynced {
+                    tracing::error!(%error, "the audit log is not made durable");
+                }
+                log.unsynced = true;
+            }
+        }
+    }
+
+    /// The entries of a policy from number `from` on that are durable, as many as fit into a report. Blocks on the disk.
     pub fn extract(&self, policy: &PolicyId, from: u64) -> io::Result<Extract> {
-        let log = self.0.lock();
+        let mut log = self.0.lock();
+        let last = log.policies.get(policy).and_then(|it| it.entries.last());
+        if last.is_some_and(|it| !log.is_durable(it)) {
+            drop(log);
+            self.sync();
+            log = self.0.lock();
+        }
         let Some(chain) = log.policies.get(policy) else {
             return Ok(Extract::default());
         };
         let skip = usize::try_from(from).unwrap_or(usize::MAX);
-        let wanted = chain.entries.get(skip..).unwrap_or_default();
+        let durable = chain.entries.partition_point(|it| log.is_durable(it));
+        let wanted = chain.entries[..durable].get(skip..).unwrap_or_default();
+        let next = chain.entries.get(skip);
         let mut extract = Extract {
-            total: u64::try_from(chain.entries.len()).unwrap_or(u64::MAX),
-            prev: wanted.first().map_or(chain.hash, |(_, _, before)| *before),
+            total: u64::try_from(durable).unwrap_or(u64::MAX),
+            prev: next.map_or(chain.hash, |(_, _, before)| *before),
             entries: Vec::new(),
         };
         let mut room = REPORT_BYTES;
@@ -169,6 +232,21 @@ impl AuditLog {
 }
 
 impl Log {
+    fn is_durable(&self, (at, length, _): &(u64, u16, [u8; 32])) -> bool {
+        self.file.is_none() || at + u64::from(*length) + CHECKSUM_BYTES <= self.durable
+    }
+
+    fn write(&mut self, policy: &PolicyId, entry: &AuditEntry) {
+        match self.append(policy, &entry.to_bytes()) {
+            Ok(()) => self.failed = false,
+            Err(error) if !self.failed => {
+                self.failed = true;
+                tracing::error!(%error, "the audit log cannot be written");
+            }
+            Err(_) => {}
+        }
+    }
+
     fn append(&mut self, policy: &PolicyId, entry: &[u8]) -> io::Result<()> {
         if self.end >= MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -194,7 +272,7 @@ impl Log {
         chain.entries.push((at, length, chain.hash));
         chain.hash = audit_hash(&chain.hash, entry);
         chain.last = AuditEntry::from_bytes(entry).ok();
-        chain.unwritten = 0;
+        chain.repeated = None;
         self.end += u64::from(length) + OVERHEAD_BYTES as u64;
     }
 
@@ -210,6 +288,21 @@ impl Log {
         }
         Ok(bytes)
     }
+}
+
+/// Writes a part of the file once more: a disk that has failed takes it for written.
+fn write_again(file: &File, from: u64, end: u64) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    let mut at = from;
+    while at < end {
+        let length = piece
+            .len()
+            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        file.read_exact_at(&mut piece[..length], at)?;
+        file.write_all_at(&piece[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 /// The first frame, if it is whole and sound: its policy, its entry, and what comes after it.
@@ -290,6 +383,72 @@ mod tests {
         assert_eq!(report(&rest, 1).entries_after(&first).unwrap().1, after);
         assert!(report(&rest, 1).entries_after(&after).is_err());
         assert!(!path.with_extension("damaged").exists());
+    }
+
+    /// A report was of what had been appended. A power cut took the last seconds of it away, and who had been told
+    /// found an honest node to have altered what it said.
+    #[test]
+    fn an_owner_is_told_nothing_that_a_power_cut_takes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit");
+        let bob = IdentitySecret::generate(&mut rng()).public();
+        let policy = PolicyId([1; 32]);
+        let log = AuditLog::open(&path).unwrap();
+        log.note(&policy, &note(0, "ok", bob));
+        log.sync();
+        log.note(&policy, &note(60, "ok", bob));
+        let before = log.0.lock().durable;
+        assert_eq!(log.extract(&policy, 0).unwrap().total, 2);
+        let after = log.0.lock().durable;
+        assert!(before < after, "told before it was durable");
+        // A disk that refuses to sync.
+        log.note(&policy, &note(120, "ok", bob));
+        let broken = OpenOptions::new().read(true).open("/dev/zero").unwrap();
+        let sound = log.0.lock().file.replace(Arc::new(broken)).unwrap();
+        log.sync();
+        assert!(log.0.lock().unsynced);
+        log.0.lock().file = Some(sound);
+        {
+            let log = log.0.lock();
+            let entries = &log.policies[&policy].entries;
+            assert!(log.is_durable(&entries[1]) && !log.is_durable(&entries[2]));
+        }
+        // It is whole again, and nothing was lost.
+        assert_eq!(log.extract(&policy, 2).unwrap().entries.len(), 1);
+        let told = log.extract(&policy, 0).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(log.0.lock().durable)
+            .unwrap();
+        drop(log);
+        assert_eq!(
+            AuditLog::open(&path).unwrap().extract(&policy, 0).unwrap(),
+            told
+        );
+    }
+
+    /// How often somebody had repeated a request was told with the next entry, and forgotten when the node stopped.
+    #[test]
+    fn what_was_only_counted_is_there_when_a_node_has_stopped_and_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit");
+        let bob = IdentitySecret::generate(&mut rng()).public();
+        let policy = PolicyId([1; 32]);
+        let log = AuditLog::open(&path).unwrap();
+        for at in [0, 1, 2, 5] {
+            log.note(&policy, &note(at, "ok", bob));
+        }
+        log.finish();
+        drop(log);
+        let log = AuditLog::open(&path).unwrap();
+        log.note(&policy, &note(7, "ok", bob));
+        log.note(&policy, &note(61, "ok", bob));
+        let entries = log.extract(&policy, 0).unwrap().entries;
+        let told = entries.iter().map(|it| AuditEntry::from_bytes(it).unwrap());
+        let told: Vec<_> = told.map(|it| (it.at, it.before)).collect();
+        assert_eq!(told, [(0, 0), (5, 2), (61, 1)]);
     }
 
     #[test]

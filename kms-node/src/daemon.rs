@@ -228,7 +228,11 @@ impl Daemon {
         drop(fs::remove_file(&self.addresses_file));
         let node = self.node;
         // Closing waits for the last write.
-        let closed = tokio::task::spawn_blocking(move || drop(node)).await;
+        let close = move || {
+            node.audit().finish();
+            drop(node);
+        };
+        let closed = tokio::task::spawn_blocking(close).await;
         if closed.is_err() {
             tracing::error!("closing the store failed");
         }

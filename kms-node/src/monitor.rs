@@ -134,7 +134,13 @@ fn page(path: &str, state: &Mutex<State>) -> (&'static str, String) {
         State::Stopping => Err("stopping"),
     };
     match path {
-        "/healthz" => ("200 OK", "alive\n".to_owned()),
+        "/healthz" => match node {
+            Ok(node) if node.vault().is_closed() => (
+                "503 Service Unavailable",
+                "not alive: its store is closed, and a new start opens it again\n".to_owned(),
+            ),
+            _ => ("200 OK", "alive\n".to_owned()),
+        },
         "/readyz" => match node.and_then(|node| node.is_ready()) {
             Ok(()) => ("200 OK", "ready\n".to_owned()),
             Err(why) => ("503 Service Unavailable", format!("not ready: {why}\n")),
@@ -191,19 +197,22 @@ fn metrics(node: &Node) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::audit::AuditLog;
     use crate::keyfile::StorageKey;
     use crate::node::{Parts, Service};
     use crate::rng;
-    use crate::store::{MemoryStore, Slots, Vault};
+    use crate::store::faults::Faulty;
+    use crate::store::{Note, Slots, Vault};
     use kms_crypto::key::NodeSecret;
     use kms_ledger::{MemoryLedger, system_clock};
     use kms_proto::message::Query;
 
-    fn node() -> Arc<Node> {
+    fn node(store: Faulty) -> Arc<Node> {
         let key = StorageKey::from_bytes(&[1; 32]);
-        let store = Box::new(MemoryStore::default());
+        let store = Box::new(store);
         Arc::new(Node::new(Parts {
             secret: NodeSecret::generate(&mut rng()),
             network: "test".to_owned(),
@@ -237,11 +246,17 @@ mod tests {
             waiting.contains("503") && waiting.contains("storage key"),
             "{waiting}"
         );
-        let node = node();
+        let node = node(Faulty::default());
         monitor.serving(Arc::clone(&node));
         let blind = get(&monitor, "GET /readyz").await;
         assert!(blind.contains("503") && blind.contains("ledger"), "{blind}");
         node.view().follow(0).unwrap();
+        let stranger = get(&monitor, "GET /readyz").await;
+        assert!(
+            stranger.contains("503") && stranger.contains("registered"),
+            "{stranger}"
+        );
+        node.promise(u64::MAX);
         assert!(get(&monitor, "GET /readyz").await.contains("200 OK"));
         let service = Service::new(node);
         service.answer(Query::Status.to_bytes()).await;
@@ -257,5 +272,34 @@ mod tests {
         }
         assert!(get(&monitor, "POST /metrics").await.contains("405"));
         assert!(get(&monitor, "GET /else").await.contains("404"));
+    }
+
+    /// A node whose store took nothing any more was `ready`, one without a thread to write with was `alive`.
+    #[tokio::test]
+    async fn a_node_that_cannot_write_is_not_ready_and_one_that_never_will_is_not_alive() {
+        let monitor = Monitor::start("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let store = Faulty::default();
+        let node = node(store.clone());
+        node.view().follow(0).unwrap();
+        node.promise(u64::MAX);
+        monitor.serving(Arc::clone(&node));
+        let write = || node.vault().set_note(Note::LedgerHead, vec![1]);
+        store.0.fails.store(true, Ordering::SeqCst);
+        assert!(write().await.is_err());
+        let full = get(&monitor, "GET /readyz").await;
+        assert!(full.contains("503") && full.contains("store"), "{full}");
+        assert!(get(&monitor, "GET /healthz").await.contains("200 OK"));
+        store.0.fails.store(false, Ordering::SeqCst);
+        write().await.unwrap();
+        assert!(get(&monitor, "GET /readyz").await.contains("200 OK"));
+        store.0.panics.store(true, Ordering::SeqCst);
+        assert!(write().await.is_err());
+        while !node.vault().is_closed() {
+            tokio::task::yield_now().await;
+        }
+        assert!(get(&monitor, "GET /readyz").await.contains("503"));
+        assert!(get(&monitor, "GET /healthz").await.contains("503"));
     }
 }

@@ -167,11 +167,18 @@ impl Node {
 
     /// Whether it serves; why not, if it does not.
     pub fn is_ready(&self) -> Result<(), &'static str> {
-        let over = self.retirement().is_some_and(|it| it.done);
-        if over && self.available_until() <= self.view.now() {
+        let retired = self.retirement().is_some_and(|it| it.done);
+        let over = self.available_until() <= self.view.now();
+        if retired && over {
             Err("it has retired")
+        } else if self.vault.is_closed() {
+            Err("its store is closed: a new start opens it again")
+        } else if self.vault.has_failed() {
+            Err("its store could not be written last time")
         } else if self.view.head().is_none() {
             Err("the ledger is out of sight")
+        } else if over {
+            Err("it is not registered, or its time is over")
         } else {
             Ok(())
         }

@@ -13,7 +13,7 @@ pub mod vault;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod faults;
+pub(crate) mod faults;
 #[cfg(test)]
 mod power;
 

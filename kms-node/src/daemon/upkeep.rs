@@ -127,6 +127,9 @@ pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
                 }
             };
         }
+        let at = Arc::clone(&node);
+        // A second of it is what a power cut may take.
+        let _ = blocking(move || at.audit().sync()).await;
         round = round.wrapping_add(1);
         height = follow(&node, height).await.or(height);
     }
@@ -150,7 +153,8 @@ async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
             for policy in news.revoked {
                 erase(node, policy, "revoked", Memory::Long).await;
             }
-            if after != Some(news.head.height) {
+            // A store that could not be written is tried again.
+            if after != Some(news.head.height) || node.vault().has_failed() {
                 let noted = node
                     .vault()
                     .set_note(Note::LedgerHead, codec::encode(&news.head))

@@ -15,12 +15,14 @@ const NOW: u64 = 1_000_000;
 
 /// Rows in memory whose changes can be made to fail, before or after they were made.
 #[derive(Clone, Default)]
-struct Faulty(Arc<Faults>);
+pub(crate) struct Faulty(pub(crate) Arc<Faults>);
 
 #[derive(Default)]
-struct Faults {
+pub(crate) struct Faults {
     rows: MemoryStore,
-    fails: AtomicBool,
+    pub(crate) fails: AtomicBool,
+    /// The thread that writes does not survive.
+    pub(crate) panics: AtomicBool,
     fails_afterwards: AtomicBool,
     damaged: parking_lot::Mutex<Option<PolicyId>>,
 }
@@ -31,6 +33,10 @@ fn failure() -> StoreError {
 
 impl FragmentStore for Faulty {
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        assert!(
+            !self.0.panics.load(Ordering::SeqCst),
+            "as the test wants it"
+        );
         if self.0.fails.load(Ordering::SeqCst) {
             return Err(failure());
         }

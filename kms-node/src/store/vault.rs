@@ -11,7 +11,7 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use kms_crypto::aead::{open_record, seal_record, unwrap_key, wrap_key};
@@ -122,6 +122,7 @@ impl Vault {
             kek,
             slots: Mutex::new(slots),
             held: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
         };
         shared.tidy(now)?;
         let shared = Arc::new(shared);
@@ -147,6 +148,16 @@ impl Vault {
     /// How many fragments there are.
     pub fn held(&self) -> u64 {
         self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last change could not be made durable.
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing can be written any more: the writer has ended.
+    pub fn is_closed(&self) -> bool {
+        self.orders.as_ref().is_some_and(mpsc::Sender::is_closed)
     }
 
     /// Whether there is a fragment of a policy. Blocks on the disk.
@@ -310,6 +321,7 @@ struct Shared {
     kek: Zeroizing<[u8; 32]>,
     slots: Mutex<Slots>,
     held: AtomicU64,
+    has_failed: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {

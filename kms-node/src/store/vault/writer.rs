@@ -152,6 +152,7 @@ impl Shared {
             let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             self.held.store(count, Ordering::Relaxed);
         }
+        self.has_failed.store(done.is_err(), Ordering::Relaxed);
         let failure = done.err().map(|error| error.to_string());
         if let Some(error) = &failure {
             tracing::error!(%error, "fragments could not be stored or removed");
