@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may depend on whom among our own crates.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("kms-crypto", &[]),
     ("kms-proto", &["kms-crypto"]),
     ("kms-net", &["kms-crypto", "kms-proto"]),
@@ -40,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("kmsfs", &["kms-crypto", "kms-client"]),
     ("bindings/python", &["kms-crypto", "kms-client"]),
     ("bindings/node", &["kms-client"]),
+    ("bindings/browser", &["kms-crypto", "kms-proto"]),
     ("sim", &[]),
     ("tests", &[]),
 ];
@@ -67,7 +68,10 @@ fn dependencies(name: &str) -> Vec<String> {
     let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
     manifest
         .split("\n[")
-        .filter(|section| section.starts_with("dependencies]"))
+        .filter(|section| {
+            let title = section.lines().next().unwrap_or_default();
+            title == "dependencies]" || title.ends_with("'.dependencies]")
+        })
         .flat_map(str::lines)
         .filter_map(|line| {
             line.split_once('=')

@@ -7,13 +7,13 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kms_crypto::id::{LabelId, StoreId};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, LabelContext, VerifiedCapsuleFrag, encapsulate};
+use kms_proto::gather::Splits;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{Canary, Command, Response};
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Client, rng};
-use crate::decrypt::splits::Splits;
 use crate::drive::Gathered;
 use crate::error::{Answer, Answers, ClientError, NodeAnswer, Quorum, RequestError};
 use crate::place::NodeAddress;
@@ -56,7 +56,12 @@ impl Client {
             answers: Answers(Vec::with_capacity(nodes.len())),
         };
         while let Some((index, answer)) = asking.next().await {
-            let judged = answer.and_then(|frag| splits.add(index, &frag).map(|_| frag));
+            let judged = answer.and_then(|frag| {
+                splits
+                    .add(index, &frag)
+                    .map(|_| frag)
+                    .ok_or(Answer::Duplicate)
+            });
             let answer = match judged {
                 Ok(frag) => {
                     gathered.good.push(frag);
@@ -68,7 +73,7 @@ impl Client {
                 gathered.answers.0.push(NodeAnswer { node, answer });
             }
         }
-        splits.sort_out(&nodes, &mut gathered);
+        gathered.sort_out(&nodes, &splits);
         Ok(Quorum {
             needed: request.threshold.needed(),
             good: u8::try_from(gathered.good.len()).unwrap_or(u8::MAX),

@@ -4,8 +4,6 @@
 //! that fails, lies or dawdles is replaced by another one; when m
 //! answers are good nobody else is waited for. Which nodes may be asked is said by the ledger, not by the ticket.
 
-pub(crate) mod splits;
-
 use std::time::Duration;
 
 use kms_crypto::error::DecodeError;
@@ -13,12 +11,13 @@ use kms_crypto::key::{IdentitySecret, LabelSecret};
 use kms_crypto::policy::{PolicyParams, Threshold};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, LabelContext, Reader, VerifiedCapsuleFrag};
 use kms_proto::CLOCK_SKEW_SECONDS;
+use kms_proto::answer::Shortfall;
+use kms_proto::gather::Splits;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{Command, Reencrypt, Refusal, Response};
 use serde_bytes::ByteBuf;
 use tokio::time::{Instant, sleep};
 
-use self::splits::Splits;
 use crate::client::Client;
 use crate::drive::{self, Fault, Patience, Verdict};
 use crate::error::{Answer, Answers, ClientError, Quorum, RequestError};
@@ -113,7 +112,7 @@ impl Client {
         let mut reader = Reader::new(&request.params);
         let judge = |said| judge(request, &mut reader, &mut splits, said);
         let mut gathered = drive::gather(&nodes, need, patience, ask, judge).await?;
-        splits.sort_out(&nodes, &mut gathered);
+        gathered.sort_out(&nodes, &splits);
         self.note_health(&gathered.answers);
         if gathered.good.len() < need {
             return Err(verdict(request, standing, gathered.answers, self.now()));
@@ -265,7 +264,7 @@ fn judge(
         if frag.threshold() != request.threshold {
             return Err(Answer::Malformed);
         }
-        let astray = splits.add(index, &frag)?;
+        let astray = splits.add(index, &frag).ok_or(Answer::Duplicate)?;
         Ok((frag, astray))
     });
     verdicts.collect()
@@ -287,29 +286,14 @@ fn are_behind(standing: &Standing, error: &ClientError) -> bool {
 
 /// Says in one word why there were too few good answers.
 fn verdict(request: &KeyRequest, standing: &Standing, answers: Answers, now: u64) -> ClientError {
-    let needed = request.threshold.needed();
-    let count = |wanted: fn(&Answer) -> bool| answers.count(wanted);
-    let good = count(|it| *it == Answer::Good);
-    let misbehaved = count(Answer::is_misbehaviour);
-    let slow = count(|it| {
-        use kms_proto::transport::TransportError::Timeout;
-        matches!(it, Answer::Pending | Answer::Failed(Timeout))
-    });
     if let Some(error) = over(request, &answers, standing, now) {
         return error;
     }
-    let enough = |count: usize| count >= usize::from(needed);
-    let quorum = Quorum {
-        needed,
-        good: u8::try_from(good).unwrap_or(u8::MAX),
-        answers,
-    };
-    if misbehaved > 0 && enough(good + misbehaved) {
-        ClientError::BadProofs(quorum)
-    } else if slow > 0 && enough(good + misbehaved + slow) {
-        ClientError::Timeout(quorum)
-    } else {
-        ClientError::NoQuorum(quorum)
+    let quorum = Quorum::of(request.threshold.needed(), answers);
+    match quorum.shortfall() {
+        Shortfall::BadProofs => ClientError::BadProofs(quorum),
+        Shortfall::Timeout => ClientError::Timeout(quorum),
+        Shortfall::NoQuorum => ClientError::NoQuorum(quorum),
     }
 }
 

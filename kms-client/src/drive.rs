@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use kms_crypto::scheme::VerifiedCapsuleFrag;
 use kms_proto::arrange::{Arrange, ArrangeOptions, ArrangeOutput};
-use kms_proto::gather::{self, Gather, GatherOptions, GatherOutput};
+use kms_proto::gather::{self, Gather, GatherOptions, GatherOutput, Splits};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::error::{Answer, Answers, ClientError, NodeAnswer};
@@ -29,6 +30,19 @@ impl From<Answer> for Fault {
 pub(crate) struct Gathered<T> {
     pub(crate) good: Vec<T>,
     pub(crate) answers: Answers,
+}
+
+impl Gathered<VerifiedCapsuleFrag> {
+    /// Leaves the answers of the most frequent split, and says what the others were.
+    pub(crate) fn sort_out(&mut self, nodes: &[NodeAddress], splits: &Splits) {
+        self.good.retain(|frag| splits.are_most(frag));
+        for node in splits.astray().filter_map(|node| nodes.get(node)) {
+            let answers = self.answers.0.iter_mut();
+            for it in answers.filter(|it| it.node == node.key) {
+                it.answer = Answer::OtherSplit;
+            }
+        }
+    }
 }
 
 /// How long to be patient.

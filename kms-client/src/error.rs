@@ -1,14 +1,12 @@
 //! What can go wrong between a client, its nodes and its ledger, with each node's own answer.
 
-use std::fmt;
-
-use kms_crypto::error::{FragError, OpenError, SplitError};
+use kms_crypto::error::{OpenError, SplitError};
 use kms_crypto::key::PublicKey;
 use kms_proto::ledger::LedgerError;
-use kms_proto::message::Refusal;
-use kms_proto::transport::TransportError;
 
 use crate::grammar::utc;
+
+pub use kms_proto::answer::{Answer, Answers, NodeAnswer, Quorum, short};
 
 /// Why something that needs the network did not happen. Each variant is one row of the error table that users see.
 #[derive(Debug, thiserror::Error)]
@@ -143,144 +141,6 @@ pub enum ConnectError {
     /// The operating system gives no threads.
     #[error("the network cannot be run: {0}")]
     Runtime(#[source] std::io::Error),
-}
-
-/// How far a question to several nodes came.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Quorum {
-    /// How many good answers were needed.
-    pub needed: u8,
-    /// How many there were.
-    pub good: u8,
-    /// What each node did.
-    pub answers: Answers,
-}
-
-/// What each node did, in the order in which they were asked.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Answers(pub Vec<NodeAnswer>);
-
-/// What one node did.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NodeAnswer {
-    /// The node.
-    pub node: PublicKey,
-    /// What it did.
-    pub answer: Answer,
-}
-
-/// What a node did with a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Answer {
-    /// What it should.
-    Good,
-    /// It said no.
-    Refused(Refusal),
-    /// It answered, and the proof of the answer is wrong.
-    BadProof(FragError),
-    /// It answered with something that is no answer to the question.
-    Malformed,
-    /// It gave another node's share as its own.
-    Duplicate,
-    /// Its share is good and of another split of the key than most of the others.
-    OtherSplit,
-    /// It says that it has written into the ledger, and the ledger does not show it.
-    NotWritten,
-    /// What it reported before is not what it reports now.
-    Altered,
-    /// No answer came.
-    Failed(TransportError),
-    /// No answer had come when the time was over, or when it was no longer needed.
-    Pending,
-    /// It was not asked any more.
-    NotAsked,
-}
-
-impl Answer {
-    /// Whether the node answered and the answer shows that it does not do what it should.
-    #[must_use]
-    pub fn is_misbehaviour(&self) -> bool {
-        matches!(
-            self,
-            Self::BadProof(_)
-                | Self::Malformed
-                | Self::Duplicate
-                | Self::NotWritten
-                | Self::Altered
-        )
-    }
-}
-
-impl Answers {
-    /// How many nodes say that the policy was revoked.
-    #[must_use]
-    pub fn revoked(&self) -> usize {
-        self.count(|it| matches!(it, Answer::Refused(Refusal::Revoked { .. })))
-    }
-
-    /// The answers of one kind.
-    pub(crate) fn count(&self, wanted: impl Fn(&Answer) -> bool) -> usize {
-        self.0.iter().filter(|it| wanted(&it.answer)).count()
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Good => f.write_str("ok"),
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::BadProof(error) => write!(f, "returned an invalid proof, not used: {error}"),
-            Self::Malformed => f.write_str("returned something else than an answer"),
-            Self::Duplicate => f.write_str("returned another node's share"),
-            Self::OtherSplit => f.write_str("returned a share of another split of the key"),
-            Self::NotWritten => f.write_str("says it has written what the ledger does not show"),
-            Self::Altered => f.write_str("has altered what it reported before"),
-            Self::Failed(error) => write!(f, "{error}"),
-            Self::Pending => f.write_str("no answer yet"),
-            Self::NotAsked => f.write_str("not asked"),
-        }
-    }
-}
-
-impl fmt::Display for NodeAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", short(&self.node), self.answer)
-    }
-}
-
-impl fmt::Display for Answers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("no node was asked");
-        }
-        for (index, answer) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("; ")?;
-            }
-            write!(f, "{answer}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Quorum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.answers.fmt(f)
-    }
-}
-
-/// A node's key as people compare it in a line of text: its beginning and its end.
-#[must_use]
-pub fn short(node: &PublicKey) -> String {
-    let text = node.to_string();
-    match (
-        text.get(..9),
-        text.len().checked_sub(4).and_then(|at| text.get(at..)),
-    ) {
-        (Some(head), Some(tail)) => format!("{head}…{tail}"),
-        _ => text,
-    }
 }
 
 impl ConnectError {

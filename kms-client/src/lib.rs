@@ -10,6 +10,7 @@
 //! * [`client`]: [`Client`], what it is connected to; [`blocking`] is the same without `async`.
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
 //! * [`audit`]: who has used a grant, as its nodes have noted it; [`Client::policy_health`]: how many of them serve.
+//! * [`relay`]: passing requests on for those who cannot reach nodes themselves.
 //! * [`sealed`]: encrypting a value that is shared without a filesystem.
 //! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
 //! * [`error`]: what can go wrong, with each node's own answer.
@@ -37,6 +38,7 @@ pub mod local;
 pub mod params;
 pub mod pieces;
 pub mod record;
+pub mod relay;
 pub mod revoke;
 pub mod sealed;
 pub mod session;
@@ -67,6 +69,7 @@ pub use kms_proto::message::NodeStatus;
 pub use kms_proto::place;
 pub use place::{Kind, NodeAddress, Step};
 pub use record::{OwnerRecord, Records};
+pub use relay::RelayError;
 pub use revoke::{Revocation, RevokeOutcome, RevokeRequest};
 pub use session::{Contacts, Opened, Opening, Session, SessionConfig};
 pub use ticket::Ticket;

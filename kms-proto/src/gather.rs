@@ -3,7 +3,11 @@
 //! A machine without socket or clock: the driver sends what [`Gather::poll`] says, checks what comes
 //! back, and reports it. Times are durations since any moment of the driver's choice.
 
+mod splits;
+
 use std::{collections::VecDeque, time::Duration};
+
+pub use splits::Splits;
 
 /// What to gather.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 //! Pure: no socket, no file, no async, no clock. Time and randomness are arguments. What travels is
 //! specified in `spec/WIRE.md`, what ledgers hold in `spec/LEDGER.md`.
 
+pub mod answer;
 pub mod arrange;
 pub mod codec;
 pub mod gather;

@@ -1,4 +1,4 @@
-//! Every message of `spec/vectors/wire` is taken, or refused for the stated reason (WIRE §8).
+//! Every message of `spec/vectors/wire` is taken, or refused for the stated reason (WIRE §9).
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{collections::HashMap, fs, path::Path};

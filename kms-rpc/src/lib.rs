@@ -3,12 +3,14 @@
 //! * [`method`]: what can be called: one table of definitions, from which calls are checked, `help` and the OpenRPC
 //!   document are made, and the command line is converted.
 //! * [`rpc`]: JSON-RPC 1.1 and 2.0 without HTTP; [`server`]: HTTP, and who may speak; [`auth`]: credentials.
+//! * [`gateway`]: what pages in browsers reach nodes through, on a port of its own.
 //! * [`daemon`]: what `kmsd` works with; [`options`]: its options and those of `kms-cli`; [`cli`]: `kms-cli`.
 
 pub mod auth;
 pub mod cli;
 pub mod daemon;
 pub mod gate;
+pub mod gateway;
 pub mod help;
 pub mod log;
 pub mod manual;

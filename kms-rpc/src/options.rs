@@ -86,6 +86,18 @@ pub const DAEMON: &[Known] = &[
     ),
     known("rpcunix", "Also listen on a Unix socket at this path"),
     known(
+        "gateway",
+        "Pass recipients' requests from web pages on to nodes, at this address (default: none; alone: 127.0.0.1, port 9471)",
+    ),
+    known(
+        "gatewayorigin",
+        "A page's origin that the gateway serves, https://app.example; many times",
+    ),
+    known(
+        "gatewayrate",
+        "Requests a second that the gateway passes on from one address (default: 50)",
+    ),
+    known(
         "printtoconsole",
         "Write the log to standard output, too (default: 1, with daemon: 0)",
     ),

@@ -35,7 +35,7 @@ use crate::rpc::{self, Reply};
 pub const SPARE_CONNECTIONS: usize = 32;
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
-const MAX_HEADER_BYTES: usize = 16 << 10;
+pub(crate) const MAX_HEADER_BYTES: usize = 16 << 10;
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
 /// Guessing is slow.
 const PAUSE_AFTER_WRONG: Duration = Duration::from_millis(250);
@@ -314,7 +314,7 @@ impl Server {
     }
 }
 
-fn text(status: StatusCode, line: &'static str) -> Response<Full<Bytes>> {
+pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(format!("{line}\n")));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -339,6 +339,6 @@ fn json(status: u16, mut document: String) -> Response<Full<Bytes>> {
     response
 }
 
-const TOO_MANY: &[u8] =
+pub(crate) const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";

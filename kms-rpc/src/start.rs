@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::auth::{COOKIE_FILE, Credentials};
 use crate::daemon::{Daemon, DaemonConfig};
 use crate::gate::{Gate, Subnet};
+use crate::gateway::{DEFAULT_GATEWAY_PORT, Gateway, GatewayConfig, Origin};
 use crate::help::Place;
 use crate::log::Log;
 use crate::options::{CONF_FILE, DAEMON, DEFAULT_PORT, OptionError, Options, Places, help};
@@ -151,6 +152,13 @@ async fn serve(options: &Options, places: &Places, in_background: bool) -> Resul
         timeout: Duration::from_secs(options.number("rpcservertimeout", 30, 1..=3600)?),
     };
     let server = Server::new(Arc::clone(&daemon), server);
+    let gateway = match listen_for_pages(options).await? {
+        Some((listener, config)) => {
+            let gateway = Gateway::new(Arc::clone(&daemon), config);
+            Some(tokio::spawn(gateway.serve(listener)))
+        }
+        None => None,
+    };
     let warming = tokio::spawn(warm_up(Arc::clone(&daemon), passphrase));
     let watching = tokio::spawn(watch_signals(Arc::clone(&daemon), log));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "started");
@@ -159,6 +167,9 @@ async fn serve(options: &Options, places: &Places, in_background: bool) -> Resul
     }
     server.serve(listeners, socket).await;
     warming.abort();
+    if let Some(gateway) = gateway {
+        gateway.abort();
+    }
     watching.abort();
     tracing::info!("ended");
     match warming.await {
@@ -268,6 +279,39 @@ async fn listen(options: &Options, credentials: &Credentials) -> Result<Vec<TcpL
         listeners.push(listener.with_context(|| format!("cannot listen on {address}"))?);
     }
     Ok(listeners)
+}
+
+/// Where the gateway listens, and for whom.
+async fn listen_for_pages(options: &Options) -> Result<Option<(TcpListener, GatewayConfig)>> {
+    let text = match options.text("gateway") {
+        None | Some("0") => return Ok(None),
+        Some("1") => "127.0.0.1",
+        Some(text) => text,
+    };
+    let address = parse_bind(text, DEFAULT_GATEWAY_PORT).ok_or_else(|| OptionError::Value {
+        name: "gateway",
+        value: text.to_owned(),
+        what: "an address, with a port or without",
+    })?;
+    let origins = options.all("gatewayorigin").iter().map(|text| {
+        Origin::parse(text).ok_or_else(|| OptionError::Value {
+            name: "gatewayorigin",
+            value: text.clone(),
+            what: "an origin as browsers write it, https://app.example",
+        })
+    });
+    let origins = origins.collect::<Result<Vec<_>, _>>()?;
+    if origins.is_empty() {
+        bail!("-gateway serves nobody without -gatewayorigin, the origin of a page");
+    }
+    let config = GatewayConfig {
+        origins,
+        rate: u32::try_from(options.number("gatewayrate", 50, 1..=1_000_000)?)?,
+    };
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, "pages are served");
+    Ok(Some((listener, config)))
 }
 
 fn parse_bind(text: &str, port: u16) -> Option<SocketAddr> {

@@ -15,6 +15,7 @@ mod languages;
 mod leaks;
 mod ledger;
 mod node_keys;
+mod pages;
 mod printed;
 mod quorum;
 mod reorganisation;

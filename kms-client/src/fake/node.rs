@@ -10,7 +10,8 @@ use kms_crypto::scheme::{Capsule, KeyFrag, LabelContext, VerifiedKeyFrag, encaps
 use kms_ledger::Clock;
 use kms_proto::ledger::{Ledger, LedgerError, PolicyState, SignedEntry};
 use kms_proto::message::{
-    Arranged, Canary, Command, NodeStatus, Query, Reencrypt, Refusal, Removed, Response, StoreRekey,
+    Arranged, Canary, Command, NodeStatus, Query, Records, Reencrypt, Refusal, Removed, Response,
+    StoreRekey,
 };
 use kms_proto::signed::{Gate, Incoming, Signed};
 use parking_lot::Mutex;
@@ -133,8 +134,18 @@ impl FakeNode {
                     Err(_) => Err(Refusal::Internal),
                 }
             }
-            Query::LedgerRead { .. } => Err(Refusal::BadRequest),
+            Query::LedgerRead { from, max } => self.read(from, max),
         }
+    }
+
+    fn read(&self, from: u64, max: u32) -> Result<Response, Refusal> {
+        let max = usize::try_from(max).map_err(|_| Refusal::BadRequest)?;
+        let read = self.ledger.read(from.max(1), max);
+        let (Ok(head), Ok(records)) = (self.ledger.head(), read) else {
+            return Err(Refusal::LedgerStale);
+        };
+        let records = records.into_iter().map(ByteBuf::from).collect();
+        Ok(Response::Records(Records { head, records }))
     }
 
     fn store(&self, it: StoreRekey) -> Result<Response, Refusal> {

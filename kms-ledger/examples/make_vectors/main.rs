@@ -1,4 +1,4 @@
-//! Writes the vectors of WIRE §8 and LEDGER §7 into `DIR/wire` and `DIR/ledger`.
+//! Writes the vectors of WIRE §9 and LEDGER §7 into `DIR/wire` and `DIR/ledger`.
 //!
 //! `cargo run --release -p kms-ledger --example make_vectors -- spec/vectors`. Needed only when the formats change; the
 //! output is the same every time.
