@@ -432,11 +432,7 @@ impl Driver {
                         channel,
                     },
                 ..
-            } => {
-                if self.on_request(peer, request, channel) {
-                    self.owed.insert(request_id);
-                }
-            }
+            } => self.on_request(peer, request_id, request, channel),
             request_response::Event::ResponseSent { request_id, .. } => {
                 self.owed.remove(&request_id);
             }
@@ -453,27 +449,27 @@ impl Driver {
         }
     }
 
-    /// Takes a request, or not.
     fn on_request(
         &mut self,
         peer: PeerId,
+        id: InboundRequestId,
         request: Zeroizing<Vec<u8>>,
         channel: ResponseChannel<Vec<u8>>,
-    ) -> bool {
+    ) {
         let Some(key) = PeerKey::of(&peer) else {
             let _ = self.swarm.disconnect_peer_id(peer);
-            return false;
+            return;
         };
         if self.work.len() >= REQUESTS_AT_ONCE || !self.rate.admit(peer, Instant::now()) {
             let busy = self.handler.busy();
             drop(self.swarm.behaviour_mut().rpc.send_response(channel, busy));
-            return false;
+            return;
         }
         let handler = Arc::clone(&self.handler);
         self.work.spawn(async move {
             let response = handler.handle(key, request).await;
             (channel, response)
         });
-        true
+        self.owed.insert(id);
     }
 }
