@@ -57,9 +57,7 @@ pub enum NameError {
     #[error("rpc= is missing: which providers to ask, for example {EXAMPLE}")]
     NoProvider,
     /// A provider that cannot be spoken to.
-    #[error(
-        "{url}: only http://host:port is spoken here; put a proxy in front of a provider that wants TLS"
-    )]
+    #[error("{url}: a provider is named http://host:port/path or https://host/path")]
     Provider {
         /// What was said.
         url: String,
@@ -157,7 +155,8 @@ mod tests {
         );
         assert_eq!(refused(&format!("1/{CONTRACT}")), NameError::NoProvider);
         for (options, error) in [
-            ("rpc=https://a:1", "TLS"),
+            ("rpc=ftp://a:1", "https://host/path"),
+            ("rpc=https://", "https://host/path"),
             ("rpc=", "http://host:port"),
             ("confirmations=few", "confirmations=few"),
             ("key=relative", "key=relative"),

@@ -1,9 +1,9 @@
-//! Asking a provider: JSON-RPC over plain HTTP.
+//! Asking a provider: JSON-RPC over HTTP, or over HTTPS with the certificates that the system trusts.
 //!
-//! One connection a question, everything bounded: time, size, and what is believed of an answer's form. TLS is not spoken;
-//! a chain's node runs on the same machine, or behind a proxy there.
+//! One connection a question, everything bounded: time, size, and what is believed of an answer's form.
 
 mod http;
+mod tls;
 
 use std::{fmt, time::Duration};
 
@@ -15,8 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Whom to ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Provider {
+    scheme: Scheme,
     authority: String,
     path: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 /// Why a provider's answer cannot be used.
@@ -71,35 +78,51 @@ pub enum Fault {
 }
 
 impl Provider {
-    /// Reads `http://host:port/path`.
+    /// Reads `http://host:port/path` or `https://host/path`, with or without a port.
     pub fn parse(url: &str) -> Result<Self, Fault> {
-        let rest = url.strip_prefix("http://").ok_or(Fault::Nonsense)?;
+        let (scheme, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (Scheme::Https, rest),
+            None => (
+                Scheme::Http,
+                url.strip_prefix("http://").ok_or(Fault::Nonsense)?,
+            ),
+        };
         let (authority, path) = match rest.split_once('/') {
             Some((authority, path)) => (authority, format!("/{path}")),
             None => (rest, "/".to_owned()),
+        };
+        let authority = match scheme {
+            Scheme::Https if !has_port(authority) => format!("{authority}:443"),
+            _ => authority.to_owned(),
         };
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         let port = authority
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) || !plain(authority) || !plain(&path) {
+        if !matches!(port, Some(Ok(_))) || !plain(&authority) || !plain(&path) {
             return Err(Fault::Nonsense);
         }
-        Ok(Self {
-            authority: authority.to_owned(),
+        let provider = Self {
+            scheme,
+            authority,
             path,
-        })
+        };
+        match scheme {
+            Scheme::Https => tls::name(provider.host()).map(|_| provider),
+            Scheme::Http => Ok(provider),
+        }
+    }
+
+    /// Its name or address, without the port.
+    fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Asks one question.
     pub(crate) fn ask(&self, method: &str, params: &Value) -> Result<Value, Fault> {
         let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer = http::post(
-            &self.authority,
-            &self.path,
-            question.to_string().as_bytes(),
-            PATIENCE,
-        )?;
+        let answer = http::post(self, question.to_string().as_bytes(), PATIENCE)?;
         let mut answer: Value = serde_json::from_slice(&answer).map_err(|_| Fault::Nonsense)?;
         if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
             let message = error.get("message").and_then(Value::as_str);
@@ -119,6 +142,18 @@ impl Provider {
 impl fmt::Display for Provider {
     /// Without the path: it may hold a key that the provider has given out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}", self.authority)
     }
+}
+
+/// Whether a port is named; the colons within an IPv6 address name none.
+fn has_port(authority: &str) -> bool {
+    let after = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, rest)| rest);
+    after.contains(':')
 }

@@ -345,7 +345,7 @@ pub struct LedgerExportArgs {
 /// `kmsfs ledger deploy`
 #[derive(Args, Debug)]
 pub struct LedgerDeployArgs {
-    /// The chain's JSON-RPC provider, http://HOST:PORT
+    /// The chain's JSON-RPC provider, http://HOST:PORT or https://HOST
     #[arg(long, value_name = "URL")]
     pub rpc: String,
     /// File with the secret of an account that can pay, or its keystore

@@ -6,21 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Fault;
+use super::{Fault, Provider, Scheme, tls};
 
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
 /// Posts `body` and returns the body of the answer.
-pub(super) fn post(
-    authority: &str,
-    path: &str,
-    body: &[u8],
-    patience: Duration,
-) -> Result<Vec<u8>, Fault> {
+pub(super) fn post(provider: &Provider, body: &[u8], patience: Duration) -> Result<Vec<u8>, Fault> {
     let deadline = Instant::now() + patience;
-    let answer = exchange(authority, path, body, deadline).map_err(Fault::Silent)?;
+    let answer = exchange(provider, body, deadline).map_err(Fault::Silent)?;
     let at = answer
         .windows(4)
         .take(MAX_HEAD_BYTES)
@@ -54,21 +52,32 @@ pub(super) fn post(
     }
 }
 
-fn exchange(authority: &str, path: &str, body: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
-    let mut stream = connect(authority, deadline)?;
-    stream.set_nodelay(true)?;
+fn exchange(provider: &Provider, body: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
+    let Provider {
+        authority, path, ..
+    } = provider;
+    let socket = connect(authority, deadline)?;
+    socket.set_nodelay(true)?;
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    socket.set_read_timeout(Some(left(deadline)?))?;
+    let mut stream: Box<dyn Stream> = match provider.scheme {
+        Scheme::Http => Box::new(socket.try_clone()?),
+        Scheme::Https => Box::new(tls::connect(provider.host(), socket.try_clone()?)?),
+    };
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.set_write_timeout(Some(left(deadline)?))?;
     stream.write_all(&[head.as_bytes(), body].concat())?;
+    stream.flush()?;
     let mut answer = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
+        socket.set_read_timeout(Some(left(deadline)?))?;
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Ok(answer),
+            // Many servers leave TLS without a word. Whether the answer is whole is seen by its length.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(answer),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
