@@ -114,11 +114,8 @@ fn a_provider_behind_tls_is_asked_and_a_wrong_certificate_refused() {
         let refused = told(&place("127.0.0.1", port), &authority).unwrap_err();
         assert!(refused.contains(why), "{certificate}: {refused}");
     }
-    let refused = told(&place("127.0.0.1", here), &dir.path().join("none")).unwrap_err();
-    assert!(
-        refused.contains("no certificates of authorities"),
-        "{refused}"
-    );
+    // Whatever else the system trusts, it is not this one.
+    told(&place("127.0.0.1", here), &dir.path().join("none")).unwrap_err();
 }
 
 #[test]
