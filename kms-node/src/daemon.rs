@@ -286,12 +286,12 @@ fn open(
             path: audit,
             source,
         })?,
-        requests: Some(
-            RequestLog::open(&requests).map_err(|source| StartError::DataDir {
+        requests: Some(RequestLog::open(&requests, clock()).map_err(|source| {
+            StartError::DataDir {
                 path: requests,
                 source,
-            })?,
-        ),
+            }
+        })?),
     });
     node.recall_retirement()?;
     let over = node

@@ -1,6 +1,7 @@
-//! What strangers can make a node do: so many requests, so many fragments that nobody has granted (NODE §1.4).
+//! What strangers can make a node do: so many requests, so much that is kept and that nobody has granted (NODE §1.4).
 
-use std::collections::HashMap;
+mod quota;
+
 use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
@@ -11,19 +12,22 @@ use kms_proto::signed::Arrival;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::quota::Quota;
+
 const PAIR_BURST: u32 = 128;
 const PAIR_REFILL: Duration = Duration::from_millis(20);
 const ENTRY_BURST: u32 = 64;
 const ENTRY_REFILL: Duration = Duration::from_millis(100);
 const POLICY_BURST: u32 = 256;
 const POLICY_REFILL: Duration = Duration::from_millis(10);
-/// A ledger key is of one policy alone; a few more are an owner who tries again.
-const WAITING_PER_KEY: usize = 8;
-const WAITING_PER_PEER: usize = 256;
-/// The part of a node's room for fragments that wait for their grant, 1 divided by it.
-const WAITING_PART: u64 = 10;
-/// After this time a fragment without a grant is erased, and does not count any more either way.
-const WAITING_FOR: Duration = Duration::from_secs(60 * 60);
+/// Removals that one node passes on; each is a signature to check.
+const FORWARDED_BURST: u32 = 128;
+const FORWARDED_REFILL: Duration = Duration::from_millis(31);
+/// The part of a node's room for fragments that wait for their grant, 1 divided by it; and that many removals of what
+/// nobody knows.
+const UNKNOWN_PART: u64 = 10;
+/// After this time a fragment without a grant is erased, and a removal of what nobody knows forgotten.
+const UNKNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Counts what is asked, by whom, about what.
 #[derive(Debug)]
@@ -31,28 +35,23 @@ pub struct Limits {
     pairs: Mutex<RateLimit<(PeerKey, PolicyId)>>,
     entries: Mutex<RateLimit<PeerKey>>,
     policies: Mutex<RateLimit<PolicyId>>,
-    waiting: Mutex<HashMap<PolicyId, Waiting>>,
-    waiting_at_most: usize,
-}
-
-/// A fragment without a grant.
-#[derive(Debug)]
-struct Waiting {
-    ledger_key: PublicKey,
-    peer: Option<PeerKey>,
-    since: Instant,
+    forwarded: Mutex<RateLimit<PublicKey>>,
+    waiting: Mutex<Quota>,
+    removed: Mutex<Quota>,
 }
 
 impl Limits {
     /// Limits of a node that keeps at most so many fragments.
     pub fn new(max_fragments: u64) -> Self {
-        let part = (max_fragments / WAITING_PART).max(1);
+        let part = (max_fragments / UNKNOWN_PART).max(1);
+        let part = usize::try_from(part).unwrap_or(usize::MAX);
         Self {
             pairs: Mutex::new(RateLimit::new(PAIR_BURST, PAIR_REFILL)),
             entries: Mutex::new(RateLimit::new(ENTRY_BURST, ENTRY_REFILL)),
             policies: Mutex::new(RateLimit::new(POLICY_BURST, POLICY_REFILL)),
-            waiting: Mutex::default(),
-            waiting_at_most: usize::try_from(part).unwrap_or(usize::MAX),
+            forwarded: Mutex::new(RateLimit::new(FORWARDED_BURST, FORWARDED_REFILL)),
+            waiting: Mutex::new(Quota::new(part, UNKNOWN_FOR)),
+            removed: Mutex::new(Quota::new(part, UNKNOWN_FOR)),
         }
     }
 
@@ -80,6 +79,17 @@ impl Limits {
         }
     }
 
+    /// Whether so many removals that `from` passes on, and has signed for, may be looked at.
+    pub fn admit_forwarded(&self, from: PublicKey, count: usize) -> Result<(), Refusal> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let now = Instant::now().into_std();
+        if self.forwarded.lock().admit_all(from, count, now) {
+            Ok(())
+        } else {
+            Err(Refusal::Busy)
+        }
+    }
+
     /// Counts a fragment that is to be stored before its grant is in the ledger.
     pub fn wait_for_grant(
         &self,
@@ -87,38 +97,35 @@ impl Limits {
         ledger_key: PublicKey,
         peer: Option<PeerKey>,
     ) -> Result<(), Refusal> {
-        let mut waiting = self.waiting.lock();
-        if waiting.contains_key(&policy) {
-            return Ok(());
+        let now = Instant::now();
+        if self.waiting.lock().admit(policy, ledger_key, peer, now) {
+            Ok(())
+        } else {
+            Err(Refusal::Full)
         }
-        if waiting.len() >= self.waiting_at_most {
-            waiting.retain(|_, it| it.since.elapsed() < WAITING_FOR);
+    }
+
+    /// Counts a removal that is to be remembered, though there is no fragment and the ledger knows nothing of the policy.
+    pub fn remove_unknown(
+        &self,
+        policy: PolicyId,
+        ledger_key: PublicKey,
+        peer: Option<PeerKey>,
+    ) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if self.removed.lock().admit(policy, ledger_key, peer, now) {
+            Ok(())
+        } else {
+            Err(Refusal::Busy)
         }
-        let of_key = waiting.values().filter(|it| it.ledger_key == ledger_key);
-        let full = waiting.len() >= self.waiting_at_most
-            || of_key.count() >= WAITING_PER_KEY
-            || (peer.is_some()
-                && waiting.values().filter(|it| it.peer == peer).count() >= WAITING_PER_PEER);
-        if full {
-            return Err(Refusal::Full);
-        }
-        let since = Instant::now();
-        waiting.insert(
-            policy,
-            Waiting {
-                ledger_key,
-                peer,
-                since,
-            },
-        );
-        Ok(())
     }
 
     /// These policies have been granted, or their fragments erased.
     pub fn settle(&self, policies: &[PolicyId]) {
-        let mut waiting = self.waiting.lock();
+        let (mut waiting, mut removed) = (self.waiting.lock(), self.removed.lock());
         for policy in policies {
-            waiting.remove(policy);
+            waiting.settle(policy);
+            removed.settle(policy);
         }
     }
 }

@@ -17,11 +17,8 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_ledger::Clock;
 use kms_net::{Handler, PeerKey};
-use kms_proto::codec;
-use kms_proto::ledger::{Ledger, PolicyState, SignedEntry};
-use kms_proto::message::{
-    Command, MAX_REMOVAL_BYTES, NodeStatus, Query, Refusal, Response, Retire,
-};
+use kms_proto::ledger::{Ledger, SignedEntry};
+use kms_proto::message::{Command, NodeStatus, Query, Refusal, Response, Retire};
 use kms_proto::signed::{Arrival, Gate, Incoming};
 
 use crate::audit::AuditLog;
@@ -233,15 +230,7 @@ impl Node {
                 self.reencrypt(&request).map(Step::answer)
             }
             Incoming::Command(Command::RemoveRekey(remove)) => {
-                let policy = remove.policy();
-                // Received, read and checked: it is there. What is longer than any honest one is not kept.
-                let request = codec::open_envelope(message).map_or(&[][..], |(_, body)| body);
-                let request = Some(request).filter(|it| it.len() <= MAX_REMOVAL_BYTES);
-                Ok(Step::Remove(
-                    policy,
-                    self.memory_of(&policy),
-                    request.unwrap_or_default().to_vec(),
-                ))
+                self.consider_removal(&remove, message, peer)
             }
             Incoming::Command(Command::Canary(it)) => self.serve_canary(&it).map(Step::answer),
             Incoming::Command(Command::Audit(it)) => self.report(&it).map(Step::answer),
@@ -264,14 +253,6 @@ impl Node {
             requests.note(mark, || self.gate.marks());
         }
         Ok(opened.incoming)
-    }
-
-    /// How long the removal of a policy's fragment is to be remembered. May block.
-    fn memory_of(&self, policy: &PolicyId) -> Memory {
-        match self.view.policy(policy) {
-            Ok(PolicyState::Unknown) => Memory::Short,
-            _ => Memory::Long,
-        }
     }
 
     fn status(&self) -> NodeStatus {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kms_proto::CLOCK_SKEW_SECONDS;
 use kms_proto::signed::Mark;
 use parking_lot::Mutex;
 
@@ -29,14 +30,15 @@ struct Open {
 }
 
 impl RequestLog {
-    /// Opens the file, or makes it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file, or makes it. What is over at `now`, Unix seconds, is left out: nobody can repeat it any more.
+    pub fn open(path: &Path, now: u64) -> io::Result<Self> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
         let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
-        let recalled: Vec<Mark> = records.iter().map(mark).collect();
+        let counts = |it: &Mark| it.deadline.saturating_add(CLOCK_SKEW_SECONDS) >= now;
+        let recalled: Vec<Mark> = records.iter().map(mark).filter(counts).collect();
         let file = rewrite(path, &recalled)?;
         Ok(Self {
             path: path.to_owned(),
@@ -117,20 +119,34 @@ mod tests {
     fn what_was_noted_is_there_again_and_what_is_over_goes_in_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("requests");
-        let log = RequestLog::open(&path).unwrap();
+        let log = RequestLog::open(&path, 0).unwrap();
         log.note(numbered(1), Vec::new);
         log.note(numbered(2), Vec::new);
         drop(log);
         // A process that is killed may leave half a record.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&[9; 10]).unwrap();
-        let log = RequestLog::open(&path).unwrap();
+        let log = RequestLog::open(&path, 0).unwrap();
         assert_eq!(log.recalled(), [numbered(1), numbered(2)]);
         for number in 0..=RECORDS_APPENDED as u64 {
             log.note(numbered(number), || vec![numbered(5)]);
         }
         drop(log);
-        let log = RequestLog::open(&path).unwrap();
+        let log = RequestLog::open(&path, 0).unwrap();
         assert_eq!(log.recalled(), [numbered(5)]);
+    }
+    #[test]
+    fn what_is_over_is_not_carried_from_start_to_start() {
+        // Each start wrote back all that it found, and counted anew how much may be added: the file only grew.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("requests");
+        let log = RequestLog::open(&path, 1000).unwrap();
+        for deadline in [969, 970, 1030] {
+            log.note(numbered(deadline), Vec::new);
+        }
+        drop(log);
+        let log = RequestLog::open(&path, 1000).unwrap();
+        assert_eq!(log.recalled(), [numbered(970), numbered(1030)]);
+        assert_eq!(fs::read(&path).unwrap().len(), 2 * RECORD_BYTES);
     }
 }

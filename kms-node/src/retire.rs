@@ -121,6 +121,9 @@ const KEEPER_PROVES_WITHIN_SECONDS: u64 = 10 * 60;
 const GRANT_WITHIN_SECONDS: u64 = 120;
 /// How many nodes are tried for one fragment in one round.
 const CANDIDATES: usize = 8;
+/// A node takes 32 removals a second: as many as are in one request.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+const BUSY_AT_MOST: u32 = 5;
 /// Room for everything in a request beside the removals.
 const OVERHEAD_BYTES: usize = 512;
 
@@ -320,19 +323,25 @@ impl Leaver {
         if self.told.lock().contains(&to.key) {
             return Ok(());
         }
-        let node = Arc::clone(&self.node);
-        let removals = blocking(move || node.vault().removals()).await??;
-        let requests = removals.into_iter().map(|(_, stone)| stone.request);
+        let mut after = None;
         let mut together: Vec<ByteBuf> = Vec::new();
         let mut bytes = 0;
-        for request in requests.filter(|request| !request.is_empty()) {
-            let full = bytes + request.len() > MAX_REQUEST_BYTES / 2 - OVERHEAD_BYTES;
-            if full || together.len() == MAX_REMOVALS {
-                self.forward(to, std::mem::take(&mut together)).await?;
-                bytes = 0;
+        loop {
+            let node = Arc::clone(&self.node);
+            let (last, requests) = blocking(move || removals_after(&node, after)).await??;
+            if last.is_none() {
+                break;
             }
-            bytes += request.len();
-            together.push(ByteBuf::from(request));
+            after = last;
+            for request in requests {
+                let full = bytes + request.len() > MAX_REQUEST_BYTES / 2 - OVERHEAD_BYTES;
+                if full || together.len() == MAX_REMOVALS {
+                    self.forward(to, std::mem::take(&mut together)).await?;
+                    bytes = 0;
+                }
+                bytes += request.len();
+                together.push(ByteBuf::from(request));
+            }
         }
         if !together.is_empty() {
             self.forward(to, together).await?;
@@ -341,12 +350,20 @@ impl Leaver {
         Ok(())
     }
 
+    /// Passes some removals on, as slowly as the other side wants it.
     async fn forward(&self, to: &NodeRecord, removals: Vec<ByteBuf>) -> Result<(), HandoverError> {
         let from = self.node.key();
-        let command = Command::ForwardRemovals(ForwardRemovals { from, removals });
-        match self.ask(to, command).await? {
-            Response::Noted => Ok(()),
-            _ => Err(HandoverError::NoProof(Box::new(to.key))),
+        let mut busy = 0;
+        loop {
+            let removals = removals.clone();
+            let command = Command::ForwardRemovals(ForwardRemovals { from, removals });
+            match self.ask(to, command).await {
+                Ok(Response::Noted) => return Ok(()),
+                Ok(_) => return Err(HandoverError::NoProof(Box::new(to.key))),
+                Err(HandoverError::Refused(_, Refusal::Busy)) if busy < BUSY_AT_MOST => busy += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
         }
     }
 
@@ -407,6 +424,28 @@ impl Leaver {
         nodes.retain(|it| !grant.nodes.contains(&it.key) && it.key != self.node.key());
         Ok(nodes)
     }
+}
+
+/// The owners' requests among a few removals, of policies that the ledger knows: strangers can have any others noted. And
+/// the last of those few; none at the end. May block.
+fn removals_after(
+    node: &Node,
+    after: Option<PolicyId>,
+) -> Result<(Option<PolicyId>, Vec<Vec<u8>>), HandoverError> {
+    let stones = node.vault().removals_after(after)?;
+    let last = stones.last().map(|(policy, _)| *policy);
+    let mut requests = Vec::new();
+    for (policy, stone) in stones {
+        if stone.request.is_empty() {
+            continue;
+        }
+        match node.view().policy(&policy) {
+            Ok(PolicyState::Unknown) => {}
+            Ok(_) => requests.push(stone.request),
+            Err(_) => return Err(HandoverError::Stale),
+        }
+    }
+    Ok((last, requests))
 }
 
 /// What has to become of one fragment, by the ledger. May block.

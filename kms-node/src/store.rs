@@ -81,6 +81,9 @@ impl Note {
     }
 }
 
+/// Removals and what they are of.
+pub type Stones = Vec<(PolicyId, Tombstone)>;
+
 /// Keeps rows. Every method may block on a disk.
 pub trait FragmentStore: Send + Sync + 'static {
     /// Makes all changes, in order, or none; they are durable when this returns.
@@ -91,8 +94,8 @@ pub trait FragmentStore: Send + Sync + 'static {
     fn rows(&self) -> Result<Vec<(PolicyId, Row)>, StoreError>;
     /// The removal of a policy's row, if it is remembered.
     fn tombstone(&self, policy: &PolicyId) -> Result<Option<Tombstone>, StoreError>;
-    /// Every remembered removal.
-    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError>;
+    /// At most `max` remembered removals, in the order of their policies, from the first one after `after` on.
+    fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError>;
     /// One of the store's own values.
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError>;
 }

@@ -22,15 +22,17 @@ use kms_node::keyfile::StorageKey;
 use kms_node::node::{Node, Parts, Retirement, Service};
 use kms_node::retire::{Leaver, Round};
 use kms_node::store::{RedbStore, Slots, Vault};
+use kms_proto::codec::open_envelope;
 use kms_proto::ledger::{
     Entry, EntryStatement, Head, Ledger, LedgerError, NodeRecord, PolicyState, Receipt,
     RegisterNode, SignedEntry,
 };
-use kms_proto::message::{Refusal, Response};
-use kms_proto::signed::Signed;
+use kms_proto::message::{Command, ForwardRemovals, Refusal, Response};
+use kms_proto::signed::{Address, Signed};
 use kms_proto::transport::{BoxFuture, Transport, TransportError};
 use parking_lot::Mutex;
 use policy::{Policy, rng};
+use serde_bytes::ByteBuf;
 use tempfile::TempDir;
 
 const NETWORK: &str = "test";
@@ -611,4 +613,51 @@ async fn a_node_keeps_the_first_fragment_that_an_owner_sends_it() {
     );
     let kept = world.node(0).vault().fragment(&policy.id()).unwrap();
     assert_eq!(kept.map(|it| it.index), Some(0));
+}
+
+impl World {
+    /// Node `from` passes removals on to node `to`.
+    async fn pass_on(&self, from: usize, to: usize, removals: &[Vec<u8>]) -> Response {
+        let bodies = removals.iter().map(|it| open_envelope(it).unwrap().1);
+        let command = Command::ForwardRemovals(ForwardRemovals {
+            from: self.key(from),
+            removals: bodies.map(ByteBuf::from).collect(),
+        });
+        let address = Address {
+            network: NETWORK,
+            node: self.key(to),
+            deadline: START + 30,
+        };
+        let signed = command.sign(&address, &self.secret(from), &mut rng());
+        self.ask(to, signed.unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_passes_on_removals_without_end_is_told_to_wait_and_may_name_no_end_of_its_own()
+{
+    // A request had 32 signatures to be checked, and 200 of them a second were let in; what nobody knew was remembered,
+    // and what somebody had granted to himself for ever was remembered for ever.
+    let world = World::new(3);
+    let (made_up, for_ever) = (policy(1, 1), Policy::new(NETWORK, START, u64::MAX, 1, 1));
+    world.ask(0, for_ever.grant(vec![world.key(2)])).await;
+    let removals = [
+        made_up.remove(&world.key(0)),
+        for_ever.remove(&world.key(0)),
+    ];
+    let noted = world.pass_on(0, 1, &removals).await;
+    assert_eq!(noted, Response::Noted);
+    let vault = world.node(1).vault();
+    assert_eq!(vault.removal(&made_up.id()).unwrap(), None);
+    let stone = vault.removal(&for_ever.id()).unwrap().unwrap();
+    assert!(stone.until <= START + 400 * 24 * 60 * 60);
+
+    let many = vec![removals[0].clone(); 32];
+    let mut last = Response::Noted;
+    for _ in 0..100 {
+        last = world.pass_on(0, 1, &many).await;
+    }
+    assert_eq!(last, Response::Refused(Refusal::Busy));
+    let other = world.pass_on(2, 1, &many).await;
+    assert_eq!(other, Response::Noted, "another one is not made to wait");
 }

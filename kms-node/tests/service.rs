@@ -547,7 +547,7 @@ async fn a_request_is_done_once_even_if_the_node_was_restarted_in_between() {
             max_fragments: 9,
             own_key: true,
             audit: AuditLog::in_memory(),
-            requests: Some(RequestLog::open(&dir.path().join("requests")).unwrap()),
+            requests: Some(RequestLog::open(&dir.path().join("requests"), START).unwrap()),
         });
         node.promise(UNTIL);
         Service::new(Arc::new(node))
@@ -647,4 +647,33 @@ async fn an_owner_learns_whether_a_node_would_serve_and_no_entry_is_made() {
     world.ask(0, policy.revoke(2)).await;
     let refused = world.refusal(1, policy.canary(&second)).await;
     assert!(matches!(refused, Refusal::Revoked { epoch: 2, .. }));
+}
+
+#[tokio::test]
+async fn removals_of_what_nobody_knows_are_remembered_in_bounded_number() {
+    // Each was kept for an hour, with its request: strangers filled the disk, and once a minute the memory with all of it.
+    let world = World::new(1);
+    let key = world.keys()[0];
+    let (held, granted) = (policy(1, 1), policy(1, 1));
+    world.grant(&held).await;
+    // The node keeps 100 at most; a tenth of that may be made up.
+    for _ in 0..10 {
+        let made_up = policy(1, 1);
+        for _ in 0..2 {
+            let removed = world.ask(0, made_up.remove(&key)).await;
+            assert!(matches!(removed, Response::Removed(_)), "{removed:?}");
+        }
+    }
+    for _ in 0..3 {
+        let refused = world.refusal(0, policy(1, 1).remove(&key)).await;
+        assert_eq!(refused, Refusal::Busy);
+    }
+    let removed = world.ask(0, held.remove(&key)).await;
+    let Response::Removed(receipt) = removed else {
+        panic!("{removed:?}");
+    };
+    assert!(receipt.claim().held, "who has something here is heard");
+    world.ask(0, granted.grant(vec![key])).await;
+    let removed = world.ask(0, granted.remove(&key)).await;
+    assert!(matches!(removed, Response::Removed(_)), "{removed:?}");
 }

@@ -148,8 +148,10 @@ impl Node {
         Ok(Response::Taken(receipt.into_signed()))
     }
 
-    /// Checks removals that another node passes on.
+    /// Checks removals that another node passes on. Of what the ledger does not know nothing is to be remembered: nobody
+    /// could hand it over.
     pub(super) fn consider_removals(&self, it: &ForwardRemovals) -> Result<Step, Refusal> {
+        self.limits.admit_forwarded(it.from, it.removals.len())?;
         let registered = self.view.promise(&it.from);
         if registered.map_err(|_| Refusal::LedgerStale)?.is_none() {
             return Err(Refusal::NotGranted);
@@ -161,6 +163,7 @@ impl Node {
             let memory = match &state {
                 // Taken back from a node that was too slow when the grant was made. This one has its place.
                 PolicyState::Live(grant) if grant.nodes.contains(&self.key()) => return Ok(None),
+                PolicyState::Unknown => return Ok(None),
                 _ => match state.into_grant() {
                     Some(grant) => Memory::Until(grant.expiry),
                     None => Memory::Short,
@@ -180,12 +183,14 @@ impl Node {
         &self,
         removals: Vec<Forwarded>,
     ) -> Result<Response, Refusal> {
-        for it in removals {
+        let now = self.view.now();
+        let noted = removals.into_iter().map(|it| {
             self.vault
-                .remove_as_asked(it.policy, self.view.now(), it.memory, it.request)
-                .await
-                .map_err(|error| store_refusal(&error))?;
-        }
+                .remove_as_asked(it.policy, now, it.memory, it.request)
+        });
+        // All of them wait for the disk together.
+        let noted = futures::future::try_join_all(noted).await;
+        noted.map_err(|error| store_refusal(&error))?;
         Ok(Response::Noted)
     }
 

@@ -5,9 +5,11 @@ use kms_crypto::key::PublicKey;
 use kms_crypto::policy::PolicyParams;
 use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
 use kms_net::PeerKey;
+use kms_proto::codec;
 use kms_proto::ledger::PolicyState;
 use kms_proto::message::{
-    Arrange, Arranged, Audit, Audited, Canary, Reencrypt, Refusal, Removed, Response, StoreRekey,
+    Arrange, Arranged, Audit, Audited, Canary, MAX_REMOVAL_BYTES, Reencrypt, Refusal, RemoveRekey,
+    Removed, Response, StoreRekey,
 };
 use kms_proto::signed::Signed;
 use serde_bytes::ByteBuf;
@@ -15,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::{Node, Step, store_refusal};
 use crate::audit::AuditNote;
 use crate::rng;
-use crate::store::{Fragment, Removal, Stored};
+use crate::store::{Fragment, Memory, Removal, Stored};
 
 impl Node {
     /// Says whether a fragment would be taken. Promises nothing it could not keep, keeps no note of it.
@@ -120,6 +122,36 @@ impl Node {
             }),
             Stored::OtherKept => Err(other_kept()),
         }
+    }
+
+    /// Sees how long a removal, which its owner has signed, is to be remembered. That of something that is not here, and
+    /// that the ledger knows nothing of, is counted: anybody can make such. May block.
+    pub(super) fn consider_removal(
+        &self,
+        remove: &RemoveRekey,
+        message: &[u8],
+        peer: Option<PeerKey>,
+    ) -> Result<Step, Refusal> {
+        let policy = remove.policy();
+        let (known, memory) = match self.view.policy(&policy) {
+            Ok(PolicyState::Unknown) => (false, Memory::Short),
+            Ok(_) => (true, Memory::Long),
+            Err(_) => (false, Memory::Long),
+        };
+        let removal = self.vault.removal(&policy);
+        let is_old = removal.map_err(|error| store_refusal(&error))?.is_some();
+        if !known && !is_old && !self.vault.holds(&policy) {
+            self.limits
+                .remove_unknown(policy, remove.ledger_key, peer)?;
+        }
+        // Received, read and checked: it is there. What is longer than any honest one is not kept.
+        let request = codec::open_envelope(message).map_or(&[][..], |(_, body)| body);
+        let request = Some(request).filter(|it| it.len() <= MAX_REMOVAL_BYTES);
+        Ok(Step::Remove(
+            policy,
+            memory,
+            request.unwrap_or_default().to_vec(),
+        ))
     }
 
     /// Re-encrypts, if the ledger says that the policy lives, for its recipient; notes that he asked.

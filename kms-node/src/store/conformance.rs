@@ -33,7 +33,8 @@ fn check_changes(store: &dyn FragmentStore) {
         held: true,
         request: vec![1; 300],
     };
-    assert!(store.rows().unwrap().is_empty() && store.tombstones().unwrap().is_empty());
+    assert!(store.rows().unwrap().is_empty());
+    assert!(store.tombstones(None, 9).unwrap().is_empty());
     store
         .apply(&[
             Change::Put(policy(1), row(1, b"one")),
@@ -54,7 +55,19 @@ fn check_changes(store: &dyn FragmentStore) {
         "a listing is without sealed bytes"
     );
     assert_eq!(store.tombstone(&policy(2)).unwrap(), Some(stone.clone()));
-    assert_eq!(store.tombstones().unwrap(), [(policy(2), stone)]);
+    assert_eq!(
+        store.tombstones(None, 9).unwrap(),
+        [(policy(2), stone.clone())]
+    );
+    let more = [3, 4].map(|it| Change::Remove(policy(it), stone.clone()));
+    store.apply(&more).unwrap();
+    let after = |after, max| {
+        let stones = store.tombstones(after, max).unwrap();
+        stones.into_iter().map(|(it, _)| it).collect::<Vec<_>>()
+    };
+    assert_eq!(after(None, 2), [policy(2), policy(3)], "in order");
+    assert_eq!(after(Some(policy(3)), 2), [policy(4)]);
+    assert_eq!(after(Some(policy(4)), 2), []);
     store
         .apply(&[
             Change::Forget(policy(2)),
@@ -207,6 +220,50 @@ async fn the_removal_of_what_nobody_else_knows_is_soon_forgotten() {
     assert!(vault.removal(&id).unwrap().is_some());
     vault.forget_removals(NOW + 3601).await.unwrap();
     assert_eq!(vault.removal(&id).unwrap(), None);
+}
+
+#[tokio::test]
+async fn removals_in_any_number_are_forgotten_a_few_at_a_time() {
+    let store = MemoryStore::default();
+    let stone = |until| Tombstone {
+        at: NOW,
+        until,
+        held: false,
+        request: Vec::new(),
+    };
+    let made: Vec<_> = (0..1000_u16)
+        .map(|number| {
+            let mut id = [0; 32];
+            id[..2].copy_from_slice(&number.to_be_bytes());
+            Change::Remove(PolicyId(id), stone(NOW + u64::from(number % 10)))
+        })
+        .collect();
+    store.apply(&made).unwrap();
+    let vault = Vault::open(Box::new(store), Slots::in_memory(), &storage_key(1), NOW).unwrap();
+    vault.forget_removals(NOW + 9).await.unwrap();
+    let mut left = Vec::new();
+    while let some = vault.removals_after(left.last().copied()).unwrap()
+        && !some.is_empty()
+    {
+        assert!(some.len() < 1000);
+        left.extend(some.into_iter().map(|(policy, _)| policy));
+    }
+    assert_eq!(left.len(), 100);
+}
+
+#[tokio::test]
+async fn an_end_that_somebody_else_names_is_believed_for_a_year() {
+    let vault = Vault::open(
+        Box::new(MemoryStore::default()),
+        Slots::in_memory(),
+        &storage_key(1),
+        NOW,
+    )
+    .unwrap();
+    let end = Memory::Until(u64::MAX);
+    vault.remove(policy(1), NOW, end).await.unwrap();
+    let stone = vault.removal(&policy(1)).unwrap().unwrap();
+    assert_eq!(stone.until, NOW + (366 + 1) * 24 * 60 * 60);
 }
 
 #[tokio::test]

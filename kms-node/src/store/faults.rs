@@ -62,8 +62,8 @@ impl FragmentStore for Faulty {
         self.0.rows.tombstone(policy)
     }
 
-    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
-        self.0.rows.tombstones()
+    fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError> {
+        self.0.rows.tombstones(after, max)
     }
 
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {

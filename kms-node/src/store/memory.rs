@@ -1,11 +1,12 @@
 //! A store that ends with the process, for tests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use kms_crypto::id::PolicyId;
 use parking_lot::Mutex;
 
-use super::{Change, FragmentStore, Note, Row, StoreError, Tombstone};
+use super::{Change, FragmentStore, Note, Row, Stones, StoreError, Tombstone};
 
 /// Rows in memory.
 #[derive(Debug, Default)]
@@ -16,7 +17,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     rows: HashMap<PolicyId, Row>,
-    tombstones: HashMap<PolicyId, Tombstone>,
+    tombstones: BTreeMap<PolicyId, Tombstone>,
     notes: HashMap<Note, Vec<u8>>,
 }
 
@@ -55,14 +56,12 @@ impl FragmentStore for MemoryStore {
         Ok(self.tables.lock().tombstones.get(policy).cloned())
     }
 
-    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
-        Ok(self
-            .tables
-            .lock()
-            .tombstones
-            .iter()
-            .map(|(policy, stone)| (*policy, stone.clone()))
-            .collect())
+    fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tables = self.tables.lock();
+        let stones = tables.tombstones.range((from, Bound::Unbounded));
+        let stones = stones.map(|(policy, stone)| (*policy, stone.clone()));
+        Ok(stones.take(max).collect())
     }
 
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {

@@ -5,13 +5,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use kms_crypto::id::PolicyId;
 use parking_lot::RwLock;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError};
 
-use super::{Change, FragmentStore, Note, Row, StoreError, Tombstone};
+use super::{Change, FragmentStore, Note, Row, Stones, StoreError, Tombstone};
 
 const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("fragments/1");
 const TOMBSTONES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tombstones/1");
@@ -149,14 +150,20 @@ fn commit(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
 fn scan<T>(
     database: &Database,
     table: TableDefinition<'static, &'static [u8; 32], &'static [u8]>,
+    (after, max): (Option<PolicyId>, usize),
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Vec<(PolicyId, T)>, redb::Error> {
     let table = match database.begin_read()?.open_table(table) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         table => table?,
     };
+    let from = after.as_ref().map(PolicyId::as_bytes);
+    let from = from.map_or(Bound::Unbounded, Bound::Excluded);
     let mut found = Vec::new();
-    for entry in table.iter()? {
+    for entry in table.range::<&[u8; 32]>((from, Bound::Unbounded))? {
+        if found.len() >= max {
+            break;
+        }
         let (key, value) = entry?;
         let policy = PolicyId(*key.value());
         match parse(value.value()) {
@@ -193,7 +200,7 @@ impl FragmentStore for RedbStore {
 
     fn rows(&self) -> Result<Vec<(PolicyId, Row)>, StoreError> {
         self.read(|database| {
-            scan(database, ROWS, |bytes| {
+            scan(database, ROWS, (None, usize::MAX), |bytes| {
                 Row::from_bytes(bytes).map(Row::summary)
             })
         })
@@ -211,8 +218,8 @@ impl FragmentStore for RedbStore {
             .transpose()
     }
 
-    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
-        self.read(|database| scan(database, TOMBSTONES, Tombstone::from_bytes))
+    fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError> {
+        self.read(|database| scan(database, TOMBSTONES, (after, max), Tombstone::from_bytes))
     }
 
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {

@@ -27,9 +27,10 @@ use zeroize::Zeroizing;
 
 use self::writer::{ORDERS_TOGETHER, Order, Reason, removal_of};
 use super::slots::WrappedKey;
-use super::{Change, FragmentStore, Note, Row, Slots, StoreError, Tombstone};
+use super::{Change, FragmentStore, Note, Row, Slots, Stones, StoreError, Tombstone};
 use crate::keyfile::StorageKey;
 use crate::rng;
+use crate::work::blocking;
 
 /// A fragment as the node uses it. The fragment itself is secret.
 pub struct Fragment {
@@ -81,7 +82,8 @@ pub enum Memory {
     /// As long as a message may be under way: for policies the ledger does not know. Anybody can make one, and have it
     /// stored and removed, as often as he likes.
     Short,
-    /// Until 24 hours after this time, Unix seconds, though there may have been no fragment.
+    /// Until 24 hours after this time, Unix seconds, though there may have been no fragment; for a year at most, since
+    /// anybody can name a time.
     Until(u64),
     /// As [`Self::Long`], but there is no word to be given that the fragment is gone: another node has it.
     HandedOver,
@@ -106,6 +108,8 @@ pub struct Vault {
 }
 
 const ORDERS_WAITING: usize = 256;
+/// How many removals are read, or forgotten, at once.
+const STONES_TOGETHER: usize = 256;
 
 impl Vault {
     /// Opens a store, finishing what was interrupted. Blocks on the disk.
@@ -222,14 +226,33 @@ impl Vault {
         .await
     }
 
-    /// Every removal that is remembered. Blocks on the disk.
-    pub fn removals(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
-        self.shared.store.tombstones()
+    /// A few of the removals that are remembered: the next ones after `after`; none at the end. Blocks on the disk.
+    pub fn removals_after(&self, after: Option<PolicyId>) -> Result<Stones, StoreError> {
+        self.shared.store.tombstones(after, STONES_TOGETHER)
     }
 
-    /// Forgets the removals whose time is over.
+    /// Forgets the removals whose time is over, a few at a time: strangers can make many.
     pub async fn forget_removals(&self, now: u64) -> Result<(), StoreError> {
-        self.order(|reply| Order::Forget { now, reply }).await
+        let mut after = None;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let some = blocking(move || shared.store.tombstones(after, STONES_TOGETHER)).await;
+            let some = some.map_err(|_| StoreError::Closed)??;
+            let Some((last, _)) = some.last() else {
+                return Ok(());
+            };
+            after = Some(*last);
+            let over = some.into_iter().filter(|(_, stone)| stone.until < now);
+            let policies: Vec<_> = over.map(|(policy, _)| policy).collect();
+            if !policies.is_empty() {
+                self.order(|reply| Order::Forget {
+                    policies,
+                    now,
+                    reply,
+                })
+                .await?;
+            }
+        }
     }
 
     /// One of the store's own values. Blocks on the disk.

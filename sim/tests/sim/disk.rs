@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kms_crypto::id::PolicyId;
 use kms_node::store::slots::SlotFile;
 use kms_node::store::{
-    Change, FragmentStore, MemoryStore, Note, Row, Slots, StoreError, Tombstone,
+    Change, FragmentStore, MemoryStore, Note, Row, Slots, Stones, StoreError, Tombstone,
 };
 use parking_lot::Mutex;
 
@@ -139,10 +139,8 @@ impl FragmentStore for Disk {
         self.0.rows.tombstone(policy)
     }
 
-    fn tombstones(&self) -> Result<Vec<(PolicyId, Tombstone)>, StoreError> {
-        let mut stones = self.0.rows.tombstones()?;
-        stones.sort_by_key(|(policy, _)| *policy.as_bytes());
-        Ok(stones)
+    fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError> {
+        self.0.rows.tombstones(after, max)
     }
 
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {

@@ -16,6 +16,8 @@ pub(super) const ORDERS_TOGETHER: usize = 128;
 const SHORT_SECONDS: u64 = 60 * 60;
 /// How long a removal is remembered after its policy's end.
 const REMOVAL_SECONDS: u64 = 24 * 60 * 60;
+/// How far ahead an end is believed that nobody has promised to be there for.
+const YEAR_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 pub(super) enum Order {
     Put {
@@ -32,6 +34,7 @@ pub(super) enum Order {
         reply: oneshot::Sender<Result<Removal, StoreError>>,
     },
     Forget {
+        policies: Vec<PolicyId>,
         now: u64,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
@@ -202,8 +205,12 @@ impl Shared {
                 let outcome = self.plan_remove(batch, policy, now, why);
                 batch.answer(reply, outcome);
             }
-            Order::Forget { now, reply } => {
-                let outcome = self.plan_forget(batch, now);
+            Order::Forget {
+                policies,
+                now,
+                reply,
+            } => {
+                let outcome = self.plan_forget(batch, policies, now);
                 batch.answer(reply, outcome);
             }
             Order::Note { note, value, reply } => {
@@ -266,15 +273,22 @@ impl Shared {
         Ok(removal)
     }
 
-    fn plan_forget(&self, batch: &mut Batch, now: u64) -> Result<(), StoreError> {
-        let over = self
-            .store
-            .tombstones()?
-            .into_iter()
-            .filter(|(_, stone)| stone.until < now);
-        batch
-            .changes
-            .extend(over.map(|(policy, _)| Change::Forget(policy)));
+    /// A removal that has been made anew since it was found to be over stays.
+    fn plan_forget(
+        &self,
+        batch: &mut Batch,
+        policies: Vec<PolicyId>,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let mut over = Vec::new();
+        for policy in policies {
+            let anew = |it: &Change| matches!(it, Change::Remove(removed, _) if *removed == policy);
+            let stone = self.store.tombstone(&policy)?;
+            if stone.is_some_and(|it| it.until < now) && !batch.changes.iter().any(anew) {
+                over.push(Change::Forget(policy));
+            }
+        }
+        batch.changes.extend(over);
         Ok(())
     }
 }
@@ -289,7 +303,10 @@ pub(super) fn removal_of(
 ) -> (Change, Removal) {
     let short = now.saturating_add(SHORT_SECONDS);
     let until = match (why.memory, row) {
-        (Memory::Until(end), _) => end.max(now).saturating_add(REMOVAL_SECONDS),
+        (Memory::Until(end), _) => {
+            let end = end.clamp(now, now.saturating_add(YEAR_SECONDS));
+            end.saturating_add(REMOVAL_SECONDS)
+        }
         (Memory::Long | Memory::HandedOver, Some(row)) => {
             row.expiry.max(now).saturating_add(REMOVAL_SECONDS)
         }
