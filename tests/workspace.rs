@@ -46,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// Which crates alone may know an outside world.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 10] = [
     // The tests' recorder of power cuts is a file that serves a loop device.
     ("fuser", &["kmsfs", "tests"]),
     ("libp2p", &["kms-net"]),
@@ -57,6 +57,8 @@ const EDGES: [(&str, &[&str]); 8] = [
     // The accounts of a chain are keys of the same curve.
     ("k256", &["kms-crypto", "kms-ledger-evm"]),
     ("sha3", &["kms-ledger-evm"]),
+    ("frost-secp256k1", &["kms-crypto"]),
+    ("frost-core", &["kms-crypto"]),
 ];
 
 fn root() -> &'static Path {

@@ -146,6 +146,48 @@ pub async fn call<R: Room>(
             let policy = params.policy("policy")?;
             Ok(json!(session()?.audit(&policy).await?).into())
         }
+        #[cfg(feature = "signing")]
+        "generate_signing_key" => {
+            let threshold = params.text_or("threshold", "3/5")?.parse();
+            let threshold = threshold.map_err(|_| bad("threshold", "m/n, for example 3/5"))?;
+            let until = Some(params.number_or("until", 0)?).filter(|until| *until > 0);
+            let made = session()?.generate_signing_key(threshold, until).await?;
+            Ok(json!(made).into())
+        }
+        #[cfg(feature = "signing")]
+        "sign" => {
+            let (policy, message) = (params.policy("policy")?, params.take_bytes("message")?);
+            let signature = session()?.sign(&policy, &message).await?;
+            let fill = move |to: &mut [u8]| {
+                to.copy_from_slice(&signature);
+                Ok(())
+            };
+            let bytes = in_background(move |_| room.fill(signature.len(), fill));
+            Ok(Reply {
+                document: json!({}),
+                bytes: Some(("signature", bytes.await?)),
+            })
+        }
+        #[cfg(feature = "signing")]
+        "verify" => {
+            let key = HEXLOWER.decode(params.text("key")?.as_bytes()).ok();
+            let key = key.and_then(|it| PublicKey::from_bytes(&it).ok());
+            let key = key.ok_or_else(|| bad("key", "66 hexadecimal digits, a point"))?;
+            let message = params.take_bytes("message")?;
+            let signature = params.take_bytes("signature")?;
+            let verified = crate::session::verify(&key, &message, &signature);
+            Ok(json!({"valid": verified.is_ok()}).into())
+        }
+        #[cfg(feature = "signing")]
+        "signing_keys" => {
+            let keys = blocking(session()?, Session::signing_keys).await?;
+            Ok(json!({"keys": keys}).into())
+        }
+        #[cfg(feature = "signing")]
+        "revoke_signing_key" => {
+            let policy = params.policy("policy")?;
+            Ok(json!(session()?.revoke_signing_key(&policy).await?).into())
+        }
         _ => {
             let why = format!("there is no operation {operation}");
             Err(ApiError::new(Code::BadParameter, why))

@@ -179,7 +179,7 @@ pub(crate) async fn gather<R, T, F: Future<Output = Result<R, Fault>>>(
 }
 
 /// How long nodes may still speak when it is clear that there will not be enough good answers.
-const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the fragments are, or why they are nowhere.
 pub(crate) enum Placed {
@@ -246,7 +246,11 @@ pub(crate) async fn place(
     }
 }
 
-fn answers(nodes: &[NodeAddress], answers: Vec<(usize, gather::Answer<Answer>)>) -> Answers {
+/// What each node has said, by its place.
+pub(crate) fn answers(
+    nodes: &[NodeAddress],
+    answers: Vec<(usize, gather::Answer<Answer>)>,
+) -> Answers {
     let answer = |answer| match answer {
         gather::Answer::NotAsked => Answer::NotAsked,
         gather::Answer::Silent => Answer::Pending,

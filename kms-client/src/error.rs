@@ -101,6 +101,12 @@ pub enum RequestError {
     /// The key is not the author of that policy.
     #[error("this key is not the author of the policy")]
     NotTheAuthor,
+    /// The message is longer than what is signed.
+    #[error("a message of {bytes} bytes is too long to be signed: sign its hash")]
+    TooLongToSign {
+        /// Its length.
+        bytes: usize,
+    },
     /// The identity is not the one the policy was made for.
     #[error("the policy is for another identity")]
     NotTheRecipient,

@@ -3,11 +3,10 @@
 //! Candidates are the nodes that promised, in the ledger, to serve until the grant ends. They are tried in the order of
 //! their distance to the policy ([`kms_proto::placement`]). The first n that answer get one fragment each. The entry in the ledger comes last: before it, the fragments are worth nothing.
 
-use kms_crypto::error::SplitError;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{DelegatingKey, LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold, revocation};
-use kms_crypto::scheme::{KeyFrag, SchemeKind};
+use kms_crypto::scheme::{KeyFrag, check_threshold};
 use kms_proto::arrange::ArrangeOptions;
 use kms_proto::ledger::{self, Entry, EntryRefusal, LedgerError, PolicyState};
 use kms_proto::message::{Arrange, Command, RemoveRekey, Response, StoreRekey};
@@ -90,10 +89,7 @@ impl Client {
         }
         let deadline = self.deadline();
         let params = request.params();
-        SchemeKind::try_from(params.scheme())
-            .map_err(|_| SplitError::Scheme(params.scheme()))
-            .and_then(|kind| kind.check(request.threshold))
-            .map_err(RequestError::Split)?;
+        check_threshold(params.scheme(), request.threshold).map_err(RequestError::Split)?;
         if let Some(grant) = self.made_before(request, &params, deadline).await? {
             return Ok(grant);
         }

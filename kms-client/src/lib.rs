@@ -11,6 +11,7 @@
 //! * [`grant`], [`revoke`], [`decrypt`]: the three operations that need nodes.
 //! * [`audit`]: who has used a grant, as its nodes have noted it; [`Client::policy_health`]: how many of them serve.
 //! * [`relay`]: passing requests on for those who cannot reach nodes themselves.
+//! * `signing` (behind a feature): signatures by m of n nodes.
 //! * [`sealed`]: encrypting a value that is shared without a filesystem.
 //! * [`ticket`], [`record`]: what a recipient is told, and what an owner keeps, in the store itself.
 //! * [`error`]: what can go wrong, with each node's own answer.
@@ -43,12 +44,15 @@ pub mod revoke;
 pub mod sealed;
 pub mod session;
 pub mod settings;
+#[cfg(feature = "signing")]
+pub mod signing;
 pub mod stream;
 pub mod ticket;
 
 mod disk;
 mod drive;
 mod health;
+mod standing;
 mod submit;
 mod survey;
 

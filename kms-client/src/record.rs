@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use kms_crypto::aead::{self, Refused};
-use kms_crypto::id::{LabelId, PolicyId, StoreId};
+use kms_crypto::id::{LabelId, PolicyId, SchemeId, StoreId};
 use kms_crypto::kdf;
 use kms_crypto::key::{PublicKey, StoreKey};
 use kms_crypto::policy::{PolicyParams, Threshold};
@@ -174,6 +174,12 @@ impl OwnerRecord {
             self.status,
             Status::Preparing | Status::Live { .. } | Status::Revoking { .. }
         )
+    }
+
+    /// Whether it is about a signing key, and nothing that can be opened.
+    #[must_use]
+    pub fn is_for_signing(&self) -> bool {
+        self.params.scheme() == SchemeId::SIGNING
     }
 
     /// The policy.

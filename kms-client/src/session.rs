@@ -11,6 +11,8 @@ mod lists;
 mod opening;
 mod people;
 mod sharing;
+#[cfg(feature = "signing")]
+mod signing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +43,10 @@ pub use self::lists::{
 pub use self::opening::{Opened, Opening, ReleasedKey, release_with_key};
 pub use self::people::{ContactInfo, Contacts, GroupInfo};
 pub use self::sharing::{Granted, Revoked};
+#[cfg(feature = "signing")]
+pub use self::signing::SigningKey;
+#[cfg(feature = "signing")]
+pub use kms_crypto::scheme::signing::verify;
 
 /// What a session is made of besides its identity.
 #[derive(Clone)]

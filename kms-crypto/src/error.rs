@@ -250,6 +250,9 @@ pub enum FragError {
     /// committed share.
     #[error("the re-encryption proof fails")]
     Proof,
+    /// The part of a signature was not made by the committed share with the nonces it was asked to use.
+    #[error("its part of the signature is wrong")]
+    SignatureShare,
     /// Third proof equation: the prover does not know the committed share.
     #[error("the re-encryption proof fails for the commitment")]
     ProofCommitment,

@@ -164,6 +164,8 @@ impl SchemeId {
     pub const ECIES: Self = Self(3);
     /// AFGH, n of n: for debugging.
     pub const AFGH: Self = Self(4);
+    /// Threshold signing, m of n: no re-encryption.
+    pub const SIGNING: Self = Self(5);
 }
 
 impl CurveId {

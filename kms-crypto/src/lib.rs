@@ -15,6 +15,8 @@
 //! in pairs included, the interpolation that opens re-encrypted capsules, comparisons of keys and tags.
 //! In BLS12-381 that is multiplying in G1 and G2, pairing, and inverting scalars.
 //!
+//! Signing by m of n nodes (feature `signing`) computes with the `k256` before ours, in the same manner.
+//!
 //! These paths take a variable time:
 //!
 //! | what | why that is safe |

@@ -60,6 +60,8 @@ mod ephemeral;
 mod kind;
 mod reader;
 mod sealed;
+#[cfg(feature = "signing")]
+pub mod signing;
 pub mod single;
 pub mod split;
 mod threshold;
@@ -83,7 +85,7 @@ pub use kind::SchemeKind;
 pub use reader::Reader;
 pub use single::{Bbs98, Ecies};
 pub use split::Split;
-pub use threshold::ThresholdRule;
+pub use threshold::{ThresholdRule, check_threshold};
 
 /// What a capsule's key derivation binds beside the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,8 @@ pub mod logging;
 pub mod manual;
 pub mod monitor;
 pub mod node;
+#[cfg(feature = "signing")]
+mod nonces;
 pub mod requests;
 pub mod retire;
 pub mod status;

@@ -6,6 +6,8 @@
 mod handover;
 mod ledger;
 mod policy;
+#[cfg(feature = "signing")]
+mod signing;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +79,8 @@ pub struct Node {
     doubts: Mutex<HashMap<PolicyId, u64>>,
     /// Rung when somebody wants the node to retire.
     retirement_bell: Notify,
+    #[cfg(feature = "signing")]
+    nonces: crate::nonces::NonceStore,
 }
 
 impl std::fmt::Debug for Node {
@@ -129,6 +133,8 @@ impl Node {
             retirement: Mutex::default(),
             doubts: Mutex::default(),
             retirement_bell: Notify::new(),
+            #[cfg(feature = "signing")]
+            nonces: crate::nonces::NonceStore::default(),
         }
     }
 
@@ -237,6 +243,14 @@ impl Node {
             Incoming::Command(Command::Handover(offer)) => self.consider_offer(&offer),
             Incoming::Command(Command::ForwardRemovals(it)) => self.consider_removals(&it),
             Incoming::Command(Command::Retire(wish)) => self.consider_retirement(wish),
+            #[cfg(feature = "signing")]
+            Incoming::Command(Command::SignCommit(it)) => self.sign_commit(&it).map(Step::answer),
+            #[cfg(feature = "signing")]
+            Incoming::Command(Command::SignShare(it)) => self.sign_share(&it).map(Step::answer),
+            #[cfg(not(feature = "signing"))]
+            Incoming::Command(Command::SignCommit(_) | Command::SignShare(_)) => {
+                Err(Refusal::BadRequest)
+            }
         };
         step.unwrap_or_else(|refusal| Step::answer(Response::Refused(refusal)))
     }

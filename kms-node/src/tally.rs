@@ -24,6 +24,8 @@ impl Tally {
             Response::Audited(_) => "audited",
             Response::Noted => "noted",
             Response::Retiring(_) => "retiring",
+            Response::Committed(_) => "committed",
+            Response::SignedShare { .. } => "signed_share",
             Response::Refused(refusal) => refusal.name(),
         };
         *self.0.lock().entry(name).or_default() += 1;

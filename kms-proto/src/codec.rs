@@ -16,7 +16,7 @@ const VERSION_MAJOR: u8 = 1;
 const VERSION_MINOR: u8 = 0;
 const PREFIX_BYTES: usize = 7;
 /// Room for every message that carries a key fragment: a buffer that grows leaves copies behind which nobody wipes.
-const USUAL_BYTES: usize = 1024;
+const USUAL_BYTES: usize = 4096;
 
 /// Why bytes were not what they should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -26,6 +26,36 @@ const FAR_LONGER: u32 = 3;
 /// Answers on one machine take a millisecond or ten, as it happens: that makes nobody slow.
 const SOONEST: Duration = Duration::from_millis(20);
 
+/// How long nodes take, and who is slow by that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    usual: Duration,
+    /// How long the slowest word so far has taken.
+    slowest: Option<Duration>,
+}
+
+impl Pace {
+    /// As long as nobody has spoken, `usual` is long.
+    pub(crate) const fn new(usual: Duration) -> Self {
+        Self {
+            usual,
+            slowest: None,
+        }
+    }
+
+    /// Somebody has taken so long.
+    pub(crate) fn heard(&mut self, took: Duration) {
+        self.slowest = self.slowest.max(Some(took));
+    }
+
+    /// After so long a node is slow.
+    pub(crate) fn limit(&self) -> Duration {
+        let by_pace = |took: Duration| took.saturating_mul(FAR_LONGER).max(SOONEST);
+        let usual = self.usual;
+        self.slowest.map_or(usual, |took| usual.min(by_pace(took)))
+    }
+}
+
 /// What the driver is to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GatherOutput<N> {
@@ -54,8 +84,7 @@ pub enum Answer<F> {
 #[derive(Debug)]
 pub struct Gather<N, T, F> {
     options: GatherOptions,
-    /// How long the slowest word so far has taken.
-    pace: Option<Duration>,
+    pace: Pace,
     queue: VecDeque<N>,
     waiting: Vec<Waiting<N>>,
     good: Vec<(N, T)>,
@@ -89,7 +118,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         }
         Self {
             options,
-            pace: None,
+            pace: Pace::new(options.hedge_after),
             queue,
             waiting: Vec::new(),
             good: Vec::new(),
@@ -131,8 +160,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
     /// A node has said something that is still to be judged: who takes far longer is slow.
     pub fn on_word(&mut self, from: N, now: Duration) {
         if let Some(it) = self.waiting.iter().find(|it| it.node == from) {
-            let took = now.saturating_sub(it.asked_at);
-            self.pace = self.pace.max(Some(took));
+            self.pace.heard(now.saturating_sub(it.asked_at));
         }
     }
 
@@ -166,7 +194,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
             .waiting
             .iter()
             .filter(|it| !it.slow)
-            .map(|it| it.asked_at + self.hedge_after());
+            .map(|it| it.asked_at + self.pace.limit());
         // With nobody left to ask, slowness makes no difference.
         let hedge = hedges.min().filter(|_| !self.queue.is_empty());
         Some(hedge.map_or(self.options.give_up_at, |at| {
@@ -205,14 +233,8 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         self.good.len() >= self.options.need
     }
 
-    fn hedge_after(&self) -> Duration {
-        let by_pace = |took: Duration| took.saturating_mul(FAR_LONGER).max(SOONEST);
-        let usual = self.options.hedge_after;
-        self.pace.map_or(usual, |took| usual.min(by_pace(took)))
-    }
-
     fn find_slow(&mut self, now: Duration) {
-        let hedge_after = self.hedge_after();
+        let hedge_after = self.pace.limit();
         for it in &mut self.waiting {
             it.slow |= now >= it.asked_at + hedge_after;
         }

@@ -13,6 +13,8 @@ pub mod place;
 pub mod placement;
 pub mod secret;
 pub mod signed;
+#[cfg(feature = "signing")]
+pub mod signing;
 pub mod ticket;
 pub mod transport;
 

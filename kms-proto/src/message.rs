@@ -6,6 +6,7 @@ mod handover;
 mod query;
 mod refusal;
 mod response;
+mod signing;
 
 pub use audit::{
     Audit, AuditEntry, AuditError, AuditReport, Audited, MAX_AUDIT_ENTRIES, audit_hash,
@@ -18,3 +19,6 @@ pub use handover::{
 pub use query::{MAX_READ, Query};
 pub use refusal::Refusal;
 pub use response::{Arranged, NodeStatus, Records, RemoveReceipt, Removed, Response};
+pub use signing::{
+    COMMITMENT_BYTES, Committed, MAX_SIGNED_BYTES, MAX_SIGNERS, SIGNER_BYTES, SignCommit, SignShare,
+};

@@ -5,5 +5,7 @@
 mod arrange;
 #[path = "simulation/gather.rs"]
 mod gather;
+#[path = "simulation/signing.rs"]
+mod signing;
 #[path = "simulation/world.rs"]
 mod world;

@@ -11,9 +11,9 @@ use kms_crypto::key::{DelegatingKey, IdentitySecret, NodeSecret, PublicKey};
 use kms_crypto::policy::PolicyParams;
 use kms_proto::ledger::{Entry, EntryRefusal, EntryStatement, Grant, Head, RegisterNode, Revoke};
 use kms_proto::message::{
-    Arrange, Arranged, Audit, AuditEntry, Audited, Canary, Command, ForwardRemovals, Handover,
-    NodeStatus, Query, Records, Reencrypt, Refusal, RemoveRekey, Removed, Response, Retire,
-    Retiring, StoreRekey, Taken,
+    Arrange, Arranged, Audit, AuditEntry, Audited, Canary, Command, Committed, ForwardRemovals,
+    Handover, NodeStatus, Query, Records, Reencrypt, Refusal, RemoveRekey, Removed, Response,
+    Retire, Retiring, SignCommit, SignShare, StoreRekey, Taken,
 };
 use kms_proto::secret::SecretBytes;
 use kms_proto::signed::{Address, Signed};
@@ -180,6 +180,16 @@ fn commands(found: &mut Snapshots) {
             until: 1_800_000_009,
             to: Some(key(4)),
         }),
+        Command::SignCommit(SignCommit {
+            recipient: key(2),
+            policy: POLICY,
+        }),
+        Command::SignShare(SignShare {
+            recipient: key(2),
+            policy: POLICY,
+            message: vec![0x3e, 0x3f],
+            signers: [1, 4].map(signer).to_vec(),
+        }),
     ];
     let to = Address {
         network: "vectors",
@@ -197,11 +207,19 @@ fn commands(found: &mut Snapshots) {
             Command::Handover(_) => ("handover", person(4)),
             Command::ForwardRemovals(_) => ("forward-removals", person(4)),
             Command::Retire(_) => ("retire", person(3)),
+            Command::SignCommit(_) => ("sign-commit", person(2)),
+            Command::SignShare(_) => ("sign-share", person(2)),
         };
         let bytes = command.sign(&to, &signer, &mut Counter(0)).unwrap();
         found.insert(format!("command-{name}"), bytes);
     }
-    assert_eq!(found.len(), 3 + 9);
+    assert_eq!(found.len(), 3 + 11);
+}
+
+/// An index and two points.
+fn signer(index: u8) -> ByteBuf {
+    let points = [key(5), key(6)].map(|it| *it.as_bytes());
+    ByteBuf::from([&[index], points.as_flattened()].concat())
 }
 
 fn responses(found: &mut Snapshots) {
@@ -295,6 +313,19 @@ fn responses(found: &mut Snapshots) {
                 trouble: "nobody takes it".to_owned(),
             }),
         ),
+        (
+            "committed",
+            Response::Committed(Committed {
+                commitment: ByteBuf::from(&signer(0)[1..]),
+                split: ByteBuf::from([0x57; 5]),
+            }),
+        ),
+        (
+            "signed-share",
+            Response::SignedShare {
+                share: ByteBuf::from([0x51; 32]),
+            },
+        ),
     ];
     for (name, response) in all {
         // A new response must find its way here, too.
@@ -310,6 +341,8 @@ fn responses(found: &mut Snapshots) {
             | Response::Audited(_)
             | Response::Noted
             | Response::Retiring(_)
+            | Response::Committed(_)
+            | Response::SignedShare { .. }
             | Response::Refused(_) => {}
         }
         let bytes = response.to_bytes();
@@ -374,6 +407,7 @@ fn refusals(found: &mut Snapshots) {
         ),
         ("full", Refusal::Full),
         ("busy", Refusal::Busy),
+        ("unknown-nonces", Refusal::UnknownNonces),
         ("internal", Refusal::Internal),
     ];
     let others = others.map(|(name, refusal)| (name.to_owned(), refusal));

@@ -172,7 +172,9 @@ impl Session {
     pub fn list_grants(&self, label: Option<&LabelId>) -> Result<Vec<GrantInfo>, ApiError> {
         let (book, now) = (self.names(), self.now());
         let mut records = self.inner.records.list()?.records;
-        records.retain(|record| label.is_none_or(|label| record.label == *label));
+        records.retain(|record| {
+            !record.is_for_signing() && label.is_none_or(|label| record.label == *label)
+        });
         let info = |record: &OwnerRecord| GrantInfo {
             policy: record.policy(),
             label: record.label,
@@ -280,6 +282,10 @@ impl Session {
     /// ```
     pub async fn policy_health(&self, policy: &PolicyId) -> Result<HealthReport, ApiError> {
         let record = self.record(policy)?;
+        if record.is_for_signing() {
+            let why = "there is no trial of a signing key but to sign";
+            return Err(ApiError::new(Code::Unsupported, why));
+        }
         let key = self.inner.store.key.ledger_key(&record.params.salt);
         let request = revoke_request(&key, &record, epoch_after(&record))?;
         let quorum = self.client()?.policy_health(&request).await?;
@@ -373,7 +379,7 @@ pub fn inspect(sealed: &[u8]) -> Result<Value, ApiError> {
     }))
 }
 
-fn state(record: &OwnerRecord, now: u64) -> &'static str {
+pub(super) fn state(record: &OwnerRecord, now: u64) -> &'static str {
     match record.status {
         Status::Revoked { .. } => "revoked",
         _ if record.expiry <= now => "expired",
@@ -383,7 +389,7 @@ fn state(record: &OwnerRecord, now: u64) -> &'static str {
     }
 }
 
-fn keys(nodes: &[NodeAddress]) -> Vec<String> {
+pub(super) fn keys(nodes: &[NodeAddress]) -> Vec<String> {
     nodes.iter().map(|node| node.key.to_string()).collect()
 }
 

@@ -158,24 +158,7 @@ impl Session {
             kind: Kind::File,
             path: &[],
         };
-        let mut record = OwnerRecord::preparing(&request, shared, self.now());
-        self.put(&record)?;
-        let grant = match terms.client.grant(&request).await {
-            Ok(grant) => grant,
-            Err(error) => {
-                if error.leaves_nothing() {
-                    self.inner
-                        .records
-                        .remove(&record.policy())
-                        .unwrap_or_else(|err| {
-                            tracing::warn!(%err, "a record of a failed grant stays");
-                        });
-                }
-                return Err(error.into());
-            }
-        };
-        record.made(&grant, &earlier, self.now());
-        self.put(&record)?;
+        let record = self.make(terms.client, &request, shared, &earlier).await?;
         let ticket = record.ticket(self.identity(), self.inner.store.id);
         let ticket = TicketText::seal(&self.inner.identity, &ticket, &mut rng())?;
         for old in earlier {
@@ -191,6 +174,35 @@ impl Session {
             threshold: terms.threshold,
             ticket,
         })
+    }
+
+    /// Makes a grant, with its record before and after. `earlier` are the records of the label before.
+    pub(super) async fn make(
+        &self,
+        client: &Client,
+        request: &GrantRequest<'_>,
+        of: Shared<'_>,
+        earlier: &[OwnerRecord],
+    ) -> Result<OwnerRecord, ApiError> {
+        let mut record = OwnerRecord::preparing(request, of, self.now());
+        self.put(&record)?;
+        let grant = match client.grant(request).await {
+            Ok(grant) => grant,
+            Err(error) => {
+                if error.leaves_nothing() {
+                    self.inner
+                        .records
+                        .remove(&record.policy())
+                        .unwrap_or_else(|err| {
+                            tracing::warn!(%err, "a record of a failed grant stays");
+                        });
+                }
+                return Err(error.into());
+            }
+        };
+        record.made(&grant, earlier, self.now());
+        self.put(&record)?;
+        Ok(record)
     }
 
     /// Withdraws access to what has a label; `who` names people, or is `*`. Returns when the ledger shows it and the nodes
@@ -239,6 +251,17 @@ impl Session {
             it.who = name_of(&book, &it.recipient);
         }
         Ok(revoked)
+    }
+
+    /// Ends one policy.
+    #[cfg(feature = "signing")]
+    pub(super) async fn end(
+        &self,
+        client: &Client,
+        record: &OwnerRecord,
+    ) -> Result<Revoked, ApiError> {
+        self.note_wish(record)?;
+        self.revoke_one(client, record, epoch_after(record)).await
     }
 
     /// What is wanted is known before anybody is asked: should the ledger not confirm it, it is tried again.

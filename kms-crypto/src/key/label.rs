@@ -35,6 +35,9 @@ pub enum LabelPublicKey {
     /// Scheme 4, AFGH.
     #[cfg(feature = "afgh")]
     Afgh(BlsPublicKey),
+    /// Scheme 5, threshold signing: the group key.
+    #[cfg(feature = "signing")]
+    Signing(PublicKey),
 }
 
 impl LabelPublicKey {
@@ -47,6 +50,8 @@ impl LabelPublicKey {
             Self::Ecies(_) => SchemeId::ECIES,
             #[cfg(feature = "afgh")]
             Self::Afgh(_) => SchemeId::AFGH,
+            #[cfg(feature = "signing")]
+            Self::Signing(_) => SchemeId::SIGNING,
         }
     }
 
@@ -57,6 +62,8 @@ impl LabelPublicKey {
             Self::Split(_) | Self::Bbs98(_) | Self::Ecies(_) => CurveId::SECP256K1,
             #[cfg(feature = "afgh")]
             Self::Afgh(_) => CurveId::BLS12_381,
+            #[cfg(feature = "signing")]
+            Self::Signing(_) => CurveId::SECP256K1,
         }
     }
 
@@ -68,6 +75,8 @@ impl LabelPublicKey {
             Self::Split(key) | Self::Bbs98(key) | Self::Ecies(key) => key.as_bytes(),
             #[cfg(feature = "afgh")]
             Self::Afgh(key) => key.as_bytes(),
+            #[cfg(feature = "signing")]
+            Self::Signing(key) => key.as_bytes(),
         };
         [&scheme, &curve, point].concat()
     }
@@ -85,6 +94,8 @@ impl LabelPublicKey {
             SchemeId::SPLIT_ECIES | SchemeId::BBS98 | SchemeId::ECIES => CurveId::SECP256K1,
             #[cfg(feature = "afgh")]
             SchemeId::AFGH => CurveId::BLS12_381,
+            #[cfg(feature = "signing")]
+            SchemeId::SIGNING => CurveId::SECP256K1,
             _ => return Err(DecodeError::Scheme(scheme)),
         };
         if curve != expected {
@@ -100,6 +111,8 @@ impl LabelPublicKey {
             SchemeId::ECIES => Self::Ecies(PublicKey::from_bytes(point).map_err(refuse)?),
             #[cfg(feature = "afgh")]
             SchemeId::AFGH => Self::Afgh(BlsPublicKey::from_bytes(point).map_err(refuse)?),
+            #[cfg(feature = "signing")]
+            SchemeId::SIGNING => Self::Signing(PublicKey::from_bytes(point).map_err(refuse)?),
             _ => return Err(DecodeError::Scheme(scheme)),
         })
     }
@@ -112,6 +125,8 @@ impl fmt::Debug for LabelPublicKey {
             Self::Split(key) | Self::Bbs98(key) | Self::Ecies(key) => write!(f, "{key})"),
             #[cfg(feature = "afgh")]
             Self::Afgh(key) => write!(f, "{key:?})"),
+            #[cfg(feature = "signing")]
+            Self::Signing(key) => write!(f, "{key})"),
         }
     }
 }
@@ -143,6 +158,8 @@ pub(crate) enum Inner {
     Ecies(EcDelegatingKey),
     #[cfg(feature = "afgh")]
     Afgh(BlsDelegatingKey),
+    #[cfg(feature = "signing")]
+    Signing(EcDelegatingKey),
 }
 
 impl DelegatingKey {
@@ -187,6 +204,8 @@ impl DelegatingKey {
             SchemeId::ECIES => ec().map(Inner::Ecies),
             #[cfg(feature = "afgh")]
             SchemeId::AFGH => BlsDelegatingKey::from_bytes(bytes).map(Inner::Afgh),
+            #[cfg(feature = "signing")]
+            SchemeId::SIGNING => ec().map(Inner::Signing),
             other => return Err(DecodeError::Scheme(other)),
         };
         let field = "delegating key";
@@ -202,6 +221,8 @@ impl DelegatingKey {
             SchemeId::ECIES => Inner::Ecies(ec()),
             #[cfg(feature = "afgh")]
             SchemeId::AFGH => Inner::Afgh(BlsDelegatingKey::from_wide(wide)),
+            #[cfg(feature = "signing")]
+            SchemeId::SIGNING => Inner::Signing(ec()),
             other => return Err(SplitError::Scheme(other)),
         }))
     }
@@ -213,6 +234,8 @@ impl DelegatingKey {
             Inner::Split(key) | Inner::Bbs98(key) | Inner::Ecies(key) => key.to_bytes(),
             #[cfg(feature = "afgh")]
             Inner::Afgh(key) => key.to_bytes(),
+            #[cfg(feature = "signing")]
+            Inner::Signing(key) => key.to_bytes(),
         }
     }
 
@@ -225,6 +248,8 @@ impl DelegatingKey {
             Inner::Ecies(key) => LabelPublicKey::Ecies(key.public()),
             #[cfg(feature = "afgh")]
             Inner::Afgh(key) => LabelPublicKey::Afgh(key.public()),
+            #[cfg(feature = "signing")]
+            Inner::Signing(key) => LabelPublicKey::Signing(key.public()),
         }
     }
 

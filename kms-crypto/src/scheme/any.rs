@@ -13,9 +13,12 @@ use crate::key::{DelegatingKey, IdentitySecret, LabelPublicKey, LabelSecret, Led
 use crate::policy::{PolicyParams, Threshold};
 use crate::wipe::without_trace_of;
 
-/// One enum per thing that crosses the boundary, with a variant per scheme.
+#[cfg(feature = "signing")]
+use super::signing;
+
+/// One enum per thing that crosses the boundary, with a variant per scheme; `+ Signing` for what signing has, too.
 macro_rules! boundary {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident $(+ $signing:ident)?) => {
         $(#[$doc])*
         #[non_exhaustive]
         #[allow(
@@ -32,6 +35,11 @@ macro_rules! boundary {
             /// Scheme 4.
             #[cfg(feature = "afgh")]
             Afgh(afgh::$name),
+            $(
+                /// Scheme 5.
+                #[cfg(feature = "signing")]
+                $signing(signing::$name),
+            )?
         }
 
         impl $name {
@@ -44,6 +52,10 @@ macro_rules! boundary {
                     Self::Ecies(_) => Ecies::ID,
                     #[cfg(feature = "afgh")]
                     Self::Afgh(_) => Afgh::ID,
+                    $(
+                        #[cfg(feature = "signing")]
+                        Self::$signing(_) => signing::ID,
+                    )?
                 }
             }
         }
@@ -58,12 +70,12 @@ boundary!(
 boundary!(
     /// One node's share of a re-encryption key, as received.
     #[derive(Debug)]
-    KeyFrag
+    KeyFrag + Signing
 );
 boundary!(
     /// One node's share of a re-encryption key, checked against its policy.
     #[derive(Debug)]
-    VerifiedKeyFrag
+    VerifiedKeyFrag + Signing
 );
 boundary!(
     /// One node's answer for one capsule, as received.
@@ -89,6 +101,21 @@ macro_rules! each {
     };
 }
 
+/// The same of a share, which may be one for signing.
+macro_rules! each_share {
+    ($self:expr, $it:ident => $body:expr) => {
+        match $self {
+            Self::Split($it) => $body,
+            Self::Bbs98($it) => $body,
+            Self::Ecies($it) => $body,
+            #[cfg(feature = "afgh")]
+            Self::Afgh($it) => $body,
+            #[cfg(feature = "signing")]
+            Self::Signing($it) => $body,
+        }
+    };
+}
+
 /// Reads the fields after the prefix as the variant that the prefix names.
 macro_rules! variant {
     ($known:expr, $fields:expr, $name:ident) => {
@@ -100,6 +127,16 @@ macro_rules! variant {
             SchemeKind::Afgh => Self::Afgh(afgh::$name::read($fields)?),
         })
     };
+}
+
+/// Reads a share as one for signing, if that is what it says; the others are read by `variant`.
+#[cfg(feature = "signing")]
+fn read_signing(kind: Kind, bytes: &[u8]) -> Result<Option<Fields<'_>>, DecodeError> {
+    match wire::read_prefix(kind, bytes)? {
+        (signing::ID, signing::CURVE, fields) => Ok(Some(fields)),
+        (signing::ID, curve, _) => Err(DecodeError::Curve(curve)),
+        _ => Ok(None),
+    }
 }
 
 /// Names what it does not know, scheme before curve.
@@ -130,25 +167,29 @@ pub fn encapsulate(
             found: label_key.scheme(),
         });
     }
-    Ok(without_trace_of(scheme, || match label_key {
-        LabelPublicKey::Split(key) => {
-            let (capsule, secret) = Split::encapsulate(rng, key, context);
-            (Capsule::Split(capsule), secret)
-        }
-        LabelPublicKey::Bbs98(key) => {
-            let (capsule, secret) = Bbs98::encapsulate(rng, key, context);
-            (Capsule::Bbs98(capsule), secret)
-        }
-        LabelPublicKey::Ecies(key) => {
-            let (capsule, secret) = Ecies::encapsulate(rng, key, context);
-            (Capsule::Ecies(capsule), secret)
-        }
-        #[cfg(feature = "afgh")]
-        LabelPublicKey::Afgh(key) => {
-            let (capsule, secret) = Afgh::encapsulate(rng, key, context);
-            (Capsule::Afgh(capsule), secret)
-        }
-    }))
+    without_trace_of(scheme, || {
+        Ok(match label_key {
+            LabelPublicKey::Split(key) => {
+                let (capsule, secret) = Split::encapsulate(rng, key, context);
+                (Capsule::Split(capsule), secret)
+            }
+            LabelPublicKey::Bbs98(key) => {
+                let (capsule, secret) = Bbs98::encapsulate(rng, key, context);
+                (Capsule::Bbs98(capsule), secret)
+            }
+            LabelPublicKey::Ecies(key) => {
+                let (capsule, secret) = Ecies::encapsulate(rng, key, context);
+                (Capsule::Ecies(capsule), secret)
+            }
+            #[cfg(feature = "afgh")]
+            LabelPublicKey::Afgh(key) => {
+                let (capsule, secret) = Afgh::encapsulate(rng, key, context);
+                (Capsule::Afgh(capsule), secret)
+            }
+            #[cfg(feature = "signing")]
+            LabelPublicKey::Signing(_) => return Err(SplitError::Scheme(scheme)),
+        })
+    })
 }
 
 pub(super) fn decapsulate(
@@ -193,6 +234,11 @@ pub(super) fn split(
         Inner::Ecies(key) => split!(Ecies, key),
         #[cfg(feature = "afgh")]
         Inner::Afgh(key) => split!(Afgh, key),
+        #[cfg(feature = "signing")]
+        Inner::Signing(key) => {
+            let shares = signing::split(rng, key, policy, signer, threshold)?;
+            Ok(shares.into_iter().map(KeyFrag::Signing).collect())
+        }
     }
 }
 
@@ -272,6 +318,11 @@ impl KeyFrag {
     /// # Errors
     /// Anything but a share of a known scheme in its one permitted encoding.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        #[cfg(feature = "signing")]
+        if let Some(fields) = read_signing(Kind::KeyFrag, bytes)? {
+            return without_trace_of(signing::ID, || signing::KeyFrag::read(fields))
+                .map(Self::Signing);
+        }
         let (known, fields) = read(Kind::KeyFrag, bytes)?;
         without_trace_of(known.id(), || variant!(known, fields, KeyFrag))
     }
@@ -279,7 +330,7 @@ impl KeyFrag {
     /// The encoding; it is secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        without_trace_of(self.scheme(), || each!(self, frag => frag.to_bytes()))
+        without_trace_of(self.scheme(), || each_share!(self, frag => frag.to_bytes()))
     }
 
     /// Checks the share against the policy's parameters, which the caller must have from elsewhere
@@ -296,6 +347,8 @@ impl KeyFrag {
                 Self::Ecies(frag) => VerifiedKeyFrag::Ecies(Ecies::verify_key_frag(frag, policy)?),
                 #[cfg(feature = "afgh")]
                 Self::Afgh(frag) => VerifiedKeyFrag::Afgh(Afgh::verify_key_frag(frag, policy)?),
+                #[cfg(feature = "signing")]
+                Self::Signing(frag) => VerifiedKeyFrag::Signing(frag.verify(policy)?),
             })
         })
     }
@@ -305,13 +358,23 @@ impl VerifiedKeyFrag {
     /// The policy it was checked against.
     #[must_use]
     pub const fn policy(&self) -> PolicyId {
-        each!(self, frag => frag.policy())
+        each_share!(self, frag => frag.policy())
     }
 
     /// How many shares of how many the owner made.
     #[must_use]
     pub const fn threshold(&self) -> Threshold {
-        each!(self, frag => frag.threshold())
+        each_share!(self, frag => frag.threshold())
+    }
+
+    /// Whether it may be kept as the fragment with this index. Where it matters the share itself says so.
+    #[must_use]
+    pub const fn is_at(&self, index: u8) -> bool {
+        #[cfg(feature = "signing")]
+        if let Self::Signing(share) = self {
+            return share.index() == index;
+        }
+        index < self.threshold().total()
     }
 
     /// Re-encrypts a capsule and proves that it was done with this share.
@@ -347,7 +410,7 @@ impl VerifiedKeyFrag {
     /// What the node keeps: the share and the policy it was checked against. Secret.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        without_trace_of(self.scheme(), || each!(self, frag => frag.to_bytes()))
+        without_trace_of(self.scheme(), || each_share!(self, frag => frag.to_bytes()))
     }
 
     /// Reads what [`Self::to_bytes`] wrote. The check of the share is not repeated, so the bytes must
@@ -356,6 +419,11 @@ impl VerifiedKeyFrag {
     /// # Errors
     /// The bytes are not such an encoding.
     pub fn from_bytes_trusted(bytes: &[u8]) -> Result<Self, DecodeError> {
+        #[cfg(feature = "signing")]
+        if let Some(fields) = read_signing(Kind::StoredKeyFrag, bytes)? {
+            return without_trace_of(signing::ID, || signing::VerifiedKeyFrag::read(fields))
+                .map(Self::Signing);
+        }
         let (known, fields) = read(Kind::StoredKeyFrag, bytes)?;
         without_trace_of(known.id(), || variant!(known, fields, VerifiedKeyFrag))
     }

@@ -2,9 +2,26 @@
 
 use core::fmt;
 
+use super::SchemeKind;
 use crate::error::SplitError;
 use crate::id::SchemeId;
 use crate::policy::Threshold;
+
+/// The most nodes that sign together.
+pub(super) const MAX_SIGNERS: u8 = 64;
+
+/// Refuses a threshold a scheme does not work with.
+///
+/// # Errors
+/// [`SplitError::Rule`], which says what it works with; [`SplitError::Scheme`] for one this version does not know.
+pub fn check_threshold(scheme: SchemeId, threshold: Threshold) -> Result<(), SplitError> {
+    #[cfg(feature = "signing")]
+    if scheme == super::signing::ID {
+        return ThresholdRule::Signers.check(scheme, threshold);
+    }
+    let kind = SchemeKind::try_from(scheme).map_err(|_| SplitError::Scheme(scheme))?;
+    kind.check(threshold)
+}
 
 /// Which thresholds a scheme can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +32,8 @@ pub enum ThresholdRule {
     OneOfN,
     /// Every node holds a share of a sum and all of them are needed.
     AllOfN,
+    /// Signing: not alone, and not by a crowd.
+    Signers,
 }
 
 impl ThresholdRule {
@@ -25,6 +44,7 @@ impl ThresholdRule {
             Self::Any => true,
             Self::OneOfN => threshold.needed() == 1,
             Self::AllOfN => threshold.needed() == threshold.total(),
+            Self::Signers => threshold.needed() >= 2 && threshold.needed() <= MAX_SIGNERS,
         }
     }
 
@@ -33,6 +53,7 @@ impl ThresholdRule {
     pub fn adapt(self, wish: Threshold) -> Threshold {
         let needed = match self {
             Self::Any => wish.needed(),
+            Self::Signers => wish.needed().clamp(2, MAX_SIGNERS).min(wish.total()),
             Self::OneOfN => 1,
             Self::AllOfN => wish.total(),
         };
@@ -59,6 +80,7 @@ impl fmt::Display for ThresholdRule {
             Self::Any => "m of n",
             Self::OneOfN => "1 of n",
             Self::AllOfN => "n of n",
+            Self::Signers => "2 to 64 of n",
         })
     }
 }

@@ -100,6 +100,9 @@ impl Node {
         if (threshold.needed(), threshold.total()) != (grant.m, grant.n()) {
             return Err(bad(format!("the fragment is of a split {threshold}")));
         }
+        if !frag.is_at(offer.index) {
+            return Err(bad("the fragment has another index".to_owned()));
+        }
         let fragment = Fragment {
             params: offer.params,
             expiry: grant.expiry,

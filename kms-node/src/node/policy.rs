@@ -2,7 +2,6 @@
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::PublicKey;
-use kms_crypto::policy::PolicyParams;
 use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
 use kms_net::PeerKey;
 use kms_proto::codec;
@@ -92,6 +91,9 @@ impl Node {
         if (threshold.needed(), threshold.total()) != (rekey.m, rekey.n) {
             return Err(bad(format!("the fragment is of a split {threshold}")));
         }
+        if !frag.is_at(rekey.index) {
+            return Err(bad("the fragment has another index".to_owned()));
+        }
         Ok(Step::Store(Box::new(Fragment {
             params,
             expiry: rekey.expiry,
@@ -156,35 +158,48 @@ impl Node {
 
     /// Re-encrypts, if the ledger says that the policy lives, for its recipient; notes that he asked.
     pub(super) fn reencrypt(&self, request: &Reencrypt) -> Result<Response, Refusal> {
-        let held = self.vault.fragment(&request.policy);
-        let held = held.map_err(|error| store_refusal(&error))?;
-        let his = held
-            .as_ref()
-            .is_some_and(|it| it.params.recipient == request.recipient);
-        let answer = self.reencrypt_with(request, held);
+        let held = self.held_for(&request.policy, &request.recipient)?;
+        let his = held.is_ok();
+        let answer = self.reencrypt_by(&request.policy, held, &request.capsules);
         if his {
-            let note = AuditNote {
-                at: self.view.now(),
-                recipient: request.recipient,
-                outcome: answer.as_ref().map_or_else(Refusal::name, |_| "ok"),
-                capsules: request.capsules.len(),
-            };
-            self.audit.note(&request.policy, &note);
+            self.note_use(
+                &request.policy,
+                &request.recipient,
+                &answer,
+                request.capsules.len(),
+            );
         }
         answer
     }
 
-    fn reencrypt_with(
+    /// The fragment of a policy for its recipient. Somebody else's policy looks like none: it is not for strangers to know
+    /// what is kept here.
+    pub(super) fn held_for(
         &self,
-        request: &Reencrypt,
-        held: Option<Fragment>,
-    ) -> Result<Response, Refusal> {
-        let held = held.ok_or(Refusal::UnknownPolicy);
-        let held = held.and_then(|it| {
-            check_recipient(&it.params, &request.recipient)?;
-            Ok(it)
-        });
-        self.reencrypt_by(&request.policy, held, &request.capsules)
+        policy: &PolicyId,
+        asks: &PublicKey,
+    ) -> Result<Result<Fragment, Refusal>, Refusal> {
+        let held = self.vault.fragment(policy);
+        let held = held.map_err(|error| store_refusal(&error))?;
+        let his = held.filter(|it| it.params.recipient == *asks);
+        Ok(his.ok_or(Refusal::UnknownPolicy))
+    }
+
+    /// Notes what the recipient of a policy has asked for.
+    pub(super) fn note_use(
+        &self,
+        policy: &PolicyId,
+        recipient: &PublicKey,
+        answer: &Result<Response, Refusal>,
+        capsules: usize,
+    ) {
+        let note = AuditNote {
+            at: self.view.now(),
+            recipient: *recipient,
+            outcome: answer.as_ref().map_or_else(Refusal::name, |_| "ok"),
+            capsules,
+        };
+        self.audit.note(policy, &note);
     }
 
     /// Does for a policy's owner what would be done for its recipient.
@@ -202,18 +217,7 @@ impl Node {
         held: Result<Fragment, Refusal>,
         capsules: &[ByteBuf],
     ) -> Result<Response, Refusal> {
-        let grant = match self.view.live(policy) {
-            // Tells who asks which half is missing: the grant, or both.
-            Err(Refusal::NotGranted) => return Err(held.err().unwrap_or(Refusal::NotGranted)),
-            grant => grant?,
-        };
-        if !grant.nodes.contains(&self.key()) {
-            return Err(Refusal::NotGranted);
-        }
-        let frag = VerifiedKeyFrag::from_bytes_trusted(&held?.frag).map_err(|error| {
-            tracing::error!(?policy, %error, "a stored fragment does not parse");
-            Refusal::Internal
-        })?;
+        let frag = self.served(policy, held)?;
         let one = |capsule: &ByteBuf| {
             let capsule = Capsule::from_bytes(capsule).map_err(|_| Refusal::BadRequest)?;
             let answer = frag
@@ -224,6 +228,26 @@ impl Node {
         let fragments = capsules.iter().map(one).collect();
         tracing::debug!(?policy, capsules = capsules.len(), "re-encrypted");
         Ok(Response::Reencrypted { fragments })
+    }
+
+    /// The fragment of a policy that lives and is served here.
+    pub(super) fn served(
+        &self,
+        policy: &PolicyId,
+        held: Result<Fragment, Refusal>,
+    ) -> Result<VerifiedKeyFrag, Refusal> {
+        let grant = match self.view.live(policy) {
+            // Tells who asks which half is missing: the grant, or both.
+            Err(Refusal::NotGranted) => return Err(held.err().unwrap_or(Refusal::NotGranted)),
+            grant => grant?,
+        };
+        if !grant.nodes.contains(&self.key()) {
+            return Err(Refusal::NotGranted);
+        }
+        VerifiedKeyFrag::from_bytes_trusted(&held?.frag).map_err(|error| {
+            tracing::error!(?policy, %error, "a stored fragment does not parse");
+            Refusal::Internal
+        })
     }
 
     /// What was asked about a policy, for its owner.
@@ -268,14 +292,5 @@ impl Node {
 pub(super) fn other_kept() -> Refusal {
     Refusal::BadFragment {
         why: "another one of this policy is kept".to_owned(),
-    }
-}
-
-/// Somebody else's policy looks like none: it is not for strangers to know what is kept here.
-fn check_recipient(params: &PolicyParams, asks: &PublicKey) -> Result<(), Refusal> {
-    if params.recipient == *asks {
-        Ok(())
-    } else {
-        Err(Refusal::UnknownPolicy)
     }
 }

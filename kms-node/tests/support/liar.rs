@@ -47,10 +47,12 @@ pub struct Liar {
 impl Liar {
     async fn answer(&self, peer: PeerKey, request: Zeroizing<Vec<u8>>) -> Vec<u8> {
         let truth = self.service.answer_to(Some(peer), request).await;
-        let Response::Reencrypted { mut fragments } = truth else {
-            return truth.to_bytes();
-        };
         let lie = self.lie.lock().clone();
+        let mut fragments = match truth {
+            Response::Reencrypted { fragments } => fragments,
+            Response::SignedShare { share } => return self.lie_about(share, lie).await.to_bytes(),
+            truth => return truth.to_bytes(),
+        };
         match lie {
             Lie::Truth => {}
             Lie::Wrong => {
@@ -68,6 +70,18 @@ impl Liar {
             Lie::Silence => std::future::pending().await,
         }
         Response::Reencrypted { fragments }.to_bytes()
+    }
+
+    /// The same of its part of a signature.
+    async fn lie_about(&self, mut share: ByteBuf, lie: Lie) -> Response {
+        match lie {
+            Lie::Truth => {}
+            Lie::Wrong => share[16] ^= 1,
+            Lie::Instead(other) => share = ByteBuf::from(other),
+            Lie::Bytes(_) => return Response::Noted,
+            Lie::Silence => std::future::pending().await,
+        }
+        Response::SignedShare { share }
     }
 }
 

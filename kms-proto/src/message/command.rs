@@ -13,6 +13,7 @@ use serde_bytes::ByteBuf;
 
 use super::audit::Audit;
 use super::handover::{ForwardRemovals, Handover, MAX_REMOVALS, Retire};
+use super::signing::{SignCommit, SignShare};
 use crate::{message::Refusal, secret::SecretBytes};
 
 /// The most capsules in one request.
@@ -40,6 +41,10 @@ pub enum Command {
     Audit(Audit),
     /// Hand over what outlives a time. Signed by the node addressed. Answered by `Response::Retiring`.
     Retire(Retire),
+    /// Draw nonces for a signature. Signed by the recipient. Answered by `Response::Committed`.
+    SignCommit(SignCommit),
+    /// Sign this with them. Signed by the recipient. Answered by `Response::SignedShare`.
+    SignShare(SignShare),
 }
 
 /// Asks for a promise to keep a fragment.
@@ -142,6 +147,8 @@ impl Command {
             Self::Handover(it) => it.from,
             Self::ForwardRemovals(it) => it.from,
             Self::Retire(it) => it.node,
+            Self::SignCommit(it) => it.recipient,
+            Self::SignShare(it) => it.recipient,
         }
     }
 
@@ -155,6 +162,8 @@ impl Command {
             Self::Canary(it) => Some(it.policy()),
             Self::Audit(it) => Some(it.policy()),
             Self::Handover(it) => Some(it.params.id()),
+            Self::SignCommit(it) => Some(it.policy),
+            Self::SignShare(it) => Some(it.policy),
             Self::ForwardRemovals(_) | Self::Retire(_) => None,
         }
     }
@@ -166,11 +175,13 @@ impl Command {
             Self::StoreRekey(it) => 1 <= it.m && it.m <= it.n && it.index < it.n,
             Self::Reencrypt(it) => (1..=MAX_CAPSULES).contains(&it.capsules.len()),
             Self::ForwardRemovals(it) => (1..=MAX_REMOVALS).contains(&it.removals.len()),
+            Self::SignShare(it) => it.fits(),
             Self::RemoveRekey(_)
             | Self::Canary(_)
             | Self::Audit(_)
             | Self::Handover(_)
-            | Self::Retire(_) => true,
+            | Self::Retire(_)
+            | Self::SignCommit(_) => true,
         };
         if fits {
             Ok(())

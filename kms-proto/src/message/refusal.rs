@@ -67,6 +67,9 @@ pub enum Refusal {
     /// It has too much to do; later may work.
     #[error("it is busy")]
     Busy,
+    /// There are no such nonces: used, too old, or lost with the process that drew them.
+    #[error("it has no such nonces, or not any more")]
+    UnknownNonces,
     /// The ledger does not accept the entry.
     #[error("the ledger refuses: {0}")]
     Ledger(EntryRefusal),
@@ -92,6 +95,7 @@ impl Refusal {
             Self::TooLate { .. } => "too_late",
             Self::Full => "full",
             Self::Busy => "busy",
+            Self::UnknownNonces => "unknown_nonces",
             Self::Ledger(_) => "ledger",
             Self::Internal => "internal",
         }

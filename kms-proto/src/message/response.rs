@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use crate::{
     codec::{self, DecodeError, Kind},
     ledger::Head,
-    message::{AuditReport, HandoverReceipt, Refusal, Retiring},
+    message::{AuditReport, Committed, HandoverReceipt, Refusal, Retiring},
     signed::{Signed, Statement},
 };
 
@@ -48,6 +48,13 @@ pub enum Response {
     Noted,
     /// To `Command::Retire`: under way, or done.
     Retiring(Retiring),
+    /// To `Command::SignCommit`: nonces are drawn.
+    Committed(Committed),
+    /// To `Command::SignShare`: the nonces are used.
+    SignedShare {
+        /// The node's part of the signature.
+        share: ByteBuf,
+    },
     /// To anything: no.
     Refused(Refusal),
 }

@@ -32,6 +32,8 @@ pub(super) fn run_all() {
     fragments();
     openings();
     umbral_keys();
+    #[cfg(feature = "signing")]
+    signing_shares();
 }
 
 fn symmetric_keys() {
@@ -403,5 +405,49 @@ fn umbral_keys() {
     let own = || umbral::decrypt_original(&alice, &capsule, &sealed).unwrap();
     check("umbral's owner", own, |text, secrets| {
         secrets.bytes("text", text)
+    });
+}
+
+#[cfg(feature = "signing")]
+fn signing_shares() {
+    let (rng, id) = (&mut rng(), SchemeId::SIGNING);
+    let (label, signer) = (
+        DelegatingKey::generate_for(id, rng).unwrap(),
+        LedgerKey::generate(rng),
+    );
+    let owner = IdentitySecret::generate(rng).public();
+    let policy = PolicyParams::new(signer.public(), label.public(), owner, [7; 32]);
+    let split = || {
+        let threshold = Threshold::new(2, 3).unwrap();
+        let frags = label.split(&mut self::rng(), &policy, &signer, threshold);
+        frags.unwrap()
+    };
+    check("signing shares", split, |frags, secrets| {
+        let shares = frags.iter().map(KeyFrag::to_bytes);
+        shares.for_each(|it| secrets.number("share", &it[7..39]));
+    });
+    let verified = |index: usize| {
+        let frag = KeyFrag::from_bytes(&split()[index].to_bytes()).unwrap();
+        let frag = frag.verify(&policy).unwrap();
+        match VerifiedKeyFrag::from_bytes_trusted(&frag.to_bytes()) {
+            Ok(VerifiedKeyFrag::Signing(frag)) => frag,
+            _ => panic!("a share that was dealt is refused"),
+        }
+    };
+    let used = || {
+        let frag = verified(0);
+        let (nonces, commitment) = frag.commit(&mut self::rng());
+        let (_, other) = frag.commit(&mut self::rng());
+        let part = frag.sign(nonces, b"message", &[(0, commitment), (1, other)]);
+        (VerifiedKeyFrag::Signing(frag), part.unwrap())
+    };
+    check("a share that signed", used, |(frag, _), secrets| {
+        secrets.number("share", &frag.to_bytes()[39..71]);
+    });
+    let drawn = || verified(1).commit(&mut self::rng());
+    check("nonces", drawn, |(nonces, _), secrets| {
+        for nonce in nonces.bytes() {
+            secrets.number("nonce", nonce.as_slice());
+        }
     });
 }
