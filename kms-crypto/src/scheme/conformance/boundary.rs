@@ -117,7 +117,7 @@ fn unknown_and_mismatching_ids_are_named() {
                 bytes[at..at + 2].copy_from_slice(&id.to_be_bytes());
                 read(&bytes)
             };
-            for id in [0, 5, 0x101, u16::MAX] {
+            for id in [0, 6, 0x101, u16::MAX] {
                 assert_eq!(with(at, id), Err(DecodeError::Scheme(SchemeId(id))));
             }
             let other = CurveId(3 - world.kind.curve().0);

@@ -98,13 +98,22 @@ pub struct VerifiedKeyFrag {
 }
 
 /// Two nonces that nobody has used. Neither can be copied, shown or written down; signing takes them.
-pub struct Nonces(Box<frost::round1::SigningNonces>);
+///
+/// Kept as bytes: what the crate does to wipe its own is no more than an assignment, and compilers leave that out.
+pub struct Nonces(Kept<[u8; 2 * SCALAR_LEN]>);
 
-#[cfg(test)]
 impl Nonces {
+    /// As the crate has them; on the stack, to be called where no trace is left.
+    fn opened(&self) -> frost::round1::SigningNonces {
+        let (hiding, binding) = self.0.split_at(SCALAR_LEN);
+        let nonce = |bytes| Nonce::deserialize(bytes).expect("it was written as a scalar");
+        frost::round1::SigningNonces::from_nonces(nonce(hiding), nonce(binding))
+    }
+
     /// They, to look for them in memory.
-    pub(crate) fn bytes(&self) -> [Zeroizing<Vec<u8>>; 2] {
-        [self.0.hiding(), self.0.binding()].map(|it| Zeroizing::new(it.serialize()))
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> [&[u8]; 2] {
+        self.0.split_at(SCALAR_LEN).into()
     }
 }
 
@@ -152,22 +161,24 @@ impl VerifiedKeyFrag {
     pub fn commit(&self, rng: &mut (impl CryptoRng + ?Sized)) -> (Nonces, Commitment) {
         curve::count_operation();
         without_trace(|| {
-            let (hiding, binding) = (self.nonce(rng), self.nonce(rng));
-            let nonces = Box::new(frost::round1::SigningNonces::from_nonces(hiding, binding));
-            let commitment = Commitment::new(nonces.commitments());
-            (Nonces(nonces), commitment)
+            let mut nonces = Nonces(Kept::new([0; 2 * SCALAR_LEN]));
+            let (hiding, binding) = nonces.0.split_at_mut(SCALAR_LEN);
+            self.draw(rng, hiding);
+            self.draw(rng, binding);
+            let commitment = Commitment::new(nonces.opened().commitments());
+            (nonces, commitment)
         })
     }
 
     /// RFC 9591 §4.1, as the crate does it, but that nothing of it is left on the heap.
-    fn nonce(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Nonce<frost::Secp256K1Sha256> {
+    fn draw(&self, rng: &mut (impl CryptoRng + ?Sized), nonce: &mut [u8]) {
         let mut input = Zeroizing::new([0; 32 + SCALAR_LEN]);
         let (random, share) = input.split_at_mut(32);
         rng.fill_bytes(random);
         share.copy_from_slice(self.frag.share_bytes().as_slice());
-        let nonce = frost::Secp256K1Sha256::H3(input.as_slice());
-        let nonce = Zeroizing::new(frost::Secp256K1ScalarField::serialize(&nonce));
-        Nonce::deserialize(nonce.as_slice()).expect("a scalar is one")
+        let drawn = frost::Secp256K1Sha256::H3(input.as_slice());
+        let drawn = Zeroizing::new(frost::Secp256K1ScalarField::serialize(&drawn));
+        nonce.copy_from_slice(drawn.as_slice());
     }
 
     /// Round 2: this node's part of a signature. The nonces are gone afterwards, whatever comes of it.
@@ -196,7 +207,7 @@ impl VerifiedKeyFrag {
                 *all.verifying_key(),
                 threshold.needed().into(),
             );
-            let share = frost::round2::sign(&package, &nonces.0, &key)
+            let share = frost::round2::sign(&package, &nonces.opened(), &key)
                 .map_err(|_| SigningError::OtherNonces)?;
             drop(nonces);
             share

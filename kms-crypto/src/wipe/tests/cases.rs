@@ -447,7 +447,7 @@ fn signing_shares() {
     let drawn = || verified(1).commit(&mut self::rng());
     check("nonces", drawn, |(nonces, _), secrets| {
         for nonce in nonces.bytes() {
-            secrets.number("nonce", nonce.as_slice());
+            secrets.bytes("nonce", nonce);
         }
     });
 }
