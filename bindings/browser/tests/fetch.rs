@@ -159,7 +159,7 @@ impl Scene {
                 let call = self
                     .network
                     .call(&ask.node, &[], ask.message.clone(), patience);
-                let answer = self.runtime.block_on(async { call.await });
+                let answer = self.runtime.block_on(call);
                 let answer = answer.as_deref().map_err(TransportError::clone);
                 fetch.on_answer(ask.id, answer, now());
             }
