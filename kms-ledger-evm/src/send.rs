@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SEND_AGAIN: Duration = Duration::from_secs(15);
 /// The same for one that was not even taken, because another of this account had its number.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// So long after a refusal the very same entry, carried by somebody else, may come to light.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// How often to look whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often lost revocations are written again.
@@ -77,6 +79,7 @@ impl EvmLedger {
         let deadline = Instant::now() + PATIENCE;
         let mut sent: Option<Sent> = None;
         let mut was_there = false;
+        let mut refused = None;
         while Instant::now() < deadline {
             let standing = match self.standing(&entry) {
                 // It is on its way: whether it arrived is known when somebody answers again.
@@ -92,11 +95,12 @@ impl EvmLedger {
                     Ok(it) => (sent, was_there) = (Some(it), false),
                     // Somebody else may have carried the very same entry meanwhile.
                     Err(LedgerError::Refused(refusal)) => {
-                        return match self.standing(&entry)? {
-                            Standing::Absent => Err(refusal.into()),
-                            Standing::Unconfirmed => continue,
-                            Standing::There(height) => Ok(Receipt { height }),
-                        };
+                        // What the provider had in mind when it refused may be in no block yet.
+                        let first = *refused.get_or_insert_with(Instant::now);
+                        let there = !matches!(self.standing(&entry)?, Standing::Absent);
+                        if !there && first.elapsed() >= SEEN_WITHIN {
+                            return Err(refusal.into());
+                        }
                     }
                     Err(error) => return Err(error),
                 },
