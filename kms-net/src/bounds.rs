@@ -1,7 +1,9 @@
 //! How many connections there may be, in all, of one peer and of one origin (NODE §1.4).
 //!
 //! Counted from the first packet on: somebody who opens connections and says nothing must not use up what others need.
-//! libp2p's own `connection-limits` does not know origins, and remembers every peer that was ever connected.
+//! When there are enough in all, whoever has most makes room for those who have less: connections are cheap, and few people
+//! with many of them must not keep all others out. libp2p's own `connection-limits` does not know origins, and remembers
+//! every peer that was ever connected.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,8 +13,8 @@ use std::task::{Context, Poll};
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm, dummy,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 
@@ -46,7 +48,17 @@ pub(crate) struct Bounds {
     limits: Limits,
     coming_in: HashMap<ConnectionId, Origin>,
     going_out: HashMap<ConnectionId, Origin>,
-    established: HashMap<ConnectionId, (PeerId, Origin)>,
+    established: HashMap<ConnectionId, Held>,
+    /// Have to make room, and have not been told yet.
+    put_out: Vec<(PeerId, ConnectionId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    peer: PeerId,
+    origin: Origin,
+    /// It has to make room, and counts no more.
+    leaves: bool,
 }
 
 impl Bounds {
@@ -56,15 +68,18 @@ impl Bounds {
             coming_in: HashMap::new(),
             going_out: HashMap::new(),
             established: HashMap::new(),
+            put_out: Vec::new(),
         }
+    }
+
+    fn staying(&self) -> impl Iterator<Item = (&ConnectionId, &Held)> {
+        self.established.iter().filter(|(_, held)| !held.leaves)
     }
 
     /// How many are established from an origin. There are few in all: counting them is quick, and never wrong.
     fn from(&self, origin: Origin) -> usize {
-        let origins = self.established.values().map(|(_, origin)| *origin);
-        origins
-            .filter(|it| origin.is_some() && *it == origin)
-            .count()
+        let of_it = self.staying().filter(|(_, it)| it.origin == origin);
+        if origin.is_some() { of_it.count() } else { 0 }
     }
 
     fn check_incoming(&self, origin: Origin) -> Result<(), Enough> {
@@ -82,15 +97,34 @@ impl Bounds {
         }
     }
 
-    fn check_peer(&self, peer: &PeerId) -> Result<(), Enough> {
-        let of_it = self.established.values().filter(|(it, _)| it == peer);
+    /// Lets one more connection in, of a peer and from an origin; if there are enough, in place of another one.
+    fn let_in(&mut self, peer: &PeerId, origin: Origin) -> Result<(), Enough> {
+        let of_it = self.staying().filter(|(_, it)| it.peer == *peer);
         if of_it.count() >= OF_ONE_PEER {
-            Err(Enough("of this peer"))
-        } else if self.established.len() >= self.limits.established {
-            Err(Enough("in all"))
-        } else {
-            Ok(())
+            return Err(Enough("of this peer"));
         }
+        if self.staying().count() < self.limits.established {
+            return Ok(());
+        }
+        let dispensable = self.dispensable_for(origin);
+        let dispensable = dispensable.ok_or(Enough("in all"))?;
+        if let Some(held) = self.established.get_mut(&dispensable) {
+            held.leaves = true;
+            self.put_out.push((held.peer, dispensable));
+        }
+        Ok(())
+    }
+
+    /// The oldest connection from where most are, if `origin` will have fewer all the same.
+    fn dispensable_for(&self, origin: Origin) -> Option<ConnectionId> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for from in self.staying().filter_map(|(_, it)| it.origin) {
+            *counts.entry(from).or_default() += 1;
+        }
+        let (most, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let theirs = self.staying().filter(|(_, it)| it.origin == Some(most));
+        let oldest = theirs.map(|(connection, _)| *connection).min();
+        oldest.filter(|_| count > self.from(origin) + 1)
     }
 }
 
@@ -127,10 +161,11 @@ impl NetworkBehaviour for Bounds {
         connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        from: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.coming_in.remove(&connection);
-        self.check_peer(&peer).map_err(ConnectionDenied::new)?;
+        let origin = origin(from);
+        self.let_in(&peer, origin).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -157,7 +192,7 @@ impl NetworkBehaviour for Bounds {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.going_out.remove(&connection);
-        self.check_peer(&peer).map_err(ConnectionDenied::new)?;
+        self.let_in(&peer, None).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -168,8 +203,12 @@ impl NetworkBehaviour for Bounds {
                     ConnectedPoint::Listener { send_back_addr, .. } => origin(send_back_addr),
                     ConnectedPoint::Dialer { .. } => None,
                 };
-                self.established
-                    .insert(it.connection_id, (it.peer_id, origin));
+                let held = Held {
+                    peer: it.peer_id,
+                    origin,
+                    leaves: false,
+                };
+                self.established.insert(it.connection_id, held);
             }
             FromSwarm::ConnectionClosed(it) => drop(self.established.remove(&it.connection_id)),
             FromSwarm::DialFailure(it) => drop(self.going_out.remove(&it.connection_id)),
@@ -188,7 +227,13 @@ impl NetworkBehaviour for Bounds {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
+        match self.put_out.pop() {
+            Some((peer_id, connection)) => Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(connection),
+            }),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -212,7 +257,13 @@ mod tests {
         let entered = bounds.handle_established_inbound_connection(connection, peer, &here, &from);
         if entered.is_ok() {
             let origin = origin(&from);
-            bounds.established.insert(connection, (peer, origin));
+            let leaves = false;
+            let held = Held {
+                peer,
+                origin,
+                leaves,
+            };
+            bounds.established.insert(connection, held);
         }
         entered.is_ok()
     }
@@ -266,5 +317,23 @@ mod tests {
         let from = "/ip4/127.0.0.1/tcp/1";
         let entered = (0..9).filter(|it| enter(&mut bounds, *it, PeerId::random(), from));
         assert_eq!(entered.count(), 3);
+    }
+
+    #[test]
+    fn who_has_most_connections_makes_room_for_those_who_have_less() {
+        // Eight people with 32 connections each had all there were, for as long as they liked.
+        let [many, one, late] = [7, 8, 9].map(|it| format!("/ip4/7.7.7.{it}/tcp/1"));
+        let mut bounds = bounds(5);
+        assert!(enter(&mut bounds, 1, PeerId::random(), &one));
+        assert!((2..6).all(|it| enter(&mut bounds, it, PeerId::random(), &many)));
+        assert!(!enter(&mut bounds, 6, PeerId::random(), &many));
+        assert!(enter(&mut bounds, 7, PeerId::random(), &late));
+        assert!(enter(&mut bounds, 8, PeerId::random(), &late));
+        let number = ConnectionId::new_unchecked;
+        let put_out: Vec<_> = bounds.put_out.iter().map(|it| it.1).collect();
+        assert_eq!(put_out, [number(2), number(3)], "the oldest of the many");
+        for from in [&late, &one, &many] {
+            assert!(!enter(&mut bounds, 9, PeerId::random(), from));
+        }
     }
 }

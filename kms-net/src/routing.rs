@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kms_crypto::key::PublicKey;
+use libp2p::core::PeerRecord;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm, identify};
 
@@ -53,11 +54,16 @@ impl Routing {
         info: identify::Info,
     ) {
         let ours = self.protocols.are_of_a_node(&info);
-        // The addresses are those of the signed record, which is there only if the peer itself has signed it.
-        let Some(key) = key_of(&peer).filter(|_| ours && info.signed_peer_record.is_some()) else {
+        let Some(key) = key_of(&peer).filter(|_| ours) else {
             return;
         };
-        let kept = info.listen_addrs.into_iter().map(without_peer);
+        // A later message of the peer's has the record of the first one, but addresses that it has not signed.
+        let record = info.signed_peer_record;
+        let record = record.and_then(|it| PeerRecord::from_signed_envelope(it).ok());
+        let Some(record) = record.filter(|it| it.peer_id() == peer) else {
+            return;
+        };
+        let kept = record.addresses().iter().cloned().map(without_peer);
         let kept = kept.filter(|address| self.scope.admits(address));
         let kept: Vec<_> = kept.take(ADDRESSES_PER_PEER).collect();
         if self.is_member(&key) {
@@ -141,7 +147,10 @@ fn peers(swarm: &mut Swarm<Behaviour>) -> Vec<PeerId> {
     peers
 }
 
+/// Puts a peer in the table with these addresses and no others: Kademlia itself keeps every one that it was ever told, until
+/// an answer with all of them is too long to be read.
 fn insert(swarm: &mut Swarm<Behaviour>, peer: PeerId, addresses: Vec<Multiaddr>) {
+    swarm.behaviour_mut().kad.remove_peer(&peer);
     for address in addresses {
         swarm.behaviour_mut().kad.add_address(&peer, address);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use kms_crypto::key::{NodeSecret, PublicKey};
 use kms_net::{
@@ -13,6 +14,8 @@ use kms_net::{
     ServerConfig,
 };
 use kms_proto::transport::{Transport, TransportError};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, StreamProtocol, Swarm, identify, kad};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
@@ -457,6 +460,130 @@ async fn only_nodes_of_the_ledger_are_in_a_table() {
     assert_eq!(is_found(&first, &fourth).await, Err(()));
     neighbours.set_members([first.key, second.key, fourth.key].into());
     eventually(|| is_found(&first, &fourth)).await;
+}
+
+/// A peer that says it is a node, and speaks no more of its protocols than it has to.
+#[derive(libp2p::swarm::NetworkBehaviour)]
+struct Claimant {
+    identify: identify::Behaviour,
+    kad: kad::Behaviour<kad::store::MemoryStore>,
+}
+
+fn claimant(secret: &NodeSecret) -> Swarm<Claimant> {
+    let mut bytes = secret.to_bytes();
+    let key = libp2p::identity::secp256k1::SecretKey::try_from_bytes(&mut *bytes).unwrap();
+    let key = libp2p::identity::Keypair::from(libp2p::identity::secp256k1::Keypair::from(key));
+    let swarm = libp2p::SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|key| {
+            let family = format!("/kms/{NETWORK}/1");
+            let identify = identify::Config::new_with_signed_peer_record(family, key);
+            let protocol = StreamProtocol::try_from_owned(format!("/kms/{NETWORK}/kad/1"));
+            let id = key.public().to_peer_id();
+            let store = kad::store::MemoryStore::new(id);
+            let config = kad::Config::new(protocol.unwrap());
+            let mut kad = kad::Behaviour::with_config(id, store, config);
+            kad.set_mode(Some(kad::Mode::Server));
+            Claimant {
+                identify: identify::Behaviour::new(identify),
+                kad,
+            }
+        });
+    swarm.unwrap().build()
+}
+
+impl Claimant {
+    /// Seven addresses, of the many it claims to have beside the one that it listens on.
+    fn addresses(round: u16) -> Vec<Multiaddr> {
+        let ports = (0..7).map(|it| 2000 + 8 * round + it);
+        let addresses = ports.map(|port| format!("/ip4/127.0.0.1/tcp/{port}"));
+        addresses.map(|it| it.parse().unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_has_ever_new_addresses_is_known_by_eight() {
+    // Each message with new ones added to those that were known, signed or not: after fifty of them no answer that named
+    // the node could be read.
+    let first = start(43, vec![]).await;
+    let node: Multiaddr = first.addresses()[0].parse().unwrap();
+    let secret = secret(44);
+    let mut swarm = claimant(&secret);
+    let claim = |swarm: &mut Swarm<Claimant>, round: u16| {
+        let before: Vec<_> = swarm.external_addresses().cloned().collect();
+        for address in &before {
+            swarm.remove_external_address(address);
+        }
+        for address in Claimant::addresses(round) {
+            swarm.add_external_address(address);
+        }
+    };
+    // Only who answers is found.
+    let here: Multiaddr = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+    swarm.listen_on(here).unwrap();
+    let here = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            break address;
+        }
+    };
+    claim(&mut swarm, 0);
+    swarm.dial(node.clone()).unwrap();
+    let mut told = 0;
+    while told < 9 {
+        match swarm.select_next_some().await {
+            SwarmEvent::Behaviour(ClaimantEvent::Identify(
+                identify::Event::Sent { peer_id, .. } | identify::Event::Pushed { peer_id, .. },
+            )) if told < 8 => {
+                told += 1;
+                claim(&mut swarm, told);
+                swarm.behaviour_mut().identify.push([peer_id]);
+            }
+            SwarmEvent::Behaviour(ClaimantEvent::Identify(identify::Event::Pushed {
+                peer_id,
+                ..
+            })) => {
+                told += 1;
+                swarm.disconnect_peer_id(peer_id).unwrap();
+            }
+            _ => {}
+        }
+    }
+    // The next connection's first message is signed.
+    while !matches!(
+        swarm.select_next_some().await,
+        SwarmEvent::ConnectionClosed { .. }
+    ) {}
+    claim(&mut swarm, 100);
+    swarm.dial(node).unwrap();
+    let client = client(first.addresses());
+    let is_known = eventually(|| async {
+        let found = client.closest([7; 32], 20, PATIENCE).await.unwrap();
+        let mut found = found.into_iter().filter(|it| it.node == secret.public());
+        let mut known = found.next().ok_or_else(Vec::new)?.addresses;
+        for address in &mut known {
+            *address = address.split("/p2p/").next().unwrap().to_owned();
+        }
+        known.sort();
+        let mut expected = Claimant::addresses(100);
+        expected.push(here.clone());
+        let mut expected: Vec<_> = expected.iter().map(Multiaddr::to_string).collect();
+        expected.sort();
+        if known == expected {
+            Ok(())
+        } else {
+            Err(known)
+        }
+    });
+    tokio::select! {
+        () = is_known => {}
+        () = async { loop { swarm.select_next_some().await; } } => {}
+    }
 }
 
 #[tokio::test]
