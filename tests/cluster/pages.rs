@@ -7,63 +7,15 @@ mod site;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use kms_tests::browser::Browser;
 use kms_tests::{Devnet, Person};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use self::site::{Site, post};
 use crate::api::{Kmsd, free_port, text};
-
-/// A running browser with a profile of its own; gone, with all its processes, when it is dropped.
-struct Browser(Child);
-
-impl Browser {
-    fn open(profile: &Path, page: &str) -> Self {
-        fs::create_dir(profile).unwrap();
-        let exists = |it: &&&str| Command::new(it).arg("--version").output().is_ok();
-        let program = ["chromium", "chromium-browser", "google-chrome"];
-        let program = program.iter().find(exists);
-        let mut command =
-            Command::new(program.expect("there is no Chromium: run scripts/setup test"));
-        let command = command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args([
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-dev-shm-usage",
-            ])
-            // Without a debugger it ends as soon as the page is there.
-            .arg("--remote-debugging-port=0")
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(page)
-            // What it leaves behind when it is killed goes with the profile.
-            .env("TMPDIR", profile)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let group = Pid::from_raw(self.0.id().cast_signed());
-        let _ = killpg(group, Signal::SIGKILL);
-        let _ = self.0.wait();
-    }
-}
 
 /// What a page is given of somebody: the identity file and its passphrase.
 fn identity(person: &Person) -> Value {
@@ -120,7 +72,7 @@ fn a_page_opens_what_was_shared_through_a_gateway_until_it_is_withdrawn() {
     let ticket = granted["grants"][0]["ticket"].as_str().unwrap();
 
     let site = Site::start(own, &sealed, &gateway);
-    let browser = Browser::open(&at("profile-1"), &format!("{origin}/page.html"));
+    let browser = Browser::open(&at("profile-1"), &[], &format!("{origin}/page.html"));
     site.is_ready();
     let url = format!("http://{gateway}");
     let options = |gateway: &str| json!({"ticket": ticket, "gateway": gateway, "timeout": 30});
@@ -187,7 +139,7 @@ fn a_page_opens_what_was_shared_through_a_gateway_until_it_is_withdrawn() {
     // A page from elsewhere gets nothing, whatever it asks.
     let elsewhere = Site::start(foreign, &sealed, &gateway);
     let page = format!("http://{}/page.html", elsewhere.address);
-    let other = Browser::open(&at("profile-2"), &page);
+    let other = Browser::open(&at("profile-2"), &[], &page);
     elsewhere.is_ready();
     assert_eq!(elsewhere.does(open(&url))["error"], "NO_NETWORK");
     assert_eq!(elsewhere.does(knock(&path, "POST"))["error"], "TypeError");

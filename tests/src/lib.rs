@@ -7,6 +7,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+pub mod browser;
 mod devnet;
 pub mod disk;
 pub mod five_minutes;

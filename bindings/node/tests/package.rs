@@ -5,11 +5,12 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kms_tests::packages::{library, run, tool};
+use kms_tests::packages::{install, library, passes, run, tool, typed};
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,50 +42,17 @@ fn packed(dir: &Path) -> PathBuf {
 fn the_package_installs_into_an_empty_project_and_works_there() {
     let dir = tempfile::tempdir().unwrap();
     let tarball = packed(dir.path());
-    let project = dir.path().join("project");
-    fs::create_dir(&project).unwrap();
-    fs::write(project.join("package.json"), "{\"private\": true}").unwrap();
-    run(Command::new("npm")
-        .args([
-            "install",
-            "--offline",
-            "--no-audit",
-            "--no-fund",
-            "--silent",
-        ])
-        .arg(&tarball)
-        .current_dir(&project));
+    let project = install(dir.path(), &tarball);
     for name in ["kms.test.mjs", "streams.test.mjs", "kms.test.cjs"] {
-        fs::copy(here().join("test").join(name), project.join(name)).unwrap();
-        let said = run(Command::new("node")
-            .args(["--test", name])
-            .current_dir(&project));
-        assert!(
-            said.contains("fail 0") && !said.contains("pass 0"),
-            "{said}"
-        );
+        passes(&project, &here().join("test").join(name));
     }
 }
 
 #[test]
 fn its_types_are_what_typescript_expects() {
-    let tools = tool("types/node_modules");
-    let dir = tempfile::tempdir().unwrap();
-    let package = dir.path().join("node_modules/kms");
-    fs::create_dir_all(&package).unwrap();
-    for name in ["package.json", "index.d.ts"] {
-        fs::copy(here().join(name), package.join(name)).unwrap();
-    }
-    fs::copy(here().join("test/types.ts"), dir.path().join("types.mts")).unwrap();
-    run(Command::new("node")
-        .arg(tools.join("typescript/bin/tsc"))
-        .args([
-            "--strict", "--noEmit", "--target", "es2022", "--module", "nodenext",
-        ])
-        .arg("--typeRoots")
-        .arg(tools.join("@types"))
-        .args(["--types", "node", "types.mts"])
-        .current_dir(dir.path()));
+    let types = tool("types/node_modules/@types");
+    let known = ["--typeRoots", types.to_str().unwrap(), "--types", "node"];
+    typed(here(), "kms", &known.map(OsStr::new));
 }
 
 #[test]

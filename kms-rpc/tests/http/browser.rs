@@ -7,11 +7,10 @@
 mod site;
 mod tap;
 
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use kms_tests::browser::{Browser, chromium};
 use serde_json::{Map, Value, json};
 
 use self::site::Site;
@@ -20,63 +19,11 @@ use crate::{Kmsd, free_port};
 
 /// How long a page may take for everything on a busy machine.
 const WITHIN: Duration = Duration::from_secs(120);
-/// Whatever is one.
-const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-
-/// A running browser with a profile of its own; gone, with all its processes, when it is dropped.
-struct Browser(Child);
-
-/// A browser that opens one page.
-fn chromium(profile: &Path, page: &str) -> Command {
-    std::fs::create_dir(profile).unwrap();
-    let exists = |it: &&&str| Command::new(it).arg("--version").output().is_ok();
-    let program = CHROMIUM.iter().find(exists);
-    let mut command = Command::new(program.expect("there is no Chromium: run scripts/setup test"));
-    command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-        ])
-        .args(["--no-first-run", "--disable-background-networking"])
-        .args([
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-        ])
-        .args([
-            "--disable-popup-blocking",
-            "--host-resolver-rules=MAP evil.test 127.0.0.3",
-        ])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(page)
-        // What it leaves behind when it is killed goes with the profile.
-        .env("TMPDIR", profile)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
-    command
-}
-
-impl Browser {
-    fn open(profile: &Path, page: &str) -> Self {
-        // Without a debugger it ends as soon as the page is there.
-        let mut command = chromium(profile, page);
-        let command = command
-            .arg("--remote-debugging-port=0")
-            .stdout(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        use rustix::process::{Pid, Signal, kill_process_group};
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
-    }
-}
+/// Windows open, and the foreign page's name is an address of this machine.
+const OPTIONS: [&str; 2] = [
+    "--disable-popup-blocking",
+    "--host-resolver-rules=MAP evil.test 127.0.0.3",
+];
 
 /// What the browser must have sent, in small letters.
 const SENT: &[&str] = &[
@@ -146,11 +93,15 @@ fn no_page_gets_anything_out_of_it_by_its_readers_browser() {
     let foreign = format!("http://{}/foreign.html?{query}", own.address);
     let opened = format!("file://{}/opened.html?{query}", downloaded.display());
     let browsers = [
-        Browser::open(&kmsd.at("profile-1"), &foreign),
-        Browser::open(&kmsd.at("profile-2"), &opened),
+        Browser::open(&kmsd.at("profile-1"), &OPTIONS, &foreign),
+        Browser::open(&kmsd.at("profile-2"), &OPTIONS, &opened),
     ];
     // What the user himself types is answered, but not by a result.
-    let mut typed = chromium(&kmsd.at("profile-3"), &format!("http://127.0.0.1:{port}/"));
+    let mut typed = chromium(
+        &kmsd.at("profile-3"),
+        &OPTIONS,
+        &format!("http://127.0.0.1:{port}/"),
+    );
     let typed = typed
         .arg("--dump-dom")
         .stdout(Stdio::piped())
