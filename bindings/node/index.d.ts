@@ -149,6 +149,10 @@ export interface NodeAudit {
   node: string
   good: boolean
   answer: string
+  /** How many older entries it has dropped: it keeps so many of one grant and no more. */
+  dropped: number
+  /** How many requests, of this grant or others, it could not note since it has started. */
+  lost: number
   entries: Array<{ at: number, recipient: string, who: string | null, outcome: string, capsules: number }>
 }
 

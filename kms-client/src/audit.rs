@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kms_crypto::key::PublicKey;
 pub use kms_proto::message::AuditEntry;
-use kms_proto::message::{Audit, Command, Response};
+use kms_proto::message::{Audit, Command, Continued, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
@@ -31,10 +31,22 @@ pub struct NodeAudit {
     pub node: PublicKey,
     /// What it has noted, oldest first.
     pub entries: Vec<AuditEntry>,
+    /// How many entries before these it does not keep any more: it keeps so many of one grant and no more.
+    pub dropped: u64,
+    /// How many requests, of this grant or others, it could not note since it has started.
+    pub lost: u64,
     /// Where to go on the next time.
     pub next: Bookmark,
     /// How it answered: not good if the entries are not all there are.
     pub answer: Answer,
+}
+
+/// What a node says at once.
+struct Page {
+    new: Continued,
+    lost: u64,
+    /// Whether there is more to be asked for.
+    more: bool,
 }
 
 impl Client {
@@ -69,16 +81,23 @@ impl Client {
         let mut report = NodeAudit {
             node: node.key,
             entries: Vec::new(),
+            dropped: 0,
+            lost: 0,
             next: known,
             answer: Answer::Pending,
         };
         loop {
             let page = self.audit_page(request, node, report.next, deadline);
             match timeout_at(deadline, page).await {
-                Ok(Ok((entries, next, more))) => {
-                    report.entries.extend(entries);
-                    report.next = next;
-                    if !more {
+                Ok(Ok(page)) => {
+                    report.entries.extend(page.new.entries);
+                    report.dropped = report.dropped.saturating_add(page.new.dropped);
+                    report.lost = page.lost;
+                    report.next = Bookmark {
+                        count: page.new.next,
+                        hash: page.new.hash,
+                    };
+                    if !page.more {
                         report.answer = Answer::Good;
                         return report;
                     }
@@ -98,7 +117,7 @@ impl Client {
         node: &NodeAddress,
         known: Bookmark,
         deadline: Instant,
-    ) -> Result<(Vec<AuditEntry>, Bookmark, bool), Answer> {
+    ) -> Result<Page, Answer> {
         let params = &request.params;
         let command = || {
             Command::Audit(Audit {
@@ -120,12 +139,12 @@ impl Client {
         if !about_this {
             return Err(Answer::Malformed);
         }
-        let (entries, hash) = report
-            .entries_after(&known.hash)
-            .map_err(|_| Answer::Altered)?;
-        let read = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        let count = known.count.saturating_add(read);
-        let more = count < report.total && read > 0;
-        Ok((entries, Bookmark { count, hash }, more))
+        let new = report.entries_after(&known.hash);
+        let new = new.map_err(|_| Answer::Altered)?;
+        Ok(Page {
+            lost: report.lost,
+            more: new.next < report.total && new.next > known.count,
+            new,
+        })
     }
 }

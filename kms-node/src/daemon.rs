@@ -272,7 +272,7 @@ fn open(
         .note(Note::LedgerHead)?
         .and_then(|bytes| codec::decode::<Head>(&bytes, bytes.len()).ok());
     let ledger = open_ledger(config, &secret.public(), seen)?;
-    let audit = config.data_dir.join("audit");
+    let audit = config.data_dir.join("audit.redb");
     let requests = config.data_dir.join("requests");
     let node = Node::new(Parts {
         secret,
@@ -282,10 +282,7 @@ fn open(
         clock: Arc::clone(&clock),
         max_fragments: config.max_fragments,
         own_key: source.is_own(),
-        audit: AuditLog::open(&audit).map_err(|source| StartError::DataDir {
-            path: audit,
-            source,
-        })?,
+        audit: AuditLog::open(&audit)?,
         requests: Some(RequestLog::open(&requests, clock()).map_err(|source| {
             StartError::DataDir {
                 path: requests,

@@ -180,8 +180,18 @@ fn metrics(node: &Node) -> String {
         "What a node that leaves has yet to hand over.",
         node.retirement().map_or(0, |it| it.left),
     );
-    let entries = u64::try_from(node.audit().count()).unwrap_or(u64::MAX);
-    gauge("audit_entries", "Entries of the audit log.", entries);
+    let audit = node.audit().fill();
+    gauge("audit_entries", "Entries of the audit log.", audit.entries);
+    gauge(
+        "audit_share",
+        "How many entries of one policy are kept: less than 16384 when the log is full.",
+        audit.share,
+    );
+    gauge(
+        "audit_lost",
+        "Requests that could not be noted since the start.",
+        audit.lost,
+    );
     let _ = writeln!(
         out,
         "# HELP kms_node_responses_total Requests answered, by answer.\n# TYPE kms_node_responses_total counter"

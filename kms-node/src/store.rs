@@ -4,6 +4,7 @@
 //! rows stand in a small file of slots ([`slots`]) that is overwritten in place, each wrapped under the node's storage
 //! key. [`Vault`] is the two together; nothing else touches either. The bytes: NODE §3.
 
+pub(crate) mod database;
 pub mod memory;
 pub mod redb;
 pub mod row;
@@ -15,7 +16,7 @@ mod conformance;
 #[cfg(test)]
 pub(crate) mod faults;
 #[cfg(test)]
-mod power;
+pub(crate) mod power;
 
 use kms_crypto::id::PolicyId;
 

@@ -596,7 +596,7 @@ async fn fragments_that_are_never_granted_fill_a_tenth_of_the_room_at_most() {
 #[tokio::test]
 async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
     let world = World::new(1);
-    let policy = policy(1, 1);
+    let mut policy = policy(1, 1);
     world.grant(&policy).await;
     let key = world.keys()[0];
     let stranger = IdentitySecret::generate(&mut rng());
@@ -610,7 +610,7 @@ async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
         panic!("no report")
     };
     let report = report.verify().unwrap();
-    let (entries, _) = report.entries_after(&[0; 32]).unwrap();
+    let entries = report.entries_after(&[0; 32]).unwrap().entries;
     let told: Vec<_> = entries
         .iter()
         .map(|it| (it.recipient, it.outcome.as_str(), it.capsules))
@@ -618,6 +618,19 @@ async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
     let bob = policy.recipient.public();
     assert_eq!(told, [(bob, "ok", 1), (bob, "revoked", 1)]);
     assert_eq!((report.total, report.node), (2, key));
+    // Long after the end of a policy nobody knows any more whether it was used, and nobody says that it was not.
+    let mut never_used = self::policy(1, 1);
+    world.grant(&never_used).await;
+    world.ask(0, never_used.revoke(2)).await;
+    let soon = world.ask(0, never_used.audit(&key)).await;
+    assert!(matches!(soon, Response::Audited(_)), "{soon:?}");
+    let later = START + 91 * 24 * 60 * 60;
+    world.time.store(later, Ordering::Relaxed);
+    (policy.now, never_used.now) = (later, later);
+    let late = world.refusal(0, never_used.audit(&key)).await;
+    assert!(matches!(late, Refusal::Revoked { .. }), "{late:?}");
+    let late = world.ask(0, policy.audit(&key)).await;
+    assert!(matches!(late, Response::Audited(_)), "{late:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod response;
 mod signing;
 
 pub use audit::{
-    Audit, AuditEntry, AuditError, AuditReport, Audited, MAX_AUDIT_ENTRIES, audit_hash,
+    Audit, AuditEntry, AuditError, AuditReport, Audited, Continued, MAX_AUDIT_ENTRIES, audit_hash,
 };
 pub use command::{Arrange, Canary, Command, MAX_CAPSULES, Reencrypt, RemoveRekey, StoreRekey};
 pub use handover::{

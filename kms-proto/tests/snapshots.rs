@@ -269,6 +269,8 @@ fn responses(found: &mut Snapshots) {
         at: 1_800_000_003,
         from: 8,
         total: 9,
+        first: 3,
+        lost: 1,
         prev: [0xbb; 32],
         entries: vec![ByteBuf::from(entry.to_bytes())],
     };

@@ -212,11 +212,13 @@ class Use(TypedDict):
 
 
 class NodeAudit(TypedDict):
-    """What one node has noted."""
+    """What one node has noted. `dropped`: older entries, for which it has no room; `lost`: requests it could not note."""
 
     node: str
     good: bool
     answer: str
+    dropped: int
+    lost: int
     entries: list[Use]
 
 

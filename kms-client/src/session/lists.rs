@@ -137,6 +137,10 @@ pub struct AuditedNode {
     pub good: bool,
     /// How it answered.
     pub answer: String,
+    /// How many older entries it has dropped: it keeps so many of one grant and no more.
+    pub dropped: u64,
+    /// How many requests, of this grant or others, it could not note since it has started.
+    pub lost: u64,
     /// Oldest first.
     pub entries: Vec<AuditedUse>,
 }
@@ -328,6 +332,8 @@ impl Session {
             node: report.node,
             good: report.answer == Answer::Good,
             answer: report.answer.to_string(),
+            dropped: report.dropped,
+            lost: report.lost,
             entries: report
                 .entries
                 .into_iter()

@@ -8,6 +8,7 @@ use kms_proto::codec;
 use kms_proto::ledger::{Entry, EntryStatement, LedgerError, PolicyState, RegisterNode};
 use kms_proto::signed::Signed;
 
+use crate::audit::KEPT_SECONDS;
 use crate::node::Node;
 use crate::retire::is_still_needed;
 use crate::rng;
@@ -129,7 +130,7 @@ pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
         }
         let at = Arc::clone(&node);
         // A second of it is what a power cut may take.
-        let _ = blocking(move || at.audit().sync()).await;
+        let _ = blocking(move || at.audit().sync(at.view().now())).await;
         round = round.wrapping_add(1);
         height = follow(&node, height).await.or(height);
     }
@@ -185,6 +186,14 @@ async fn sweep(node: &Arc<Node>) {
     for (policy, (why, memory)) in useless.await.unwrap_or_default() {
         erase(node, policy, why, memory).await;
     }
+    let at = Arc::clone(node);
+    let tended = blocking(move || {
+        at.audit()
+            .tend(|policy, last| is_forgotten(&at, policy, last))
+    });
+    if let Ok(Err(error)) = tended.await {
+        tracing::warn!(%error, "entries of the audit log could not be forgotten");
+    }
     if let Err(error) = node.vault().forget_removals(node.view().now()).await {
         tracing::warn!(%error, "old removals could not be forgotten");
     }
@@ -202,6 +211,23 @@ fn uselessness(node: &Node, policy: &PolicyId, row: &Row) -> Option<(&'static st
         PolicyState::Unknown => waited.then_some(("never granted", Memory::Short)),
         PolicyState::Live(grant) => (waited && !grant.nodes.contains(&node.key()))
             .then_some(("granted to other nodes", Memory::HandedOver)),
+    }
+}
+
+/// Whether what was noted of a policy, the last of it at `last`, has been kept long enough.
+fn is_forgotten(node: &Node, policy: &PolicyId, last: u64) -> bool {
+    let now = node.view().now();
+    let is_young = |since: u64, seconds: u64| now <= since.saturating_add(seconds);
+    if is_young(last, UNGRANTED_SECONDS) || node.vault().holds(policy) {
+        return false;
+    }
+    match node.view().policy(policy) {
+        Ok(PolicyState::Revoked { at, .. } | PolicyState::Expired { at, .. }) => {
+            !is_young(at.max(last), KEPT_SECONDS)
+        }
+        Ok(PolicyState::Unknown) => true,
+        // Its owner may still ask. A ledger that does not answer proves nothing.
+        Ok(PolicyState::Live(_)) | Err(_) => false,
     }
 }
 

@@ -14,7 +14,7 @@ use kms_proto::signed::Signed;
 use serde_bytes::ByteBuf;
 
 use super::{Node, Step, store_refusal};
-use crate::audit::AuditNote;
+use crate::audit::{AuditNote, KEPT_SECONDS};
 use crate::rng;
 use crate::store::{Fragment, Memory, Removal, Stored};
 
@@ -257,6 +257,9 @@ impl Node {
             tracing::error!(%error, "the audit log cannot be read");
             Refusal::Internal
         })?;
+        if extract.total == 0 {
+            self.refuse_forgotten(&policy)?;
+        }
         let statement = Audited {
             network: self.network.clone(),
             node: self.key(),
@@ -264,12 +267,27 @@ impl Node {
             at: self.view.now(),
             from: asked.from,
             total: extract.total,
+            first: extract.first,
+            lost: extract.lost,
             prev: extract.prev,
             entries: extract.entries.into_iter().map(ByteBuf::from).collect(),
         };
         let report = Signed::sign(statement, &self.secret, &mut rng())
             .expect("the statement names this node's key");
         Ok(Response::Audited(report.into_signed()))
+    }
+
+    /// Of a policy that ended long ago nothing is known any more: to say that nobody used it would be a lie.
+    fn refuse_forgotten(&self, policy: &PolicyId) -> Result<(), Refusal> {
+        let now = self.view.now();
+        let is_long_ago = |at: u64| now > at.saturating_add(KEPT_SECONDS);
+        match self.view.policy(policy) {
+            Ok(PolicyState::Revoked { at, epoch, .. }) if is_long_ago(at) => {
+                Err(Refusal::Revoked { at, epoch })
+            }
+            Ok(PolicyState::Expired { at, .. }) if is_long_ago(at) => Err(Refusal::Expired { at }),
+            _ => Ok(()),
+        }
     }
 
     /// Signs for a removal.

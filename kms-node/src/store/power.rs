@@ -25,12 +25,12 @@ const CUTS: u64 = 400;
 const PIECE: usize = 512;
 
 /// The two files.
-const ROWS: usize = 0;
+pub(crate) const ROWS: usize = 0;
 const KEYS: usize = 1;
 
 /// What happened, in this order.
 #[derive(Clone, Debug)]
-enum Event {
+pub(crate) enum Event {
     Write(usize, u64, Vec<u8>),
     Length(usize, u64),
     Sync(usize),
@@ -43,9 +43,9 @@ enum Event {
 }
 
 #[derive(Debug, Default)]
-struct Disk {
+pub(crate) struct Disk {
     files: [Mutex<Vec<u8>>; 2],
-    events: Mutex<Vec<Event>>,
+    pub(crate) events: Mutex<Vec<Event>>,
 }
 
 impl Disk {
@@ -74,7 +74,7 @@ fn apply(file: &mut Vec<u8>, event: &Event) {
 
 /// One of the files of a disk.
 #[derive(Clone, Debug)]
-struct Recorded(Arc<Disk>, usize);
+pub(crate) struct Recorded(pub(crate) Arc<Disk>, pub(crate) usize);
 
 impl redb::StorageBackend for Recorded {
     fn len(&self) -> io::Result<u64> {
@@ -143,10 +143,10 @@ fn fragment(number: usize) -> Fragment {
 }
 
 /// Numbers that look random and are the same for the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = self.0;
@@ -186,7 +186,7 @@ async fn work(disk: &Arc<Disk>) -> BTreeMap<PolicyId, Fragment> {
 }
 
 /// A disk as a cut after these events may leave it.
-fn cut(events: &[Event], dice: &mut Dice) -> Arc<Disk> {
+pub(crate) fn cut(events: &[Event], dice: &mut Dice) -> Arc<Disk> {
     let disk = Disk::default();
     // Everything, nothing, or any of the pieces that no sync has made sure of.
     let mood = dice.below(3);
@@ -250,17 +250,21 @@ fn look(events: &[Event], fragments: &BTreeMap<PolicyId, Fragment>, seed: u64) {
     }
 }
 
+/// How often the power is cut.
+pub(crate) fn seeds() -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    match number("KMS_POWER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("KMS_POWER_CUTS").unwrap_or(CUTS),
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_stands_after_a_power_cut_at_any_moment() {
     let disk = Arc::new(Disk::default());
     let fragments = work(&disk).await;
     let events = disk.events.lock().clone();
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let seeds = match number("KMS_POWER_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("KMS_POWER_CUTS").unwrap_or(CUTS),
-    };
-    for seed in seeds {
+    for seed in seeds() {
         look(&events, &fragments, seed);
     }
 }

@@ -1,17 +1,12 @@
 //! A store in one redb database file.
-//!
-//! Every commit is two-phase and carries what a quick repair needs: strangers choose what is stored here, and a node
-//! that was killed must be back at once.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kms_crypto::id::PolicyId;
-use parking_lot::RwLock;
-use redb::{Database, ReadableDatabase, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 
+use super::database::Handle;
 use super::{Change, FragmentStore, Note, Row, Stones, StoreError, Tombstone};
 
 const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("fragments/1");
@@ -20,32 +15,8 @@ const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes/1");
 
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Opens the database, or makes it.
-type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
-
 /// Rows in a file.
-pub struct RedbStore {
-    open: Opener,
-    /// None only between the failure of one handle and the opening of the next.
-    database: RwLock<Option<Database>>,
-}
-
-/// redb writes its magic number last of all when it makes a database, and syncs what stands behind it before.
-const MAGIC_LEN: usize = 9;
-
-/// A database that was being made when the power was cut holds nothing yet, and is made anew.
-fn clear_unmade(path: &Path) -> io::Result<()> {
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
-    let mut first = [0; MAGIC_LEN];
-    if file.metadata()?.len() > 0 && file.read_exact(&mut first).is_ok() && first == [0; MAGIC_LEN]
-    {
-        file.set_len(0)?;
-    }
-    Ok(())
-}
+pub struct RedbStore(Handle);
 
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,11 +27,7 @@ impl std::fmt::Debug for RedbStore {
 impl RedbStore {
     /// Opens the database, or makes it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let path = path.into();
-        Self::opened_by(Box::new(move || {
-            clear_unmade(&path).map_err(|error| failed(redb::StorageError::Io(error)))?;
-            builder().create(&path).map_err(failed)
-        }))
+        Self::on(Handle::open(path.into(), CACHE_BYTES)?)
     }
 
     /// A database on what stands in for a file.
@@ -68,82 +35,34 @@ impl RedbStore {
     pub(super) fn over<B: redb::StorageBackend>(
         backend: impl Fn() -> B + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
-        Self::opened_by(Box::new(move || {
-            let backend = backend();
-            let mut first = [0; MAGIC_LEN];
-            let is_begun = backend.len().is_ok_and(|len| len > 0);
-            if is_begun && backend.read(0, &mut first).is_ok() && first == [0; MAGIC_LEN] {
-                backend.set_len(0).unwrap_or_default();
-            }
-            builder().create_with_backend(backend).map_err(failed)
-        }))
+        Self::on(Handle::over(CACHE_BYTES, backend)?)
     }
 
-    fn opened_by(open: Opener) -> Result<Self, StoreError> {
-        let database = open()?;
-        let store = Self {
-            open,
-            database: RwLock::new(Some(database)),
-        };
+    fn on(database: Handle) -> Result<Self, StoreError> {
+        let store = Self(database);
         // The tables are made once, so that reading need not expect their absence.
         store.apply(&[])?;
         Ok(store)
     }
-
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
-        let database = self.database.read();
-        read(database.as_ref().ok_or(StoreError::Closed)?).map_err(failed)
-    }
-
-    /// After a failed write the handle refuses everything; a new one works as soon as the disk does.
-    fn reopen(&self) {
-        let mut database = self.database.write();
-        *database = None;
-        match (self.open)() {
-            Ok(opened) => *database = Some(opened),
-            Err(error) => tracing::error!(%error, "the fragment store cannot be opened again"),
-        }
-    }
 }
 
-fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-fn failed(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Io(error) => StoreError::Io(error),
-        error => StoreError::Database(Box::new(error)),
-    }
-}
-
-fn commit(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
-    let mut write = database.begin_write()?;
-    write.set_quick_repair(true);
-    {
-        let mut rows = write.open_table(ROWS)?;
-        let mut tombstones = write.open_table(TOMBSTONES)?;
-        let mut notes = write.open_table(NOTES)?;
-        for change in changes {
-            match change {
-                Change::Put(policy, row) => {
-                    drop(rows.insert(policy.as_bytes(), row.to_bytes().as_slice())?)
-                }
-                Change::Remove(policy, tombstone) => {
-                    rows.remove(policy.as_bytes())?;
-                    tombstones.insert(policy.as_bytes(), tombstone.to_bytes().as_slice())?;
-                }
-                Change::Forget(policy) => drop(tombstones.remove(policy.as_bytes())?),
-                Change::Note(note, value) => drop(notes.insert(note.name(), value.as_slice())?),
+fn make(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
+    let mut rows = write.open_table(ROWS)?;
+    let mut tombstones = write.open_table(TOMBSTONES)?;
+    let mut notes = write.open_table(NOTES)?;
+    for change in changes {
+        match change {
+            Change::Put(policy, row) => {
+                drop(rows.insert(policy.as_bytes(), row.to_bytes().as_slice())?)
             }
+            Change::Remove(policy, tombstone) => {
+                rows.remove(policy.as_bytes())?;
+                tombstones.insert(policy.as_bytes(), tombstone.to_bytes().as_slice())?;
+            }
+            Change::Forget(policy) => drop(tombstones.remove(policy.as_bytes())?),
+            Change::Note(note, value) => drop(notes.insert(note.name(), value.as_slice())?),
         }
     }
-    write.commit()?;
     Ok(())
 }
 
@@ -176,18 +95,11 @@ fn scan<T>(
 
 impl FragmentStore for RedbStore {
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let outcome = match self.database.read().as_ref() {
-            Some(database) => commit(database, changes).map_err(failed),
-            None => Err(StoreError::Io(io::Error::other("the database is not open"))),
-        };
-        if outcome.is_err() {
-            self.reopen();
-        }
-        outcome
+        self.0.write(|write| make(write, changes))
     }
 
     fn row(&self, policy: &PolicyId) -> Result<Option<Row>, StoreError> {
-        let bytes = self.read(|database| {
+        let bytes = self.0.read(|database| {
             let table = database.begin_read()?.open_table(ROWS)?;
             Ok(table
                 .get(policy.as_bytes())?
@@ -199,7 +111,7 @@ impl FragmentStore for RedbStore {
     }
 
     fn rows(&self) -> Result<Vec<(PolicyId, Row)>, StoreError> {
-        self.read(|database| {
+        self.0.read(|database| {
             scan(database, ROWS, (None, usize::MAX), |bytes| {
                 Row::from_bytes(bytes).map(Row::summary)
             })
@@ -207,7 +119,7 @@ impl FragmentStore for RedbStore {
     }
 
     fn tombstone(&self, policy: &PolicyId) -> Result<Option<Tombstone>, StoreError> {
-        let bytes = self.read(|database| {
+        let bytes = self.0.read(|database| {
             let table = database.begin_read()?.open_table(TOMBSTONES)?;
             Ok(table
                 .get(policy.as_bytes())?
@@ -219,11 +131,12 @@ impl FragmentStore for RedbStore {
     }
 
     fn tombstones(&self, after: Option<PolicyId>, max: usize) -> Result<Stones, StoreError> {
-        self.read(|database| scan(database, TOMBSTONES, (after, max), Tombstone::from_bytes))
+        self.0
+            .read(|database| scan(database, TOMBSTONES, (after, max), Tombstone::from_bytes))
     }
 
     fn note(&self, note: Note) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|database| {
+        self.0.read(|database| {
             let table = database.begin_read()?.open_table(NOTES)?;
             Ok(table.get(note.name())?.map(|value| value.value().to_vec()))
         })

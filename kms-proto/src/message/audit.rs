@@ -78,13 +78,30 @@ pub struct Audited {
     pub at: u64,
     /// The number of the first entry here.
     pub from: u64,
-    /// How many there are in all.
+    /// How many there were in all.
     pub total: u64,
+    /// The number of the oldest one that is kept: those before it had to make room.
+    pub first: u64,
+    /// How many requests, about whatever policy, could not be noted since the node has started.
+    pub lost: u64,
     /// The hash before the first entry here.
     #[serde(with = "serde_bytes")]
     pub prev: [u8; 32],
-    /// Consecutive entries, encoded; at most [`MAX_AUDIT_ENTRIES`].
+    /// Consecutive entries from `from` or `first` on, whichever is later, encoded; at most [`MAX_AUDIT_ENTRIES`].
     pub entries: Vec<ByteBuf>,
+}
+
+/// What comes after what was known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Continued {
+    /// How many entries before these, that were not known, are not kept any more.
+    pub dropped: u64,
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+    /// The number of the entry after them.
+    pub next: u64,
+    /// The hash after them.
+    pub hash: [u8; 32],
 }
 
 /// A report does not go on from what was known.
@@ -100,21 +117,28 @@ pub enum AuditError {
 }
 
 impl Audited {
-    /// The entries, if they go on from the hash that was known before them; and the hash after them.
-    pub fn entries_after(
-        &self,
-        known: &[u8; 32],
-    ) -> Result<(Vec<AuditEntry>, [u8; 32]), AuditError> {
-        if self.prev != *known {
+    /// The entries, if they go on from the hash that was known before the first one asked for. Of entries that are not
+    /// kept any more nothing can be checked.
+    pub fn entries_after(&self, known: &[u8; 32]) -> Result<Continued, AuditError> {
+        let dropped = self.first.saturating_sub(self.from);
+        let read = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let next = self.from.saturating_add(dropped).saturating_add(read);
+        let goes_on = dropped > 0 || self.prev == *known;
+        if !goes_on || next > self.total {
             return Err(AuditError::Altered);
         }
-        let mut hash = *known;
+        let mut hash = self.prev;
         let mut entries = Vec::with_capacity(self.entries.len());
         for bytes in &self.entries {
             hash = audit_hash(&hash, bytes);
             entries.push(AuditEntry::from_bytes(bytes)?);
         }
-        Ok((entries, hash))
+        Ok(Continued {
+            dropped,
+            entries,
+            next,
+            hash,
+        })
     }
 }
 

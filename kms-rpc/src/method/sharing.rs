@@ -152,7 +152,7 @@ pub(super) const METHODS: &[Method] = &[
         gives: Gives::Map(&[member(
             "nodes",
             Kind::List,
-            "node, good, answer, entries: at, recipient, who, outcome, capsules",
+            "node, good, answer, dropped, lost, entries: at, recipient, who, outcome, capsules",
         )]),
         example: r#"["000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"]"#,
         early: false,

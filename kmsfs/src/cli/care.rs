@@ -72,7 +72,8 @@ pub(super) fn audit(args: &AuditArgs, common: &Common) -> Result<ExitCode, Failu
 fn audited(grant: &Value) -> Vec<Vec<String>> {
     let row = [text(grant, "path"), text(grant, "who")];
     let nodes = list(grant, "nodes");
-    let telling = nodes.iter().filter(|it| is_good(it)).count();
+    let telling = nodes.iter().filter(|it| is_good(it) && gaps(it).is_empty());
+    let telling = telling.count();
     let mut lines: Vec<_> = list(grant, "uses")
         .iter()
         .map(|one| {
@@ -86,20 +87,45 @@ fn audited(grant: &Value) -> Vec<Vec<String>> {
         .collect();
     if lines.is_empty() {
         let nothing = match (telling, nodes.len()) {
-            (0, _) => "not known: no node tells".to_owned(),
+            (0, _) => "not known: no node tells all".to_owned(),
             (all, total) if all == total => "has not asked for the key".to_owned(),
             (some, total) => format!("has not asked the {some} of {total} nodes that tell"),
         };
         lines.push([&row[..], &[nothing]].concat());
     }
     lines.extend(nodes.iter().filter(|it| !is_good(it)).map(node_line));
+    let gaps = nodes.iter().filter(|it| !gaps(it).is_empty());
+    lines.extend(gaps.map(|it| vec![format!("    {} {}", short_key(it), self::gaps(it))]));
     lines
+}
+
+/// What a node has noted and does not have any more, or has not noted, and why.
+fn gaps(node: &Value) -> String {
+    let number = |name: &str| node.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mut gaps = Vec::new();
+    if number("dropped") > 0 {
+        gaps.push(format!(
+            "has dropped the {} oldest entries: it keeps so many of one grant and no more",
+            number("dropped")
+        ));
+    }
+    if number("lost") > 0 {
+        gaps.push(format!(
+            "could not note {} requests, of this grant or others: its disk was full or failed",
+            number("lost")
+        ));
+    }
+    gaps.join("; ")
 }
 
 /// A node that does not do what it should, under the line of its grant.
 fn node_line(node: &Value) -> Vec<String> {
+    vec![format!("    {} {}", short_key(node), text(node, "answer"))]
+}
+
+fn short_key(node: &Value) -> String {
     let key: String = text(node, "node").chars().take(12).collect();
-    vec![format!("    {key}… {}", text(node, "answer"))]
+    format!("{key}…")
 }
 
 fn is_good(node: &Value) -> bool {
@@ -158,12 +184,29 @@ mod tests {
         );
         let dead = said(&none, &["no connection", "no connection"]);
         assert!(
-            dead.contains("bob  not known: no node tells")
+            dead.contains("bob  not known: no node tells all")
                 && dead.matches("kms1node1234… no connection").count() == 2,
             "{dead}"
         );
         let unknown = said(&none, &[]);
         assert!(unknown.contains("no node tells"), "{unknown}");
+    }
+
+    #[test]
+    fn an_owner_reads_what_a_node_has_not_kept_and_why() {
+        let nodes = json!([
+            { "node": "kms1node12345", "answer": "ok", "dropped": 12, "lost": 0 },
+            { "node": "kms1other2345", "answer": "ok", "dropped": 0, "lost": 3 },
+        ]);
+        let grant = json!({ "path": "/plan", "who": "bob", "uses": [], "nodes": nodes });
+        let said = output::table(&audited(&grant));
+        for line in [
+            "bob  not known: no node tells all",
+            "kms1node1234… has dropped the 12 oldest entries",
+            "kms1other234… could not note 3 requests",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
     }
 
     #[test]

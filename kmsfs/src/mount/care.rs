@@ -71,6 +71,8 @@ impl Answers {
                         "node": it.node.to_string(),
                         "entries": it.entries.len(),
                         "answer": it.answer.to_string(),
+                        "dropped": it.dropped,
+                        "lost": it.lost,
                     })
                 });
                 row["nodes"] = nodes.collect();

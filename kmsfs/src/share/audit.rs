@@ -57,6 +57,7 @@ impl Owner {
             let mut reports = client.audit(request, begin);
             for report in &mut reports {
                 if let Some(before) = before.get(&report.node) {
+                    report.dropped = report.dropped.saturating_add(before.dropped);
                     report.entries.splice(..0, before.entries.iter().cloned());
                 }
             }
@@ -98,8 +99,13 @@ fn line(book: &Book, record: &OwnerRecord, reports: &[NodeAudit]) -> String {
         0 => String::new(),
         _ => format!(" ({silent} of {} nodes do not tell)", reports.len()),
     };
+    let short = reports.iter().filter(|it| it.dropped > 0 || it.lost > 0);
+    let gaps = match short.count() {
+        0 => String::new(),
+        some => format!(" ({some} of {} nodes have not all of it)", reports.len()),
+    };
     let name = ascii_name(book, &record.params.recipient);
-    format!("{name}: {}{silence}", shown.join(", "))
+    format!("{name}: {}{silence}{gaps}", shown.join(", "))
 }
 
 impl std::fmt::Display for Use {
@@ -160,6 +166,8 @@ mod tests {
         NodeAudit {
             node: key,
             entries: said.iter().map(entry).collect(),
+            dropped: 0,
+            lost: 0,
             next: Bookmark::default(),
             answer: Answer::Good,
         }
