@@ -179,7 +179,7 @@ impl Node {
         } else if self.vault.has_failed() {
             Err("its store could not be written last time")
         } else if self.view.head().is_none() {
-            Err("the ledger is out of sight")
+            Err("the ledger is out of sight, or not what it was")
         } else if over {
             Err("it is not registered, or its time is over")
         } else {

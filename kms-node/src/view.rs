@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kms_crypto::id::PolicyId;
@@ -32,6 +32,8 @@ pub struct LedgerView {
     answers: Mutex<HashMap<PolicyId, (PolicyState, Instant)>>,
     head: Mutex<Option<(Head, Instant)>>,
     registrations: AtomicU64,
+    /// The ledger was shortened, forked or forged when it was last followed: what it said before has no lease.
+    distrusted: AtomicBool,
 }
 
 impl std::fmt::Debug for LedgerView {
@@ -63,6 +65,7 @@ impl LedgerView {
             answers: Mutex::default(),
             head: Mutex::default(),
             registrations: AtomicU64::new(0),
+            distrusted: AtomicBool::new(false),
         }
     }
 
@@ -77,11 +80,12 @@ impl LedgerView {
         (self.clock)().max(recorded)
     }
 
-    /// The ledger's head, unless it was last seen before the lease.
+    /// The ledger's head, unless it was last seen before the lease, or the ledger is not what it was.
     pub fn head(&self) -> Option<Head> {
         self.head
             .lock()
             .filter(|(_, seen)| seen.elapsed() <= self.lease)
+            .filter(|_| !self.distrusted.load(Ordering::Relaxed))
             .map(|(head, _)| head)
     }
 
@@ -105,10 +109,9 @@ impl LedgerView {
             Err(error) => {
                 tracing::warn!(%error, "the ledger does not answer");
                 let answers = self.answers.lock();
-                let kept = answers.get(id).filter(|(_, since)| {
-                    matches!(error, LedgerError::Unavailable(_) | LedgerError::Busy)
-                        && since.elapsed() <= self.lease
-                });
+                let kept = answers
+                    .get(id)
+                    .filter(|(_, since)| is_absence(&error) && since.elapsed() <= self.lease);
                 kept.map(|(state, _)| self.by_our_clock(state.clone()))
                     .ok_or(Refusal::LedgerStale)
             }
@@ -142,6 +145,15 @@ impl LedgerView {
 
     /// Reads what was appended after record `after`. May block.
     pub fn follow(&self, after: u64) -> Result<News, LedgerError> {
+        let news = self.read_after(after);
+        self.distrusted.store(
+            news.as_ref().is_err_and(|error| !is_absence(error)),
+            Ordering::Relaxed,
+        );
+        news
+    }
+
+    fn read_after(&self, after: u64) -> Result<News, LedgerError> {
         let head = self.ledger.head()?;
         let (mut revoked, mut granted) = (Vec::new(), Vec::new());
         let mut next = after.saturating_add(1);
@@ -183,4 +195,9 @@ impl LedgerView {
             state => state,
         }
     }
+}
+
+/// Whether the ledger only cannot be asked; what it said a moment ago is as true as before.
+fn is_absence(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Unavailable(_) | LedgerError::Busy)
 }

@@ -10,9 +10,10 @@ mod devnet;
 mod policy;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use devnet::{Devnet, NETWORK, Single, alive, now, program};
@@ -327,6 +328,55 @@ async fn garbage_and_oversized_messages_cost_a_node_nothing() {
     ));
     let grown = resident_kib(devnet.pid(1)).saturating_sub(before);
     assert!(grown < 32 * 1024, "the node has grown by {grown} KiB");
+}
+
+/// What a monitor answers, its status line and all.
+fn page(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A real process was never asked for its pages; with a ledger that was cut short it called itself ready for a minute.
+#[tokio::test]
+async fn a_node_is_ready_when_it_serves_and_not_when_its_ledger_is_not_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ledger, config) = (dir.path().join("ledger"), dir.path().join("config.toml"));
+    // An address of this process's own: nobody else's port is in the way.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let monitor = format!("127.83.{high}.{low}:4711");
+    let text = format!(
+        "network = 'processes'\nledger = 'file:{}'\ndata_dir = '{}'\nlisten = ['/ip4/127.0.0.1/tcp/0']\nmonitor = '{monitor}'\n",
+        ledger.display(),
+        dir.path().join("data").display(),
+    );
+    fs::write(&config, text).unwrap();
+    let child = program()
+        .args(["run", "--supervised", "--config"])
+        .arg(&config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _node = Single::ready(child);
+    let status = |path: &str| page(&monitor, path).lines().next().unwrap().to_owned();
+    until("it is ready", || status("/readyz").contains("200")).await;
+    assert!(status("/healthz").contains("200"));
+    let says = |line: &str| page(&monitor, "/metrics").lines().any(|it| it == line);
+    assert!(says("kms_node_ready 1"));
+    until("it sees itself", || says("kms_node_ledger_height 1")).await;
+
+    let whole = fs::read(&ledger).unwrap();
+    fs::write(&ledger, &whole[..whole.len() / 2]).unwrap();
+    until("it is not ready", || status("/readyz").contains("503")).await;
+    assert!(page(&monitor, "/readyz").contains("ledger"));
+    assert!(says("kms_node_ready 0"));
+    assert!(
+        status("/healthz").contains("200"),
+        "a new start would not help"
+    );
 }
 
 #[test]
