@@ -287,7 +287,11 @@ impl Client {
         };
         let mut answer = call(message()?).await;
         if matches!(answer, Ok(Err(TransportError::Closed))) {
-            answer = call(message()?).await;
+            answer = match call(message()?).await {
+                // It was there a moment ago, and may have answered.
+                Ok(Err(TransportError::Unreachable)) => answer,
+                answer => answer,
+            };
         }
         let bytes = answer
             .unwrap_or(Err(TransportError::Timeout))

@@ -123,6 +123,9 @@ pub(crate) async fn gather<R, T, F: Future<Output = Result<R, Fault>>>(
                         machine.on_word(index, started.elapsed());
                         said.push((index, answer));
                     }
+                    Err(Fault::Node(answer)) if answer.is_broken() => {
+                        machine.on_break(index, answer, started.elapsed());
+                    }
                     Err(Fault::Node(answer)) => machine.on_failure(index, answer),
                     Err(Fault::Final(error)) => return Err(error),
                 }

@@ -37,6 +37,9 @@ pub enum Conduct {
     Slow(Duration),
     /// It closes the first connection of each request, as a node does that has been restarted.
     Restarted,
+    /// It does what it should the first time, closes that connection before it has answered, refuses the next one, and is there
+    /// again: as a node does that is started anew.
+    Restarting,
     /// It does what it should and closes the first connection of each request before it has answered.
     HangsUp,
     /// Its re-encryptions are of another capsule.
@@ -187,6 +190,14 @@ impl FakeNetwork {
                 drop(node.handle_with(request, None));
                 return Err(TransportError::Closed);
             }
+            Conduct::Restarting => match node.calls.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    drop(node.handle_with(request, None));
+                    return Err(TransportError::Closed);
+                }
+                1 => return Err(TransportError::Unreachable),
+                _ => {}
+            },
             Conduct::Behind if node.calls.fetch_add(1, Ordering::SeqCst) == 0 => {
                 return Ok(Response::Refused(Refusal::NotGranted).to_bytes());
             }

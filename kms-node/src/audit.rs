@@ -37,6 +37,8 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Room for entries in one report.
 const REPORT_BYTES: usize = 48 * 1024;
 const MINUTE: u64 = 60;
+/// Somebody whose answer was lost asks for the same again within this time (WIRE §5).
+const SAME_SECONDS: u64 = 10;
 
 /// What is to be noted.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,8 @@ pub struct AuditNote {
     pub outcome: &'static str,
     /// For how many capsules.
     pub capsules: usize,
+    /// A hash of what was asked, if it may be asked again because an answer was lost.
+    pub content: Option<[u8; 32]>,
 }
 
 /// A part of what was noted about one policy.
@@ -102,7 +106,9 @@ struct Desk {
 
 /// What was last asked about a policy.
 struct Recent {
-    minute: u64,
+    /// When, the latest time.
+    at: u64,
+    content: Option<[u8; 32]>,
     recipient: PublicKey,
     outcome: &'static str,
     /// The latest of those that were like it; none of them has an entry. It counts the others.
@@ -111,6 +117,22 @@ struct Recent {
 
 impl Recent {
     /// How many have no entry.
+    /// Whether it is the same request, made once more.
+    fn is_repeated_by(&self, note: &AuditNote) -> bool {
+        self.is_like(note)
+            && self.content.is_some()
+            && self.content == note.content
+            && note.at <= self.at + SAME_SECONDS
+    }
+
+    fn is_like(&self, note: &AuditNote) -> bool {
+        self.recipient == note.recipient && self.outcome == note.outcome
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.at / MINUTE < now / MINUTE && self.at + SAME_SECONDS < now
+    }
+
     fn unwritten(&self) -> u64 {
         self.repeated.as_ref().map_or(0, |it| it.before + 1)
     }
@@ -118,8 +140,8 @@ impl Recent {
 
 impl Desk {
     /// Gives those that were only counted an entry, of the minutes that are over.
-    fn close(&mut self, is_over: impl Fn(u64) -> bool) {
-        let over = self.recent.extract_if(|_, it| is_over(it.minute));
+    fn close(&mut self, is_over: impl Fn(&Recent) -> bool) {
+        let over = self.recent.extract_if(|_, it| is_over(it));
         let repeated: Vec<_> = over
             .filter_map(|(policy, it)| Some((policy, it.repeated?)))
             .collect();
@@ -191,7 +213,6 @@ impl AuditLog {
     /// Notes one request; durable later. Repetitions within a minute are counted, and told with the next entry.
     pub fn note(&self, policy: &PolicyId, note: &AuditNote) {
         let mut desk = self.desk.lock();
-        let minute = note.at / MINUTE;
         let mut entry = AuditEntry {
             at: note.at,
             recipient: note.recipient,
@@ -200,11 +221,12 @@ impl AuditLog {
             before: 0,
         };
         if let Some(last) = desk.recent.get_mut(policy) {
+            if last.is_repeated_by(note) {
+                return;
+            }
             entry.before = last.unwritten();
-            let is_like = last.minute == minute
-                && last.recipient == note.recipient
-                && last.outcome == note.outcome;
-            if is_like {
+            if last.is_like(note) && last.at / MINUTE == note.at / MINUTE {
+                (last.at, last.content) = (note.at, note.content);
                 last.repeated = Some(entry);
                 return;
             }
@@ -212,7 +234,8 @@ impl AuditLog {
             desk.close(|_| true);
         }
         let recent = Recent {
-            minute,
+            at: note.at,
+            content: note.content,
             recipient: note.recipient,
             outcome: note.outcome,
             repeated: None,
@@ -229,7 +252,7 @@ impl AuditLog {
 
     /// Makes durable what was noted, and goes on cutting what is more than a policy's share. Blocks on the disk.
     pub fn sync(&self, now: u64) {
-        self.desk.lock().close(|minute| minute < now / MINUTE);
+        self.desk.lock().close(|it| it.is_over(now));
         self.write();
         let cut = self.cut_some();
         if let Err(error) = cut {

@@ -120,6 +120,17 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Whether the connection broke before an answer was there: the node may have given one.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(TransportError::Closed | TransportError::Timeout)
+        )
+    }
+}
+
 impl Answers {
     /// How many nodes say that the policy was revoked.
     #[must_use]

@@ -21,6 +21,8 @@ pub struct GatherOptions {
     pub give_up_at: Duration,
 }
 
+/// A node whose connection broke is asked again after so long: it may be starting anew.
+pub const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// So many times as long as the slowest of the others is far longer.
 const FAR_LONGER: u32 = 3;
 /// Answers on one machine take a millisecond or ten, as it happens: that makes nobody slow.
@@ -86,6 +88,8 @@ pub struct Gather<N, T, F> {
     options: GatherOptions,
     pace: Pace,
     queue: VecDeque<N>,
+    /// Whose connection broke once: asked again when nobody else is left to be asked.
+    broken: Vec<Broken<N, F>>,
     waiting: Vec<Waiting<N>>,
     good: Vec<(N, T)>,
     failed: Vec<(N, F)>,
@@ -97,6 +101,16 @@ struct Waiting<N> {
     node: N,
     asked_at: Duration,
     slow: bool,
+    /// For the second time.
+    again: bool,
+}
+
+#[derive(Debug)]
+struct Broken<N, F> {
+    node: N,
+    why: F,
+    /// When it may be asked again.
+    at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,6 +134,7 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
             options,
             pace: Pace::new(options.hedge_after),
             queue,
+            broken: Vec::new(),
             waiting: Vec::new(),
             good: Vec::new(),
             failed: Vec::new(),
@@ -131,17 +146,18 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
     pub fn poll(&mut self, now: Duration) -> Option<GatherOutput<N>> {
         if self.end == End::Open {
             self.find_slow(now);
-            let fresh = self.waiting.iter().filter(|it| !it.slow).count();
-            let reachable = self.good.len() + self.waiting.len() + self.queue.len();
+            let reachable =
+                self.good.len() + self.waiting.len() + self.queue.len() + self.broken.len();
             if self.has_enough() || reachable < self.options.need || now >= self.options.give_up_at
             {
                 self.end = End::Due;
-            } else if self.good.len() + fresh < self.options.need {
-                let node = self.queue.pop_front()?;
+            } else if self.wants_more() {
+                let (node, again) = self.next_to_ask(now)?;
                 self.waiting.push(Waiting {
                     node,
                     asked_at: now,
                     slow: false,
+                    again,
                 });
                 return Some(GatherOutput::Ask(node));
             }
@@ -166,15 +182,29 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
 
     /// A node answered well. From one not asked, heard before, or too late, it changes nothing.
     pub fn on_good(&mut self, from: N, answer: T) {
-        if self.stop_waiting(from) {
+        if self.stop_waiting(from).is_some() {
             self.good.push((from, answer));
         }
     }
 
     /// A node answered badly or could not be asked.
     pub fn on_failure(&mut self, from: N, why: F) {
-        if self.stop_waiting(from) {
+        if self.stop_waiting(from).is_some() {
             self.failed.push((from, why));
+        }
+    }
+
+    /// The connection to a node broke before its answer was there: its answer may be lost. It is no liar, and is asked once
+    /// more if otherwise there would be too few.
+    pub fn on_break(&mut self, from: N, why: F, now: Duration) {
+        match self.stop_waiting(from) {
+            Some(asked) if !asked.again => self.broken.push(Broken {
+                node: from,
+                why,
+                at: now + AGAIN_AFTER,
+            }),
+            Some(_) => self.failed.push((from, why)),
+            None => {}
         }
     }
 
@@ -196,19 +226,26 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
             .filter(|it| !it.slow)
             .map(|it| it.asked_at + self.pace.limit());
         // With nobody left to ask, slowness makes no difference.
-        let hedge = hedges.min().filter(|_| !self.queue.is_empty());
-        Some(hedge.map_or(self.options.give_up_at, |at| {
-            at.min(self.options.give_up_at)
-        }))
+        let others = !self.queue.is_empty() || !self.broken.is_empty();
+        let hedge = hedges.min().filter(|_| others);
+        let again = self.broken.iter().map(|it| it.at).min();
+        let again = again.filter(|_| self.queue.is_empty() && self.wants_more());
+        let end = self.options.give_up_at;
+        Some(
+            [hedge, again]
+                .into_iter()
+                .flatten()
+                .fold(end, Duration::min),
+        )
     }
 
     /// What every candidate has said so far.
     pub fn answers(&self) -> Vec<(N, Answer<F>)> {
         let good = self.good.iter().map(|(node, _)| (*node, Answer::Good));
-        let failed = self
-            .failed
-            .iter()
-            .map(|(node, why)| (*node, Answer::Failed(why.clone())));
+        let broken = self.broken.iter().map(|it| (it.node, &it.why));
+        let failed = self.failed.iter().map(|(node, why)| (*node, why));
+        let failed = failed.chain(broken);
+        let failed = failed.map(|(node, why)| (node, Answer::Failed(why.clone())));
         let silent = self.waiting.iter().map(|it| (it.node, Answer::Silent));
         let not_asked = self.queue.iter().map(|node| (*node, Answer::NotAsked));
         good.chain(failed).chain(silent).chain(not_asked).collect()
@@ -233,6 +270,21 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         self.good.len() >= self.options.need
     }
 
+    /// Whether there would be too few if those that are slow never answered.
+    fn wants_more(&self) -> bool {
+        let fresh = self.waiting.iter().filter(|it| !it.slow).count();
+        self.good.len() + fresh < self.options.need
+    }
+
+    /// Whom to ask next, and whether it was asked before.
+    fn next_to_ask(&mut self, now: Duration) -> Option<(N, bool)> {
+        if let Some(node) = self.queue.pop_front() {
+            return Some((node, false));
+        }
+        let due = self.broken.iter().position(|it| it.at <= now)?;
+        Some((self.broken.remove(due).node, true))
+    }
+
     fn find_slow(&mut self, now: Duration) {
         let hedge_after = self.pace.limit();
         for it in &mut self.waiting {
@@ -240,17 +292,12 @@ impl<N: Copy + Eq, T, F: Clone> Gather<N, T, F> {
         }
     }
 
-    fn stop_waiting(&mut self, node: N) -> bool {
+    fn stop_waiting(&mut self, node: N) -> Option<Waiting<N>> {
         if self.end != End::Open || self.has_enough() {
-            return false;
+            return None;
         }
-        match self.waiting.iter().position(|it| it.node == node) {
-            Some(at) => {
-                self.waiting.swap_remove(at);
-                true
-            }
-            None => false,
-        }
+        let at = self.waiting.iter().position(|it| it.node == node)?;
+        Some(self.waiting.swap_remove(at))
     }
 }
 
@@ -291,5 +338,57 @@ mod tests {
         machine.on_good(1, ());
         machine.on_good(3, ());
         assert_eq!(asked(&mut machine, at(41)), [GatherOutput::Done]);
+    }
+
+    /// With exactly m nodes in reach, one answer that was lost with its connection was the end.
+    #[test]
+    fn a_node_whose_connection_broke_is_asked_once_more_if_there_is_nobody_else() {
+        let options = GatherOptions {
+            need: 2,
+            hedge_after: at(300),
+            give_up_at: at(8000),
+        };
+        let asked = |machine: &mut Gather<u8, (), &str>, now| {
+            std::iter::from_fn(|| machine.poll(now)).collect::<Vec<_>>()
+        };
+        let machine = || {
+            let mut machine: Gather<u8, (), &str> = Gather::new(options, 0..3);
+            asked(&mut machine, at(0));
+            machine.on_break(0, "broke", at(10));
+            assert_eq!(asked(&mut machine, at(10)), [GatherOutput::Ask(2)]);
+            machine
+        };
+        // Another one does.
+        let mut enough = machine();
+        enough.on_good(1, ());
+        enough.on_good(2, ());
+        assert_eq!(asked(&mut enough, at(2000)), [GatherOutput::Done]);
+
+        let mut too_few = machine();
+        too_few.on_failure(2, "refuses");
+        assert_eq!(asked(&mut too_few, at(300)), []);
+        assert_eq!(too_few.wake_at(), Some(at(1010)));
+        assert_eq!(asked(&mut too_few, at(1009)), []);
+        assert!(too_few.answers().contains(&(0, Answer::Failed("broke"))));
+        assert_eq!(asked(&mut too_few, at(1010)), [GatherOutput::Ask(0)]);
+        too_few.on_good(1, ());
+        let mut twice = too_few;
+        twice.on_break(0, "broke again", at(1020));
+        assert_eq!(asked(&mut twice, at(1020)), [GatherOutput::GiveUp]);
+        assert!(
+            twice
+                .answers()
+                .contains(&(0, Answer::Failed("broke again")))
+        );
+
+        // Who is silent is not waited for either.
+        let mut silent = machine();
+        silent.on_good(1, ());
+        assert_eq!(silent.wake_at(), Some(at(310)));
+        assert_eq!(asked(&mut silent, at(310)), []);
+        assert_eq!(silent.wake_at(), Some(at(1010)));
+        assert_eq!(asked(&mut silent, at(1010)), [GatherOutput::Ask(0)]);
+        silent.on_good(0, ());
+        assert_eq!(asked(&mut silent, at(1020)), [GatherOutput::Done]);
     }
 }

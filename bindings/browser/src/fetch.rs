@@ -252,6 +252,7 @@ impl Fetch {
                         it.machine.on_word(index, now);
                         it.said.push((index, frag));
                     }
+                    Err(answer) if answer.is_broken() => it.machine.on_break(index, answer, now),
                     Err(answer) => it.machine.on_failure(index, answer),
                 }
             }

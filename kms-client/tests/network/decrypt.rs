@@ -104,6 +104,22 @@ async fn a_node_that_hung_up_after_it_had_done_the_work_is_asked_anew() {
     assert_eq!(outcome.removal.removed.len(), 5, "{outcome:?}");
 }
 
+/// With exactly m nodes in reach, an answer that was lost while its node was started anew was the end.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_being_restarted_is_asked_once_more_when_nobody_else_is_left() {
+    let scene = Scene::new(5);
+    let grant = scene.grant().await.unwrap();
+    for node in 0..5 {
+        let conduct = if node < 2 {
+            Conduct::Dead
+        } else {
+            Conduct::Restarting
+        };
+        scene.network.set(node, conduct);
+    }
+    scene.opens(&grant).await;
+}
+
 #[tokio::test]
 async fn liars_are_found_out_and_replaced() {
     let scene = Scene::new(5);

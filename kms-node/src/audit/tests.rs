@@ -11,6 +11,12 @@ use crate::store::power::{Dice, Disk, Event, ROWS, Recorded, cut as power_cut, s
 const ONE: PolicyId = PolicyId([1; 32]);
 const OTHER: PolicyId = PolicyId([2; 32]);
 
+/// Always the same one.
+fn bob() -> PublicKey {
+    static BOB: std::sync::LazyLock<PublicKey> = std::sync::LazyLock::new(person);
+    *BOB
+}
+
 fn person() -> PublicKey {
     IdentitySecret::generate(&mut rng()).public()
 }
@@ -21,6 +27,7 @@ fn note(at: u64, outcome: &'static str, recipient: PublicKey) -> AuditNote {
         recipient,
         outcome,
         capsules: 1,
+        content: None,
     }
 }
 
@@ -94,7 +101,7 @@ fn what_was_only_counted_has_an_entry_when_its_minute_is_over_or_the_node_stops(
     }
     log.sync(59);
     assert_eq!(times(&log), [(0, 0)]);
-    log.sync(60);
+    log.sync(66);
     assert_eq!(times(&log), [(0, 0), (5, 2)]);
     for at in [60, 61, 62] {
         log.note(&ONE, &note(at, "ok", bob));
@@ -103,6 +110,41 @@ fn what_was_only_counted_has_an_entry_when_its_minute_is_over_or_the_node_stops(
     drop(log);
     let log = AuditLog::open(&path).unwrap();
     assert_eq!(times(&log), [(0, 0), (5, 2), (60, 0), (62, 1)]);
+}
+
+/// A client whose answer was lost asks once more, and its owner was told that the key was used twice.
+#[test]
+fn the_same_request_made_once_more_is_one_use() {
+    let log = AuditLog::in_memory();
+    let ask = |at, content, outcome| {
+        let content = Some([content; 32]);
+        log.note(
+            &ONE,
+            &AuditNote {
+                content,
+                ..note(at, outcome, bob())
+            },
+        );
+    };
+    ask(57, 1, "ok");
+    ask(59, 1, "ok");
+    log.sync(61);
+    ask(62, 1, "ok");
+    ask(63, 2, "ok");
+    ask(64, 2, "expired");
+    ask(64, 3, "expired");
+    ask(80, 3, "expired");
+    log.finish();
+    let expected = [
+        (57, "ok", 0),
+        (63, "ok", 0),
+        (64, "expired", 0),
+        (80, "expired", 1),
+    ];
+    assert_eq!(
+        told(&log, &ONE),
+        expected.map(|(at, outcome, before)| (at, outcome.to_owned(), before))
+    );
 }
 
 fn small(most: u64, share: u64) -> AuditLog {
@@ -175,7 +217,7 @@ fn a_full_log_takes_from_those_who_have_most() {
     // When some are forgotten there is more room again.
     log.tend(|policy, _| *policy != ONE).unwrap();
     assert_eq!((log.fill().entries, log.fill().share), (1, 2));
-    log.note(&OTHER, &note(0, "ok", bob));
+    log.note(&OTHER, &note(60, "ok", bob));
     assert_eq!(told(&log, &OTHER).len(), 1);
 }
 

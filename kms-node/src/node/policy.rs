@@ -1,6 +1,7 @@
 //! Policies at a node: promising, storing, re-encrypting, removing (WIRE §3.2).
 
 use kms_crypto::id::PolicyId;
+use kms_crypto::kdf;
 use kms_crypto::key::PublicKey;
 use kms_crypto::scheme::{Capsule, KeyFrag, VerifiedKeyFrag};
 use kms_net::PeerKey;
@@ -162,12 +163,10 @@ impl Node {
         let his = held.is_ok();
         let answer = self.reencrypt_by(&request.policy, held, &request.capsules);
         if his {
-            self.note_use(
-                &request.policy,
-                &request.recipient,
-                &answer,
-                request.capsules.len(),
-            );
+            let capsules: Vec<&[u8]> = request.capsules.iter().map(|it| it.as_slice()).collect();
+            let content = kdf::hash("kms/node-audit-request/1", &capsules);
+            let asked = (request.capsules.len(), Some(content));
+            self.note_use(&request.policy, &request.recipient, &answer, asked);
         }
         answer
     }
@@ -185,19 +184,20 @@ impl Node {
         Ok(his.ok_or(Refusal::UnknownPolicy))
     }
 
-    /// Notes what the recipient of a policy has asked for.
+    /// Notes what the recipient of a policy has asked for: how many capsules, and a hash of them.
     pub(super) fn note_use(
         &self,
         policy: &PolicyId,
         recipient: &PublicKey,
         answer: &Result<Response, Refusal>,
-        capsules: usize,
+        (capsules, content): (usize, Option<[u8; 32]>),
     ) {
         let note = AuditNote {
             at: self.view.now(),
             recipient: *recipient,
             outcome: answer.as_ref().map_or_else(Refusal::name, |_| "ok"),
             capsules,
+            content,
         };
         self.audit.note(policy, &note);
     }

@@ -33,7 +33,7 @@ impl Node {
         let his = held.is_ok();
         let answer = self.sign_with(request, held);
         if his {
-            self.note_use(&request.policy, &request.recipient, &answer, 1);
+            self.note_use(&request.policy, &request.recipient, &answer, (1, None));
         }
         answer
     }

@@ -153,6 +153,14 @@ fn no_fragment_is_given_out_two_seconds_after_a_revocation_or_later_than_a_lease
     assert!(sum.releases.late > 0, "some were close");
 }
 
+/// With exactly m nodes in reach, an answer that was lost with its connection was the end.
+#[test]
+fn connections_that_break_keep_nobody_out_and_make_no_use_two() {
+    for seed in seeds(5) {
+        steps::opens_while_connections_break(seed);
+    }
+}
+
 #[test]
 fn an_owner_who_dies_at_any_step_leaves_a_whole_grant_or_none() {
     for retry in [Retry::Anew, Retry::Same] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kms_client::{Client, ClientError};
 use kms_proto::ledger::PolicyState;
+use kms_proto::message::AuditEntry;
 
 use crate::link::Link;
 use crate::people::Share;
@@ -23,6 +24,37 @@ async fn until_death<T>(line: &Link, deed: impl Future<Output = T>) -> Option<T>
         done = deed => Some(done),
         () = line.died() => None,
     }
+}
+
+/// Opens again and again with exactly as many nodes as are needed, while connections break.
+pub fn opens_while_connections_break(seed: u64) {
+    const OPENS: u64 = 40;
+    run(seed, async {
+        let weather = Weather {
+            breaks: 0.06,
+            ..Weather::CALM
+        };
+        let world = World::new(3, 0.0, weather).await;
+        let share = Share::new(&world, 3, 3);
+        let (owner, _line) = world.client();
+        while share.grant(&owner).await.is_err() {}
+        // Until the slowest clock has passed the time of the grant, by which it is held back.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        for number in 0..OPENS {
+            let opened = opens(&world, &share).await;
+            assert!(opened.is_ok(), "KMS_SIM_SEED={seed}, {number}: {opened:?}");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        // Whatever was asked twice is one use.
+        for node in world.nodes() {
+            let node = node.running().expect("nobody has left");
+            node.audit().finish();
+            let told = node.audit().extract(&share.policy(), 0).expect("kept");
+            let told = told.entries.iter();
+            let told = told.map(|it| AuditEntry::from_bytes(it).expect("sound").before + 1);
+            assert_eq!(told.sum::<u64>(), OPENS, "KMS_SIM_SEED={seed}");
+        }
+    });
 }
 
 async fn opens(world: &Arc<World>, share: &Share) -> Result<(), ClientError> {
