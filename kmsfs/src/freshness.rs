@@ -297,13 +297,13 @@ impl Freshness {
         known
     }
 
-    /// Compares a directory's listing with the names known, and remembers those that are new, as `describe` says, but
-    /// for those [`Self::found_entry`] does not remember.
+    /// Compares a directory's listing with the names known, and remembers those that are new, as `describe` says (if it
+    /// does), but for those [`Self::found_entry`] does not remember.
     pub fn compare<'a, T: 'a>(
         &self,
         dir: Id,
         listed: impl IntoIterator<Item = (Id, &'a T)>,
-        describe: impl Fn(&T) -> Entry,
+        describe: impl Fn(&Id, &T) -> Option<Entry>,
     ) -> Compared {
         let mut known = self.entries(&dir);
         let sure = self.is_sure(&dir);
@@ -313,7 +313,9 @@ impl Freshness {
             seen.insert(tag);
             // Otherwise this client may have put something else there before it was killed.
             if !sure || !known.contains_key(&tag) {
-                let entry = describe(listed);
+                let Some(entry) = describe(&tag, listed) else {
+                    continue;
+                };
                 if !self.found_entry(dir, tag, &entry) {
                     removed.push((tag, entry));
                 }

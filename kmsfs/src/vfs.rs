@@ -68,6 +68,7 @@ mod space;
 mod symlink;
 mod types;
 mod unlink;
+mod unmade;
 mod why;
 mod write;
 mod xattr;

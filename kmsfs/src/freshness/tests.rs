@@ -51,7 +51,7 @@ fn write(seen: &Freshness) {
 
 fn names_missing(seen: &Freshness, there: &[Id]) -> Vec<Missing> {
     let listed: Vec<_> = there.iter().map(|tag| (*tag, &())).collect();
-    seen.compare(DIR, listed, |()| entry(None)).missing
+    seen.compare(DIR, listed, |_, ()| Some(entry(None))).missing
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn what_was_found_before_its_name_was_taken_away_is_not_remembered() {
     assert!(seen.found_entry(DIR, TAG, &entry(None)));
     seen.remove_entry(DIR, TAG);
     assert!(!seen.found_entry(DIR, TAG, &entry(Some(FILE))));
-    let late = seen.compare(DIR, [(TAG, &())], |()| entry(None));
+    let late = seen.compare(DIR, [(TAG, &())], |_, ()| Some(entry(None)));
     assert_eq!(late.removed, [(TAG, entry(None))]);
     assert!(names_missing(&seen, &[]).is_empty());
     // Made anew, it counts again.

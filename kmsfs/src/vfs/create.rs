@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use kms_crypto::format::{Core, OpenHeader, Special};
 use kms_crypto::id::FileId;
 use kms_crypto::key::FileKey;
-use kms_crypto::name::EncryptedName;
 use rustix::io::Errno;
 
 use super::attr::stored_mode;
@@ -85,7 +84,7 @@ impl Vfs {
         let id = FileId::random(&mut rng());
         let announced = self.announce_file(id, &place)?;
         let stored = new.stored_mode();
-        let made = self.disk.create_file(fd, &place.name, stored);
+        let made = self.make_at(&place, || self.disk.create_file(fd, &place.name, stored));
         let file = self.unless_made(&dir, &place.name, made)?;
         let result = self.fill_new_file(caller, &place, file, id, new);
         if result.is_err() {
@@ -182,11 +181,10 @@ impl Vfs {
         let fd = self.dir_fd(&dir)?;
         let mode = mode | self.parent_mode(&dir)? & 0o2000;
         self.put_side_file(&dir, &encrypted)?;
-        let made = self
-            .disk
-            .make_dir(fd, &encrypted.backing, stored_mode(Kind::Dir, mode));
-        self.unless_made(&dir, &encrypted.backing, made)?;
         let place = place(&dir, encrypted);
+        let stored = stored_mode(Kind::Dir, mode);
+        let made = self.make_at(&place, || self.disk.make_dir(fd, &place.name, stored));
+        self.unless_made(&dir, &place.name, made)?;
         let result = self.fill_new_dir(caller, &place, mode);
         if result.is_err() {
             if let Ok(new) = self.disk.open_dir(fd, &place.name) {
@@ -243,11 +241,11 @@ impl Vfs {
         self.refuse_old_name(&dir, &secrets, name)?;
         let encrypted = secrets.encrypt(name)?;
         let fd = self.dir_fd(&dir)?;
-        self.refuse_existing(&dir, &encrypted)?;
+        let new = place(&dir, encrypted.clone());
+        self.refuse_existing(&new)?;
         let from = self.live_place(&inode)?;
         self.put_side_file(&dir, &encrypted)?;
         let tag = encrypted.tag;
-        let new = place(&dir, encrypted.clone());
         inode.set_next_place(Some(new.clone()));
         let bound = self.bind_name(&inode, Promise::Stored, &secrets.keys, tag);
         inode.set_next_place(None);
@@ -288,9 +286,10 @@ impl Vfs {
 
     /// Refuses a name that is taken. Where that cannot be told, nothing is begun: taking it back might take what is
     /// there.
-    pub(super) fn refuse_existing(&self, dir: &Inode, name: &EncryptedName) -> Result<()> {
-        match self.disk.stat(self.dir_fd(dir)?, &name.backing) {
+    pub(super) fn refuse_existing(&self, place: &Place) -> Result<()> {
+        match self.disk.stat(self.dir_fd(&place.dir)?, &place.name) {
             Err(Errno::NOENT) => Ok(()),
+            Ok(_) if self.clear_unmade(place)? => Ok(()),
             Ok(_) => Err(Errno::EXIST.into()),
             Err(error) => Err(error.into()),
         }

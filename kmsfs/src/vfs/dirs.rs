@@ -288,7 +288,13 @@ impl Vfs {
         match self.disk.stat(fd, &found.backing) {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
-            Ok(stat) => return Ok((place(dir, found), stat)),
+            Ok(stat) => {
+                let place = place(dir, found);
+                if self.is_unmade(&place, &stat) {
+                    return Err(Errno::NOENT.into());
+                }
+                return Ok((place, stat));
+            }
         }
         if let Ok(found) = self.find_copy(dir, name) {
             return Ok(found);

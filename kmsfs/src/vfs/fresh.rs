@@ -380,16 +380,17 @@ impl Vfs {
     /// Compares a listing with the names known. Returns the stored names of what has vanished.
     pub(super) fn compare_names<'a, T: 'a>(
         &self,
-        dir: &Inode,
+        dir: &Arc<Inode>,
         secrets: &Secrets,
         listed: impl IntoIterator<Item = (NameTag, &'a T)>,
         describe: impl Fn(&T) -> (Kind, &str),
     ) -> Vec<(NameTag, String)> {
         let id = *secrets.id.as_bytes();
         let listed = listed.into_iter().map(|(tag, it)| (tag.0, it));
-        let Compared { missing, removed } = self.seen.compare(id, listed, |it| {
+        let Compared { missing, removed } = self.seen.compare(id, listed, |tag, it| {
             let (kind, backing) = describe(it);
-            listed_entry(kind, backing)
+            let is_unmade = kind == Kind::File && self.is_unmade_at(dir, backing, NameTag(*tag));
+            (!is_unmade).then(|| listed_entry(kind, backing))
         });
         for (tag, entry) in removed {
             let backing = backing_of(&tag, &entry.rest);
@@ -505,7 +506,7 @@ impl Vfs {
     }
 
     /// The id of a directory whose keys are at hand.
-    fn dir_id(&self, dir: &Inode) -> Option<Id> {
+    pub(super) fn dir_id(&self, dir: &Inode) -> Option<Id> {
         let state = dir.dir()?.state.read();
         state.secrets.as_ref().map(|it| *it.id.as_bytes())
     }

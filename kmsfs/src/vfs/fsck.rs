@@ -287,10 +287,10 @@ impl Vfs {
                     tag,
                     standing: Standing::Original,
                 };
-                self.check_entry(check, place, &path, stored);
+                let is_there = self.check_entry(check, place, &path, stored);
                 // Of what is not where it belongs, nothing is remembered there.
                 let is_stray = check.strays.iter().any(|it| it.is(dir, name));
-                (!is_stray).then(|| (tag, kind, name.to_owned()))
+                (is_there && !is_stray).then(|| (tag, kind, name.to_owned()))
             }
             Err(VfsError::Os(Errno::NOENT) | VfsError::Damaged(_)) => {
                 self.found_stray(check, dir, name, path, stored, Part::Name.into());
@@ -303,13 +303,27 @@ impl Vfs {
         }
     }
 
-    fn check_entry(&self, check: &mut Check<'_>, place: Place, path: &Path, backing: &Path) {
+    /// Says whether it is there, as far as anybody is to know.
+    fn check_entry(
+        &self,
+        check: &mut Check<'_>,
+        place: Place,
+        path: &Path,
+        backing: &Path,
+    ) -> bool {
         let stat = match self.stat_place(&place) {
             // Gone since the directory was read.
-            Err(VfsError::Os(Errno::NOENT)) => return,
-            Err(problem) => return check.refused(path, backing, problem),
+            Err(VfsError::Os(Errno::NOENT)) => return false,
+            Err(problem) => {
+                check.refused(path, backing, problem);
+                return true;
+            }
             Ok(stat) => stat,
         };
+        if self.is_unmade(&place, &stat) {
+            self.found_unmade(check, &place, path, backing);
+            return false;
+        }
         let checked = self
             .intern(&stat, place.clone(), 0)
             // Each name is to lead to the object, whatever others do.
@@ -331,6 +345,7 @@ impl Vfs {
             }
             Err(problem) => check.refused(path, backing, problem),
         }
+        true
     }
 
     /// Whether the object's header knows the name it was found under.

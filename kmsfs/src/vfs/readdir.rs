@@ -121,6 +121,9 @@ impl Vfs {
             return Ok(());
         }
         for (at, listed) in listing.from(offset) {
+            let Some(kind) = self.listed_kind(&open.inode, listed) else {
+                continue;
+            };
             let ino = self
                 .table
                 .find(listed.ino, listed.kind)
@@ -128,7 +131,7 @@ impl Vfs {
             let entry = DirEntry {
                 name: &listed.name,
                 ino,
-                kind: self.listed_kind(&open.inode, listed),
+                kind,
                 next: at + 1,
             };
             if take(entry) {
@@ -139,31 +142,36 @@ impl Vfs {
     }
 
     /// What an entry is to programs: FIFOs and the like are regular files in the store, marked as those are whose mode
-    /// is in their header.
-    fn listed_kind(&self, dir: &Arc<Inode>, listed: &Listed) -> Kind {
+    /// is in their header. `None`: there is nothing behind its name.
+    fn listed_kind(&self, dir: &Arc<Inode>, listed: &Listed) -> Option<Kind> {
         if listed.kind != Kind::File {
-            return listed.kind;
+            return Some(listed.kind);
         }
         if let Some(known) = self.table.find(listed.ino, Kind::File)
             && known.mode().is_some()
         {
-            return known.shown_kind();
+            return Some(known.shown_kind());
         }
         let stat = self
             .dir_fd(dir)
             .and_then(|fd| Ok(self.disk.stat(fd, &listed.backing)?));
-        let Ok(stat) = stat else { return Kind::File };
+        let Ok(stat) = stat else {
+            return Some(Kind::File);
+        };
+        if self.is_unmade(&listed.place(dir), &stat) {
+            return None;
+        }
         if !super::attr::may_be_special(&stat) {
-            return Kind::File;
+            return Some(Kind::File);
         }
         let Ok(inode) = self.intern(&stat, listed.place(dir), 0) else {
-            return Kind::File;
+            return Some(Kind::File);
         };
         let kind = self
             .attr_from(&inode, &stat)
             .map_or(Kind::File, |attr| attr.kind);
         self.table.sweep(inode);
-        kind
+        Some(kind)
     }
 
     /// The same with attributes. Each entry handed out with attributes, but `.` and `..`, takes a reference.
@@ -190,6 +198,9 @@ impl Vfs {
                 Err(VfsError::Os(Errno::NOENT)) => continue,
                 Err(error) => return Err(error),
             };
+            if self.is_unmade(&place, &stat) {
+                continue;
+            }
             let Ok(inode) = self.intern(&stat, place, 1) else {
                 // What is wrong with it is told to whoever looks it up.
                 let entry = DirEntry {

@@ -105,7 +105,13 @@ impl Vfs {
         let to = place(to_dir, to_keys.encrypt(new_name)?);
         let victim = match self.find(to_dir, new_name) {
             Ok((place, stat)) => Some((place, stat)),
-            Err(super::VfsError::Os(Errno::NOENT)) => None,
+            Err(super::VfsError::Os(Errno::NOENT)) => {
+                // Any other move simply replaces what stands there.
+                if replace == Replace::No || stat.kind == Kind::Dir {
+                    self.clear_unmade(&to)?;
+                }
+                None
+            }
             Err(error) => return Err(error),
         };
         if let Some((at, there)) = &victim {

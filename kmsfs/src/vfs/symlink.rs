@@ -36,7 +36,7 @@ impl Vfs {
         self.refuse_old_name(&dir, &secrets, name)?;
         let encrypted = secrets.encrypt(name)?;
         let fd = self.dir_fd(&dir)?;
-        self.refuse_existing(&dir, &encrypted)?;
+        self.refuse_existing(&place(&dir, encrypted.clone()))?;
         let link = StoredLink::of(seal_target(&secrets, encrypted.tag, target)?);
         self.put_side_file(&dir, &encrypted)?;
         let side = self.put_link_side(&dir, &link)?;

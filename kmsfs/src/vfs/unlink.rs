@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::hooks::{Events, Removed};
 use super::{Caller, Ino, Result, Vfs};
-use crate::backing::{Kind, Stat};
+use crate::backing::{Kind, RawEntry, Stat};
 use crate::inode::{Inode, Place};
 
 impl Vfs {
@@ -206,26 +206,21 @@ impl Vfs {
     }
 
     /// Refuses a directory that holds names.
-    pub(super) fn refuse_unless_empty(&self, inode: &Inode) -> Result<()> {
+    pub(super) fn refuse_unless_empty(&self, inode: &Arc<Inode>) -> Result<()> {
         let entries = self.disk.list(self.dir_fd(inode)?)?;
-        if entries
-            .iter()
-            .all(|entry| entry.name == DIR_HEADER.as_bytes())
-        {
-            return Ok(());
-        }
         // Side files without their names do not count, and go.
-        let is_litter = |name: &[u8]| match BackingName::of(name) {
+        let is_litter = |entry: &RawEntry| match BackingName::of(&entry.name) {
             BackingName::Side(long) => !entries.iter().any(|entry| entry.name == long.as_bytes()),
             BackingName::LinkSide(_) => true,
-            BackingName::DirHeader | BackingName::Short(_) | BackingName::Long(_) => false,
-            BackingName::Foreign => super::copies::is_litter(name),
+            BackingName::DirHeader => false,
+            BackingName::Short(_) | BackingName::Long(_) => self.is_unmade_entry(inode, entry),
+            BackingName::Foreign => super::copies::is_litter(&entry.name),
         };
         let litter: Vec<_> = entries
             .iter()
-            .filter(|entry| is_litter(&entry.name))
+            .filter(|entry| entry.name != DIR_HEADER.as_bytes())
             .collect();
-        if litter.len() + 1 < entries.len() {
+        if !litter.iter().all(|entry| is_litter(entry)) {
             return Err(Errno::NOTEMPTY.into());
         }
         for entry in litter {

@@ -25,3 +25,4 @@ mod shared;
 mod signed;
 mod support;
 mod tamper;
+mod unmade;

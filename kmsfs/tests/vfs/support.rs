@@ -10,8 +10,8 @@ use kms_crypto::id::{SchemeId, StoreId};
 use kms_crypto::key::{IdentitySecret, StoreKey};
 use kmsfs::backing::{Call, Disk, Gate, Replace};
 use kmsfs::vfs::{
-    Access, Attr, AttrChange, Caller, Handle, Ino, Options, Result, StoreInfo, Vfs, VfsError,
-    XattrMode,
+    Access, Attr, AttrChange, Caller, Handle, Ino, Options, Problem, Result, StoreInfo, Vfs,
+    VfsError, XattrMode,
 };
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -375,13 +375,13 @@ pub(crate) fn list(vfs: &Vfs, path: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What a store's check finds, as text; but for what a crash may leave and nothing refers to.
+/// What a store's check finds, as text; but for what a crash may leave and does no harm.
 pub(crate) fn fsck(vfs: &Vfs) -> Vec<String> {
     let report = vfs.fsck(Path::new(""), &mut |_| {}).unwrap();
     report
         .findings
         .iter()
-        .filter(|it| !matches!(it.problem, kmsfs::vfs::Problem::Unused))
+        .filter(|it| !matches!(it.problem, Problem::Unused | Problem::Unmade))
         .map(|it| format!("{}: {}", it.path.display(), it.problem))
         .collect()
 }

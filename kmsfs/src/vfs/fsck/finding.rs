@@ -36,6 +36,11 @@ pub enum Problem {
     /// What a header keeps beside it of attributes is gone.
     #[error("the extended attributes are lost, or not its own")]
     AttributesLost,
+    /// Nothing of it but its name was stored.
+    #[error(
+        "it was being made when the power was cut, and nothing of it was stored: it is shown to nobody"
+    )]
+    Unmade,
     /// Nothing refers to it.
     #[error("nothing in the store refers to this file")]
     Unused,
@@ -124,6 +129,7 @@ impl Problem {
             Self::Surplus => "surplus",
             Self::NamesLost => "names",
             Self::AttributesLost => "attributes",
+            Self::Unmade => "unmade",
             Self::Unused => "unused",
             Self::Refused(VfsError::Damaged(damage)) => match damage.part {
                 Part::Header => "header",
@@ -265,10 +271,11 @@ impl Report {
         self.findings.len() - self.repaired()
     }
 
-    /// How many of these are errors: a file that nothing refers to does no harm, and a crash may leave one.
+    /// How many of these are errors: what a crash may leave, and does no harm, is none.
     #[must_use]
     pub fn errors(&self) -> usize {
-        let is_error = |it: &&Finding| !it.is_repaired() && !matches!(it.problem, Problem::Unused);
+        let is_harmless = |it: &Finding| matches!(it.problem, Problem::Unused | Problem::Unmade);
+        let is_error = |it: &&Finding| !it.is_repaired() && !is_harmless(it);
         self.findings.iter().filter(is_error).count()
     }
 }

@@ -14,7 +14,7 @@ use super::super::{Oddity, Part, Result, Vfs};
 use super::finding::{Loss, Problem, Remedy};
 use super::{Check, TEMPORARY};
 use crate::backing::{Kind, RawEntry};
-use crate::inode::Inode;
+use crate::inode::{Inode, Place};
 
 /// A file beside entries that seems to be of no use.
 pub(super) struct Unused {
@@ -69,6 +69,21 @@ impl Vfs {
                 backing: backing.join(OsStr::from_bytes(&entry.name)),
             });
         }
+    }
+
+    /// A file of which nothing but the name was stored.
+    pub(super) fn found_unmade(
+        &self,
+        check: &mut Check<'_>,
+        place: &Place,
+        path: &Path,
+        backing: &Path,
+    ) {
+        check.found(path, backing, Problem::Unmade, Remedy::Remove, || {
+            self.remove_unmade(place)?;
+            self.drop_side_file(&place.dir, &place.name);
+            Ok(())
+        });
     }
 
     /// What the symbolic links of a directory point to in the store.

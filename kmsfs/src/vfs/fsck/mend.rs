@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kms_crypto::format::{Check as Whose, OpenHeader, Via, Xattrs};
+use kms_crypto::format::{Check as Whose, HEADER_LEN, OpenHeader, Via, Xattrs};
 use rustix::io::Errno;
 
 use super::super::header::Promise;
@@ -29,6 +29,11 @@ impl Vfs {
         match damage.part {
             Part::Length => self.mend_length(check, inode, path, backing, problem),
             Part::Header => {
+                if self.is_blank(inode)? {
+                    let place = self.live_place(inode)?;
+                    self.found_unmade(check, &place, path, backing);
+                    return Ok(false);
+                }
                 let named = self.mend_names(check, inode, path, backing, problem);
                 if named.is_ok() {
                     return named;
@@ -40,6 +45,18 @@ impl Vfs {
             }
             _ => Err(problem.clone()),
         }
+    }
+
+    /// Whether zeros stand where the header of a file should, and nothing else has as far as this client knows: some
+    /// filesystems write what comes behind it first.
+    fn is_blank(&self, inode: &Arc<Inode>) -> Result<bool> {
+        let place = self.live_place(inode)?;
+        let fd = self.dir_fd(&place.dir)?;
+        let file = self.disk.open_file(fd, &place.name, OpenMode::Read)?;
+        let mut bytes = [0; HEADER_LEN];
+        let len = self.disk.read_at(&file, 0, &mut bytes)?;
+        let is_blank = len == HEADER_LEN && bytes.iter().all(|byte| *byte == 0);
+        Ok(is_blank && self.was_never_opened(&place))
     }
 
     fn mend_length(
