@@ -105,6 +105,8 @@ export interface Revocation {
   at: number
   removed: number
   nodes: number
+  /** Whether the nodes that have not signed could go on opening it, if they all were dishonest: withdraw again, or encrypt anew. */
+  quorum_left: boolean
 }
 /** Whoever has the key can open the data for ever. */
 export interface Key { key: string, label: string, owner: string }
@@ -120,6 +122,8 @@ export interface GrantInfo {
   threshold: string
   nodes: string[]
   revoked: number | null
+  /** As in `Revocation`. */
+  quorum_left: boolean
 }
 /** What a ticket says. */
 export interface Ticket {

@@ -176,6 +176,16 @@ impl OwnerRecord {
         )
     }
 
+    /// Whether it was withdrawn, and the nodes that have not signed that they deleted their fragment are enough to go on
+    /// re-encrypting, if they all were dishonest.
+    #[must_use]
+    pub fn leaves_quorum(&self) -> bool {
+        let Status::Revoked { removed, .. } = &self.status else {
+            return false;
+        };
+        usize::from(self.total).saturating_sub(removed.len()) >= usize::from(self.needed)
+    }
+
     /// Whether it is about a signing key, and nothing that can be opened.
     #[must_use]
     pub fn is_for_signing(&self) -> bool {

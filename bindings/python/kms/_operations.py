@@ -127,7 +127,7 @@ class Grant(TypedDict):
 
 
 class Revocation(TypedDict):
-    """Access that was withdrawn."""
+    """Access that was withdrawn. `quorum_left`: the nodes that did not sign for the deletion could go on; withdraw again."""
 
     recipient: str
     who: Optional[str]
@@ -135,6 +135,7 @@ class Revocation(TypedDict):
     at: int
     removed: int
     nodes: int
+    quorum_left: bool
 
 
 class Key(TypedDict):
@@ -158,6 +159,7 @@ class GrantInfo(TypedDict):
     threshold: str
     nodes: list[str]
     revoked: Optional[int]
+    quorum_left: bool
 
 
 class Ticket(TypedDict):

@@ -45,6 +45,9 @@ pub struct GrantInfo {
     pub nodes: Vec<String>,
     /// When it was withdrawn, in seconds since 1970.
     pub revoked: Option<u64>,
+    /// Whether it was withdrawn and the nodes that have not signed for the deletion are enough to go on opening it, if they all
+    /// were dishonest.
+    pub quorum_left: bool,
 }
 
 /// What a ticket says.
@@ -189,6 +192,7 @@ impl Session {
             created: record.created,
             threshold: format!("{}/{}", record.needed, record.total),
             nodes: keys(&record.nodes),
+            quorum_left: record.leaves_quorum(),
             revoked: match record.status {
                 Status::Revoked { at, .. } => Some(at),
                 _ => None,

@@ -61,6 +61,9 @@ pub struct Revoked {
     pub removed: usize,
     /// How many had one.
     pub nodes: u8,
+    /// Whether the others are enough to go on opening what was shared, if they all were dishonest. Then it may be withdrawn
+    /// once more, when they are back; and what has to stay closed is encrypted anew.
+    pub quorum_left: bool,
 }
 
 /// What is the same for everybody named in one grant.
@@ -206,7 +209,7 @@ impl Session {
     }
 
     /// Withdraws access to what has a label; `who` names people, or is `*`. Returns when the ledger shows it and the nodes
-    /// that answer have deleted their fragments.
+    /// that answer have deleted their fragments. Where a quorum was left, the nodes are asked once more.
     ///
     /// # Errors
     /// [`Code::NotFound`] if nobody named has access; [`Code::BadParameter`], [`Code::BadKey`],
@@ -234,7 +237,8 @@ impl Session {
             let named = who
                 .as_ref()
                 .is_none_or(|keys| keys.contains(&record.params.recipient));
-            named && record.is_pending_or_live() && record.expiry > now
+            let open = record.is_pending_or_live() || record.leaves_quorum();
+            named && open && record.expiry > now
         });
         let ending: Vec<OwnerRecord> = ending.collect();
         if ending.is_empty() {
@@ -282,29 +286,33 @@ impl Session {
     ) -> Result<Revoked, ApiError> {
         let key = self.inner.store.key.ledger_key(&record.params.salt);
         let request = revoke_request(&key, record, epoch)?;
-        let revocation = client.record_revocation(&request).await?;
         let mut ended = record.clone();
-        ended.status = Status::Revoked {
-            at: revocation.at,
-            epoch,
-            removed: Vec::new(),
+        let (at, epoch, before) = match &record.status {
+            Status::Revoked { at, epoch, removed } => (*at, *epoch, removed.clone()),
+            _ => {
+                let at = client.record_revocation(&request).await?.at;
+                let removed = Vec::new();
+                ended.status = Status::Revoked { at, epoch, removed };
+                self.put(&ended)?;
+                (at, epoch, Vec::new())
+            }
         };
-        self.put(&ended)?;
-        let removal = client.remove_fragments(&request).await;
-        let removed = removal.removed.len();
-        ended.status = Status::Revoked {
-            at: revocation.at,
-            epoch,
-            removed: removal.removed,
-        };
+        let mut removed = client.remove_fragments(&request).await.removed;
+        // Who has signed once may be away now.
+        let earlier = before.into_iter().filter(|it| !removed.contains(it));
+        let earlier: Vec<_> = earlier.collect();
+        removed.extend(earlier);
+        let count = removed.len();
+        ended.status = Status::Revoked { at, epoch, removed };
         self.put(&ended)?;
         Ok(Revoked {
             recipient: record.params.recipient,
             who: None,
             policy: record.policy(),
-            at: revocation.at,
-            removed,
+            at,
+            removed: count,
             nodes: record.total,
+            quorum_left: ended.leaves_quorum(),
         })
     }
 

@@ -105,7 +105,7 @@ async fn a_node_that_hung_up_after_it_had_done_the_work_is_asked_anew() {
 }
 
 /// With exactly m nodes in reach, an answer that was lost while its node was started anew was the end.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_node_that_is_being_restarted_is_asked_once_more_when_nobody_else_is_left() {
     let scene = Scene::new(5);
     let grant = scene.grant().await.unwrap();

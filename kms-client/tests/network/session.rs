@@ -103,6 +103,7 @@ async fn what_is_granted_opens_until_it_is_withdrawn() {
 
     let revoked = two.alice.revoke(&sealed.label, "bob").await.unwrap();
     assert_eq!((revoked[0].removed, revoked[0].nodes), (5, 5));
+    assert!(!revoked[0].quorum_left);
     let refused = open(&two.bob, &sealed.bytes, &ticket).await;
     assert_eq!(code(refused), Code::Revoked);
     assert_eq!(two.alice.list_grants(None).unwrap()[0].state, "revoked");
@@ -116,6 +117,40 @@ async fn what_is_granted_opens_until_it_is_withdrawn() {
         .await
         .unwrap();
     assert_eq!(*own.data, b"launch");
+}
+
+/// Whoever withdrew access while nodes were away was told how many had deleted their part, and neither what that means nor
+/// how to ask the others.
+#[tokio::test]
+async fn whoever_withdraws_access_learns_whether_a_quorum_is_left_and_can_ask_again() {
+    let two = Two::new();
+    let sealed = two.alice.encrypt(b"launch", Default::default()).unwrap();
+    two.alice
+        .grant(&sealed.label, "bob ttl=7d m=3/5")
+        .await
+        .unwrap();
+    let set = |nodes: &[usize], conduct: Conduct| {
+        for node in nodes {
+            two.network.set(*node, conduct.clone());
+        }
+    };
+    let left = || two.alice.list_grants(None).unwrap()[0].quorum_left;
+    assert!(!left());
+    set(&[0, 1, 2], Conduct::Dead);
+    let revoked = two.alice.revoke(&sealed.label, "bob").await.unwrap();
+    assert_eq!((revoked[0].removed, revoked[0].quorum_left), (2, true));
+    assert!(left());
+    // Others are away now: what they have signed counts.
+    set(&[0], Conduct::Honest);
+    set(&[3, 4], Conduct::Dead);
+    let again = two.alice.revoke(&sealed.label, "bob").await.unwrap();
+    assert_eq!((again[0].removed, again[0].quorum_left), (3, false));
+    assert_eq!(again[0].at, revoked[0].at);
+    assert!(!left());
+    assert_eq!(
+        code(two.alice.revoke(&sealed.label, "bob").await),
+        Code::NotFound
+    );
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ pub(super) const METHODS: &[Method] = &[
         gives: Gives::Map(&[member(
             "revoked",
             Kind::List,
-            "recipient, who (petname or null), policy, at, removed, nodes",
+            "recipient, who (petname or null), policy, at, removed, nodes, quorum_left",
         )]),
         example: r#"["00112233445566778899aabbccddeeff", "bob"]"#,
         early: false,
@@ -84,7 +84,7 @@ pub(super) const METHODS: &[Method] = &[
         gives: Gives::Map(&[member(
             "grants",
             Kind::List,
-            "policy, label, recipient, who, state (preparing, live, expired, revoked), until, created, threshold, nodes, revoked",
+            "policy, label, recipient, who, state (preparing, live, expired, revoked), until, created, threshold, nodes, revoked, quorum_left",
         )]),
         example: "[]",
         early: false,
