@@ -13,7 +13,7 @@ mod system;
 mod work;
 
 use std::any::Any;
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -89,7 +89,8 @@ fn broken(system: System) -> usize {
             log.replay(&file, position, cut, || dice.below(2) == 0)
                 .unwrap();
         };
-        let image = root.path().join("image");
+        // One of its own each: the loop device of the one before may be there for a moment longer, with what it has read.
+        let image = root.path().join(format!("image-{point}"));
         build(&image);
         // What cannot even be mounted is as broken as can be, and no reason not to look at the others.
         let found = catch_unwind(AssertUnwindSafe(|| {
@@ -99,6 +100,7 @@ fn broken(system: System) -> usize {
             found
         }))
         .unwrap_or_else(|panic| vec![message(panic.as_ref())]);
+        fs::remove_file(&image).unwrap();
         if !found.is_empty() {
             broken += 1;
             println!("{system:?}: {cut:?} at {position}: {} missing", found.len());
