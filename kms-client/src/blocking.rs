@@ -3,6 +3,8 @@
 //! A runtime does not survive a fork: a program that puts itself into the background connects afterwards. Nothing here may
 //! be called from inside another tokio runtime's worker.
 
+use std::time::Duration;
+
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, LabelSecret, PublicKey};
 use kms_crypto::policy::Threshold;
@@ -99,6 +101,28 @@ impl Client {
     ) -> Result<LabelSecret, ClientError> {
         self.runtime
             .block_on(self.client.decrypt_key(request, identity))
+    }
+
+    /// The same, as long as it is wanted: `wanted` is asked at first, and each time so long has passed. None: it was not.
+    pub fn decrypt_key_while(
+        &self,
+        request: &KeyRequest,
+        identity: &IdentitySecret,
+        each: Duration,
+        wanted: impl Fn() -> bool,
+    ) -> Option<Result<LabelSecret, ClientError>> {
+        let unwanted = async {
+            while wanted() {
+                tokio::time::sleep(each).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = unwanted => None,
+                fetched = self.client.decrypt_key(request, identity) => Some(fetched),
+            }
+        })
     }
 
     /// See [`crate::Client::decrypt`].

@@ -13,6 +13,7 @@ use kms_crypto::format::Special;
 
 use crate::backing::Kind;
 use crate::vfs::{Attr, Caller, Vfs, VfsError};
+use crate::waiter::Waiter;
 
 use self::pool::Pool;
 pub use self::session::{Mount, Unmounter};
@@ -186,12 +187,13 @@ impl Bridge {
         }
     }
 
-    /// Runs `work` here, or on the pool where it may have to wait for keys.
-    fn run(&self, work: impl FnOnce(&Self) + Send + 'static) {
+    /// Runs `work` here, or on the pool where it may have to wait for keys, as long as they are wanted.
+    fn run(&self, req: &Request, work: impl FnOnce(&Self) + Send + 'static) {
         if self.vfs.is_owner() {
             work(self);
         } else {
-            self.run_pooled(work);
+            let thread = req.pid();
+            self.run_pooled(move |this| Waiter::serve(thread, || work(this)));
         }
     }
 

@@ -21,6 +21,7 @@ pub mod share;
 pub mod time;
 pub mod unlock;
 pub mod vfs;
+pub(crate) mod waiter;
 pub mod why;
 
 /// The operating system's generator of random numbers.

@@ -9,6 +9,7 @@ mod care;
 mod follow;
 mod grant;
 mod info;
+mod keys;
 mod network;
 pub mod nodes;
 mod owner;

@@ -109,6 +109,10 @@ fn key(err: &KeyError, context: &Context) -> String {
              Your identity is not unlocked here.\n  \
              Unmount and mount again with your passphrase."
             .to_owned(),
+        KeyError::Interrupted => "The program was told to stop while it waited for nodes.\n  \
+             Nothing is wrong with the file.\n  \
+             Open it again."
+            .to_owned(),
     }
 }
 

@@ -1,9 +1,13 @@
 //! What opens with how many nodes.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kms_tests::{errno, tree, xattr};
+use kms_tests::{TIMEOUT, errno, eventually, tree, xattr};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustix::io::Errno;
 
 use crate::{Scene, appears};
@@ -105,4 +109,40 @@ fn a_grant_needs_n_nodes_and_says_so() {
     xattr::grant(&scene.secure.at("a"), "bob m=3/4").unwrap();
     let bobs = scene.bobs();
     assert_eq!(fs::read_to_string(bobs.at("a")).unwrap(), "a");
+}
+
+/// Ctrl-C did nothing as long as nodes were waited for.
+#[test]
+fn a_program_that_waits_for_silent_nodes_can_be_interrupted() {
+    let scene = Scene::new();
+    let plan = scene.secure.at("plan.txt");
+    fs::write(&plan, "launch friday\n").unwrap();
+    xattr::grant(&plan, "bob ttl=1h m=3/5").unwrap();
+    // So long that its end is not taken for an interruption.
+    let options = ["-o", "net_timeout=60"];
+    let bobs = scene.bob.mount_with(&scene.store, "alice", &options);
+    appears(&bobs.at("plan.txt"));
+    (1..=3).for_each(|node| scene.net.freeze(node));
+    let mut cat = eventually("a program to wait", TIMEOUT, || {
+        let mut cat = Command::new("cat")
+            .arg(bobs.at("plan.txt"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // As long as the key is known, it need not.
+        while cat.try_wait().unwrap().is_none() {
+            let where_it_waits = fs::read_to_string(format!("/proc/{}/wchan", cat.id()));
+            if where_it_waits.is_ok_and(|it| it.contains("fuse") || it.contains("request_wait")) {
+                return Some(cat);
+            }
+        }
+        None
+    });
+    let pid = Pid::from_raw(cat.id().try_into().unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    let ended = eventually("it to end", TIMEOUT / 2, || cat.try_wait().unwrap());
+    assert_eq!(ended.signal(), Some(Signal::SIGINT as i32));
+    (1..=3).for_each(|node| scene.net.thaw(node));
+    assert_eq!(fs::read(bobs.at("plan.txt")).unwrap(), b"launch friday\n");
+    bobs.unmount();
 }

@@ -103,6 +103,16 @@ impl Devnet {
         });
     }
 
+    /// Has a node say nothing more, and close nothing, until it is thawed.
+    pub fn freeze(&self, number: usize) {
+        kill(self.pid(number), Signal::SIGSTOP).unwrap();
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self, number: usize) {
+        kill(self.pid(number), Signal::SIGCONT).unwrap();
+    }
+
     /// `kms-node` with a node's configuration.
     fn kms_node(&self, number: usize, args: &[&str]) -> Command {
         let mut command = Command::new(program("kms-node"));

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-use fuser::{Errno, FileAttr, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr};
+use fuser::{
+    Errno, FileAttr, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr, Request,
+};
 
 use super::{Bridge, GLANCE, file_attr};
 use crate::vfs::{Attr, Result};
@@ -71,11 +73,16 @@ impl Bridge {
 
 impl Bridge {
     /// The verbs may wait for the network in an owner's mount as well.
-    pub(super) fn run_xattr(&self, name: &[u8], work: impl FnOnce(&Self) + Send + 'static) {
+    pub(super) fn run_xattr(
+        &self,
+        req: &Request,
+        name: &[u8],
+        work: impl FnOnce(&Self) + Send + 'static,
+    ) {
         if name.starts_with(b"user.kms.") {
             self.run_pooled(work);
         } else {
-            self.run(work);
+            self.run(req, work);
         }
     }
 }

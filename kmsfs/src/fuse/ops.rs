@@ -51,9 +51,11 @@ impl Filesystem for Bridge {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (parent, name) = (Ino(parent.0), name.as_bytes().to_vec());
-        self.run(move |this| this.answer_entry(reply, || this.vfs.lookup(parent, &name)));
+        self.run(req, move |this| {
+            this.answer_entry(reply, || this.vfs.lookup(parent, &name))
+        });
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -211,7 +213,7 @@ impl Filesystem for Bridge {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let caller = caller(req);
-        self.run(move |this| {
+        self.run(req, move |this| {
             let truncate = flags.0 & libc::O_TRUNC != 0;
             match this.call(|| this.vfs.open(caller, Ino(ino.0), access(flags), truncate)) {
                 Ok(opened) => {
@@ -301,9 +303,9 @@ impl Filesystem for Bridge {
         self.answer_empty(reply, || self.vfs.fsync(Handle(fh.0)));
     }
 
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.run(
-            move |this| match this.call(|| this.vfs.opendir(Ino(ino.0))) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.run(req, move |this| {
+            match this.call(|| this.vfs.opendir(Ino(ino.0))) {
                 Ok(opened) => {
                     let mut flags = FopenFlags::empty();
                     if this.vfs.is_owner() {
@@ -315,30 +317,32 @@ impl Filesystem for Bridge {
                     reply.opened(FileHandle(opened.handle.0), flags);
                 }
                 Err(errno) => reply.error(errno),
-            },
-        );
+            }
+        });
     }
 
     fn readdir(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        self.run(move |this| this.list(Handle(fh.0), offset, reply));
+        self.run(req, move |this| this.list(Handle(fh.0), offset, reply));
     }
 
     fn readdirplus(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.run(move |this| this.list_with_attributes(Handle(fh.0), offset, reply));
+        self.run(req, move |this| {
+            this.list_with_attributes(Handle(fh.0), offset, reply)
+        });
     }
 
     fn releasedir(
@@ -402,7 +406,7 @@ impl Filesystem for Bridge {
             name.as_bytes().to_vec(),
             value.to_vec(),
         );
-        self.run_xattr(&name.clone(), move |this| {
+        self.run_xattr(req, &name.clone(), move |this| {
             this.answer_empty(reply, || {
                 this.vfs.setxattr(caller, ino, &name, &value, mode)
             });
@@ -411,14 +415,14 @@ impl Filesystem for Bridge {
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let (caller, ino, name) = (caller(req), Ino(ino.0), name.as_bytes().to_vec());
-        self.run_xattr(&name.clone(), move |this| {
+        self.run_xattr(req, &name.clone(), move |this| {
             this.answer_xattr(reply, size, || this.vfs.getxattr(caller, ino, &name));
         });
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let caller = caller(req);
-        self.run(move |this| {
+        self.run(req, move |this| {
             this.answer_xattr(reply, size, || this.vfs.listxattr(caller, Ino(ino.0)));
         });
     }

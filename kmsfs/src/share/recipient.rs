@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock, Weak},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use kms_client::{ClientError, KeyRequest, Kind, NodeAnswer, Ticket, ticket::Inbox};
@@ -16,11 +16,11 @@ use kms_crypto::{
     scheme::LabelContext,
 };
 use parking_lot::Mutex;
-use zeroize::Zeroizing;
 
 use super::{
     Network, People, Refused,
     info::{no_data, write_back},
+    keys::{Keys, LEASE, LOOK},
     owner::path_of,
 };
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
             Verbs,
         },
     },
+    waiter::Waiter,
     why,
 };
 
@@ -42,7 +43,7 @@ pub struct Recipient {
     people: People,
     network: Network,
     tickets: Mutex<Tickets>,
-    keys: Mutex<HashMap<Vec<u8>, Arc<Mutex<Cached>>>>,
+    keys: Keys,
     /// What was wanted last of each label, to ask the nodes about it when somebody wants to know why.
     wanted: Mutex<HashMap<LabelId, LabelRequest>>,
     vfs: OnceLock<Weak<Vfs>>,
@@ -72,23 +73,6 @@ struct Tickets {
     list: Arc<[Shared]>,
 }
 
-/// The last answer for one capsule. Whoever comes while it is being fetched
-/// waits for it instead of asking again.
-#[derive(Default)]
-struct Cached {
-    answer: Option<(Instant, Kept)>,
-}
-
-/// A secret that is wiped when forgotten, or why there is none.
-type Kept = Result<Zeroizing<[u8; 32]>, KeyError>;
-
-/// How long tickets and keys count before they are looked at again: as long as
-/// a revocation may take to be noticed.
-const LEASE: Duration = Duration::from_secs(1);
-
-/// How many capsules' answers are kept.
-const MAX_KEYS: usize = 4096;
-
 impl Recipient {
     /// The reader's side of a store.
     pub fn new(parts: Parts) -> Self {
@@ -105,7 +89,7 @@ impl Recipient {
                 by_label: HashMap::new(),
                 list: Arc::from([]),
             }),
-            keys: Mutex::default(),
+            keys: Keys::default(),
             wanted: Mutex::default(),
             vfs: OnceLock::new(),
         }
@@ -202,8 +186,11 @@ impl Recipient {
         }
         let request = self.request(&ticket, want)?;
         let client = self.network.client().map_err(|_| KeyError::NoNetwork)?;
-        client
-            .decrypt_key(&request, &self.identity)
+        let waiter = Waiter::here();
+        let wanted = || !waiter.has_left();
+        let fetched = client.decrypt_key_while(&request, &self.identity, LOOK, wanted);
+        fetched
+            .ok_or(KeyError::Interrupted)?
             .map_err(|err| key_error(err, request.threshold.needed()))
     }
 
@@ -238,14 +225,6 @@ impl Recipient {
         let request = self.request(&ticket, &want).ok()?;
         let answers = self.network.client().ok()?.survey(&request, &self.identity);
         Some((answers.revoked(), answers.0.len()))
-    }
-
-    fn slot(&self, capsule: &[u8]) -> Arc<Mutex<Cached>> {
-        let mut keys = self.keys.lock();
-        if keys.len() >= MAX_KEYS {
-            keys.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        Arc::clone(keys.entry(capsule.to_vec()).or_default())
     }
 
     fn attribute(&self, ino: Ino, name: &str, asker: Asker) -> Result<String, Refused> {
@@ -286,25 +265,7 @@ impl Recipient {
 impl KeySource for Recipient {
     fn label_secret(&self, want: &LabelRequest) -> Result<LabelSecret, KeyError> {
         self.wanted.lock().insert(want.label, want.clone());
-        let slot = self.slot(&want.capsule);
-        let asked = Instant::now();
-        let mut cached = slot.lock();
-        match &cached.answer {
-            Some((at, Ok(bytes))) if at.elapsed() < LEASE => {
-                return Ok(LabelSecret::from_bytes(bytes));
-            }
-            // A failure is shared by all who waited for it. Whoever comes later may find that
-            // the nodes are back.
-            Some((at, Err(err))) if *at >= asked => return Err(err.clone()),
-            _ => {}
-        }
-        let answer = self.fetch(want);
-        let kept = match &answer {
-            Ok(secret) => Ok(Zeroizing::new(*secret.as_bytes())),
-            Err(err) => Err(err.clone()),
-        };
-        cached.answer = Some((Instant::now(), kept));
-        answer
+        self.keys.get(&want.capsule, || self.fetch(want))
     }
 }
 

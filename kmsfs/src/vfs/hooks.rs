@@ -92,6 +92,9 @@ pub enum KeyError {
     /// There is no unlocked identity.
     #[error("locked")]
     Locked,
+    /// Who wanted it was told to stop, and wants it no more.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl KeyError {
@@ -106,6 +109,7 @@ impl KeyError {
             Self::Timeout { .. } => Errno::TIMEDOUT,
             Self::BadProofs { .. } | Self::WrongKey => Errno::KEYREJECTED,
             Self::Locked => Errno::NOKEY,
+            Self::Interrupted => Errno::INTR,
         }
     }
 }
