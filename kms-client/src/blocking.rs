@@ -18,7 +18,7 @@ use crate::connect::NetworkConfig;
 use crate::decrypt::KeyRequest;
 use crate::error::{Answer, Answers, ClientError, ConnectError, Quorum};
 use crate::grant::{Grant, GrantRequest};
-use crate::ledger::{LedgerLine, LedgerReport};
+use crate::ledger::{LedgerLine, LedgerReport, UsualPace};
 use crate::place::NodeAddress;
 use crate::revoke::{Removal, Revocation, RevokeOutcome, RevokeRequest};
 use crate::sealed::SealedError;
@@ -63,6 +63,19 @@ impl Client {
     /// See [`crate::Client::revoke`].
     pub fn revoke(&self, request: &RevokeRequest<'_>) -> Result<RevokeOutcome, ClientError> {
         self.runtime.block_on(self.client.revoke(request))
+    }
+
+    /// See [`crate::Client::usual_pace`].
+    pub fn usual_pace(&self) -> UsualPace {
+        self.runtime.block_on(self.client.usual_pace())
+    }
+
+    /// See [`crate::Client::revocation_cost`].
+    pub fn revocation_cost(
+        &self,
+        request: &RevokeRequest<'_>,
+    ) -> Result<Option<Cost>, ClientError> {
+        self.runtime.block_on(self.client.revocation_cost(request))
     }
 
     /// See [`crate::Client::record_revocation`].

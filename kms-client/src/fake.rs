@@ -55,6 +55,8 @@ pub enum Conduct {
     /// It says yes to everything that only needs a word, and does nothing: agrees to keep fragments and loses them,
     /// claims to have written into the ledger.
     AllTalk,
+    /// It accepts entries, and writes them after so long, or never.
+    Accepts(Option<Duration>),
 }
 
 /// Some nodes, their ledger and their clock.

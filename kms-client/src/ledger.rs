@@ -1,11 +1,13 @@
 //! The ledger itself, for whoever looks after it: how it is, whether all of it holds together, what is in it, and what an
 //! entry costs.
 
+use std::time::Duration;
+
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, NodeSecret, PublicKey};
 use kms_proto::ledger::{
-    About, Chain, Cost, Entry, EntryStatement, Head, Heading, Ledger, LedgerError, LedgerSource,
-    Order, Record,
+    About, Chain, Cost, Entry, EntryStatement, Grant, Head, Heading, Ledger, LedgerError,
+    LedgerSource, Order, Record, Release,
 };
 use kms_proto::signed::Signed;
 use rand_core::Rng;
@@ -53,7 +55,33 @@ pub struct LedgerLine {
     pub bytes: Vec<u8>,
 }
 
+/// How long a ledger usually takes until what is written counts; nothing where that is at once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UsualPace {
+    /// A grant.
+    pub grant: Duration,
+    /// A revocation.
+    pub revoke: Duration,
+}
+
 impl Client {
+    /// How long the ledger usually takes, as far as that is known.
+    pub async fn usual_pace(&self) -> UsualPace {
+        let grant = Entry::Grant(grant_of_nobody(self.now(), 1, 1).1);
+        let revoke = Entry::Release(Release {
+            policy: PolicyId([0; 32]),
+            epoch: 1,
+            secret: [0; 16],
+        });
+        let pace = self.read_ledger(self.deadline(), move |ledger| {
+            Ok(UsualPace {
+                grant: ledger.settles_within(&grant),
+                revoke: ledger.settles_within(&revoke),
+            })
+        });
+        pace.await.unwrap_or_default()
+    }
+
     /// How the ledger is.
     pub async fn ledger_report(&self) -> Result<LedgerReport, ClientError> {
         let now = self.now();
@@ -116,20 +144,10 @@ impl Client {
     /// What it costs to write a grant to so many nodes, if it costs anything.
     pub async fn grant_cost(&self, needed: u8, total: u8) -> Result<Option<Cost>, ClientError> {
         // Of a policy that will never be, for the ledger looks at what it is asked to write.
-        let (author, mut inner) = (LedgerKey::generate(&mut rng()), [0; 32]);
-        rng().fill_bytes(&mut inner);
-        let nodes = (0..total).map(|_| NodeSecret::generate(&mut rng()).public());
+        let (author, grant) = grant_of_nobody(self.now(), needed, total);
         let statement = EntryStatement {
             network: self.network().to_owned(),
-            entry: Entry::Grant(kms_proto::ledger::Grant {
-                ledger_key: author.public(),
-                inner,
-                expiry: self.now().saturating_add(86_400),
-                m: needed,
-                nodes: nodes.collect(),
-                seq: 1,
-                revocation: Some([0xff; 16]),
-            }),
+            entry: Entry::Grant(grant),
         };
         let signed = Signed::sign(statement, &author, &mut rng())
             .expect("the entry names this key")
@@ -139,6 +157,22 @@ impl Client {
         })
         .await
     }
+}
+
+fn grant_of_nobody(now: u64, needed: u8, total: u8) -> (LedgerKey, Grant) {
+    let (author, mut inner) = (LedgerKey::generate(&mut rng()), [0; 32]);
+    rng().fill_bytes(&mut inner);
+    let nodes = (0..total).map(|_| NodeSecret::generate(&mut rng()).public());
+    let grant = Grant {
+        ledger_key: author.public(),
+        inner,
+        expiry: now.saturating_add(86_400),
+        m: needed,
+        nodes: nodes.collect(),
+        seq: 1,
+        revocation: Some([0xff; 16]),
+    };
+    (author, grant)
 }
 
 fn line_of(head: Head, bytes: Vec<u8>) -> LedgerLine {

@@ -8,7 +8,9 @@ use futures::stream::FuturesUnordered;
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{LedgerKey, PublicKey};
 use kms_crypto::policy::{PolicyParams, Threshold, revocation};
-use kms_proto::ledger::{Entry, EntryRefusal, Grant, LedgerError, PolicyState, Release, Revoke};
+use kms_proto::ledger::{
+    Cost, Entry, EntryRefusal, Grant, LedgerError, PolicyState, Release, Revoke,
+};
 use kms_proto::message::{Command, RemoveRekey, Removed, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -106,6 +108,8 @@ impl Client {
         let submitted = self
             .submit(&policy, entry, request.ledger_key, &nodes, deadline)
             .await;
+        // The ledger may have taken longer than all else together.
+        let deadline = self.deadline();
         let height = match submitted {
             // Of a later epoch, perhaps from another device.
             Err(ClientError::Ledger(LedgerError::Refused(EntryRefusal::Outnumbered {
@@ -143,7 +147,19 @@ impl Client {
         )
     }
 
-    async fn height(&self, deadline: Instant) -> Result<u64, ClientError> {
+    /// What it costs to put the revocation into the ledger, by itself; less where it goes together with others.
+    pub async fn revocation_cost(
+        &self,
+        request: &RevokeRequest<'_>,
+    ) -> Result<Option<Cost>, ClientError> {
+        let deadline = self.deadline();
+        let entry = self.revocation(request, deadline).await;
+        let signed = self.sign_entry(entry, request.ledger_key)?;
+        self.read_ledger(deadline, move |ledger| ledger.cost(&signed))
+            .await
+    }
+
+    pub(crate) async fn height(&self, deadline: Instant) -> Result<u64, ClientError> {
         self.read_ledger(deadline, |ledger| Ok(ledger.head()?.height))
             .await
     }

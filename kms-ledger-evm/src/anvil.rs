@@ -117,15 +117,14 @@ impl Anvil {
         path
     }
 
-    /// Gives an account of a new secret all it needs, and writes the secret to a file.
-    pub fn rich_key_file(&self, path: &Path, secret: [u8; 32]) {
+    /// Gives an account of a new secret all it needs, and writes the secret to a file; the account's address.
+    pub fn rich_key_file(&self, path: &Path, secret: [u8; 32]) -> String {
         let account = Account::from_secret(&secret).unwrap();
-        self.rpc(
-            "anvil_setBalance",
-            json!([hex::bytes(account.address()), "0x56bc75e2d63100000"]),
-        );
+        let address = hex::bytes(account.address());
+        self.rpc("anvil_setBalance", json!([address, "0x56bc75e2d63100000"]));
         fs::write(path, hex::bytes(&secret)).unwrap();
         fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        address
     }
 }
 

@@ -11,7 +11,7 @@ use kms_ledger::{Clock, system_clock};
 use kms_proto::{
     DEFAULT_NETWORK,
     ledger::{
-        Cost, Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt,
+        Cost, Entry, Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt,
         SignedEntry,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
     Account, AccountError, Ask, EvmName,
     follow::{FollowError, Source, View},
     rpc::Fault,
-    send::Waiting,
+    send::{Mending, Pace, SentLately, Waiting},
 };
 
 /// For how long what was read counts as new.
@@ -79,8 +79,12 @@ pub struct EvmLedger {
     pub(crate) turn: Mutex<()>,
     /// Revocations that are to be written with the next one.
     pub(crate) waiting: Mutex<Vec<Waiting>>,
-    /// When lost revocations were last sent again.
-    pub(crate) mended: Mutex<Option<Instant>>,
+    /// What was sent lately.
+    pub(crate) sent: Mutex<SentLately>,
+    /// Revocations that a reorganisation took away.
+    pub(crate) mending: Mutex<Mending>,
+    /// How fast the chain is, and when that was looked at.
+    pub(crate) pace: Mutex<Option<(Pace, Instant)>>,
 }
 
 struct State {
@@ -121,7 +125,9 @@ impl EvmLedger {
             state: Mutex::new(state),
             turn: Mutex::new(()),
             waiting: Mutex::default(),
-            mended: Mutex::new(None),
+            sent: Mutex::default(),
+            mending: Mutex::default(),
+            pace: Mutex::default(),
             name,
         };
         ledger.with_view(|view| {
@@ -148,13 +154,16 @@ impl EvmLedger {
         answer
     }
 
-    /// Looks for what is new, in any case, and asks.
-    pub(crate) fn with_new_view<T>(
+    /// Looks for what is new, unless that was done not longer ago than `age`, and asks.
+    pub(crate) fn with_view_of<T>(
         &self,
+        age: Duration,
         ask: impl FnOnce(&View) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut state = self.state.lock();
-        self.follow(&mut state)?;
+        if state.read.is_none_or(|read| read.elapsed() >= age) {
+            self.follow(&mut state)?;
+        }
         ask(&state.view)
     }
 
@@ -289,6 +298,10 @@ impl Ledger for EvmLedger {
 
     fn cost(&self, entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
         self.estimate(entry).map(Some)
+    }
+
+    fn settles_within(&self, entry: &Entry) -> Duration {
+        self.pace().settles_within(entry)
     }
 
     fn read(&self, from: u64, max: usize) -> Result<Vec<Vec<u8>>, LedgerError> {

@@ -1,16 +1,23 @@
 //! Writing: an entry becomes a transaction, which is sent until the chain shows it (LEDGER §5.4.3).
 //!
 //! Whether it was written is never taken from a receipt but read from the chain, as everybody else reads it. So sending
-//! twice, by this node or by another, is harmless: the contract takes an entry once.
+//! twice, by this node or by another, is harmless: the contract takes an entry once. It is not free, though, so what was
+//! sent is remembered, and replaced rather than sent beside.
+
+mod mend;
+mod pace;
 
 use std::{
+    collections::HashMap,
     mem,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use kms_proto::ledger::{Cost, Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry};
+use kms_proto::ledger::{
+    Cost, Entry, LedgerError, Prepared, Receipt, SignedEntry, VerifiedEntry, entry_hash,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -24,22 +31,22 @@ use crate::{
     rpc::{Fault, Provider},
 };
 
-/// How long an entry may take until it is in the chain and counts.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// After which time a transaction is sent again, for a higher fee.
-const SEND_AGAIN: Duration = Duration::from_secs(15);
-/// The same for one that was not even taken, because another of this account had its number.
+pub(crate) use mend::Mending;
+pub(crate) use pace::Pace;
+
+/// After which time a transaction that was not even taken is sent again: another of this account had its number.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// So long after a refusal the very same entry, carried by somebody else, may come to light.
-const SEEN_WITHIN: Duration = Duration::from_secs(1);
+/// How long a new contract may take until it is there.
+const DEPLOYED_WITHIN: Duration = Duration::from_secs(180);
 /// How often to look whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How often lost revocations are written again.
-const MEND_AGAIN: Duration = Duration::from_secs(2);
 /// How long a revocation waits for others that are to be written with it.
 const GATHER: Duration = Duration::from_millis(50);
 /// How many revocations one transaction carries.
 const TOGETHER: usize = 100;
+/// How many transactions are remembered, and for how long at least.
+const REMEMBERED: usize = 4096;
+const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 const MAX_GAS: u64 = 15_000_000;
 const GWEI: u64 = 1_000_000_000;
 
@@ -66,6 +73,23 @@ pub(crate) struct Waiting {
     sent: Arc<Mutex<Option<Sent>>>,
 }
 
+/// Transactions that were sent lately, by the entry they carry.
+#[derive(Default)]
+pub(crate) struct SentLately(HashMap<[u8; 32], Sent>);
+
+impl SentLately {
+    fn get(&self, entry: &VerifiedEntry) -> Option<Sent> {
+        self.0.get(&entry_hash(entry.signed().claim())).cloned()
+    }
+
+    fn note(&mut self, entry: &VerifiedEntry, sent: Sent) {
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, it| it.at.elapsed() < REMEMBERED_FOR);
+        }
+        self.0.insert(entry_hash(entry.signed().claim()), sent);
+    }
+}
+
 enum Standing {
     Absent,
     Unconfirmed,
@@ -76,43 +100,56 @@ impl EvmLedger {
     pub(crate) fn send_entry(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
         let account = self.account.as_ref().ok_or(LedgerError::ReadOnly)?;
         let entry = entry.admit(&self.network)?;
-        let deadline = Instant::now() + PATIENCE;
-        let mut sent: Option<Sent> = None;
+        let mut standing = self.standing(&entry, Duration::ZERO)?;
+        if let Standing::There(height) = standing {
+            return Ok(Receipt { height });
+        }
+        let pace = self.pace();
+        let deadline = Instant::now() + pace.patience(&entry.entry);
+        // An earlier call may have given up on one that is still on its way.
+        let mut sent = self.sent.lock().get(&entry);
         let mut was_there = false;
         let mut refused = None;
-        while Instant::now() < deadline {
-            let standing = match self.standing(&entry) {
-                // It is on its way: whether it arrived is known when somebody answers again.
-                Err(LedgerError::Unavailable(_)) if sent.is_some() => Standing::Unconfirmed,
-                standing => standing?,
-            };
+        loop {
             match standing {
                 Standing::There(height) => return Ok(Receipt { height }),
                 Standing::Unconfirmed => was_there = true,
                 Standing::Absent
-                    if !was_there && sent.as_ref().is_some_and(|it| !self.is_over(it)) => {}
+                    if !was_there && sent.as_ref().is_some_and(|it| !self.is_over(it, pace)) => {}
                 Standing::Absent => match self.send(account, &entry, sent.take()) {
-                    Ok(it) => (sent, was_there) = (Some(it), false),
+                    Ok(it) => {
+                        self.sent.lock().note(&entry, it.clone());
+                        (sent, was_there) = (Some(it), false);
+                    }
                     // Somebody else may have carried the very same entry meanwhile.
                     Err(LedgerError::Refused(refusal)) => {
                         // What the provider had in mind when it refused may be in no block yet.
                         let first = *refused.get_or_insert_with(Instant::now);
-                        let there = !matches!(self.standing(&entry)?, Standing::Absent);
-                        if !there && first.elapsed() >= SEEN_WITHIN {
+                        let there =
+                            !matches!(self.standing(&entry, Duration::ZERO)?, Standing::Absent);
+                        if !there && first.elapsed() >= pace.seen_within() {
                             return Err(refusal.into());
                         }
                     }
                     Err(error) => return Err(error),
                 },
             }
-            thread::sleep(LOOK_AGAIN);
+            if Instant::now() >= deadline {
+                return Err(LedgerError::Unavailable(Box::new(NotInTime)));
+            }
+            thread::sleep(pace.look_again());
+            standing = match self.standing(&entry, pace.look_again() / 2) {
+                // It is on its way: whether it arrived is known when somebody answers again.
+                Err(LedgerError::Unavailable(_)) if sent.is_some() => Standing::Unconfirmed,
+                standing => standing?,
+            };
         }
-        Err(LedgerError::Unavailable(Box::new(NotInTime)))
     }
 
     /// Where the chain has the entry. A revocation is there as soon as it is seen.
-    fn standing(&self, entry: &VerifiedEntry) -> Result<Standing, LedgerError> {
-        self.with_new_view(|view| {
+    /// Many that wait at the same time need not all ask: what was read not longer ago than `age` will do.
+    fn standing(&self, entry: &VerifiedEntry, age: Duration) -> Result<Standing, LedgerError> {
+        self.with_view_of(age, |view| {
             let now = (self.clock)();
             let at_once = entry.entry.revoked().is_some();
             match view.latest().prepare(entry.clone(), now)? {
@@ -130,7 +167,7 @@ impl EvmLedger {
     }
 
     /// Whether waiting for a transaction is of no more use: it failed, or takes too long.
-    fn is_over(&self, sent: &Sent) -> bool {
+    fn is_over(&self, sent: &Sent, pace: Pace) -> bool {
         if !sent.taken {
             return sent.at.elapsed() >= TRY_AGAIN;
         }
@@ -138,7 +175,7 @@ impl EvmLedger {
             let receipt = source.receipt(&sent.hash)?;
             Ok(receipt.get("status").and_then(Value::as_str) == Some("0x0"))
         });
-        failed.unwrap_or(false) || sent.at.elapsed() >= SEND_AGAIN
+        failed.unwrap_or(false) || sent.at.elapsed() >= pace.send_again()
     }
 
     fn send(
@@ -236,7 +273,7 @@ impl EvmLedger {
         let Entry::RegisterNode(it) = &entry.entry else {
             return Ok(Promise::Kept);
         };
-        self.with_new_view(|view| {
+        self.with_view_of(Duration::ZERO, |view| {
             let nodes = view.latest().nodes();
             let known = nodes.iter().find(|node| node.key == it.key);
             Ok(match known {
@@ -244,33 +281,6 @@ impl EvmLedger {
                 _ => Promise::Kept,
             })
         })
-    }
-
-    /// Writes revocations again whose block is gone, and does not wait for them.
-    pub(crate) fn mend(&self, lost: Vec<SignedEntry>) {
-        let Some(account) = self.account.as_ref().filter(|_| !lost.is_empty()) else {
-            return;
-        };
-        let Some(mut mended) = self.mended.try_lock() else {
-            return;
-        };
-        if mended.is_some_and(|at| at.elapsed() < MEND_AGAIN) {
-            return;
-        }
-        for entry in lost {
-            let Ok(entry) = entry.admit(&self.network) else {
-                continue;
-            };
-            match self.send(account, &entry, None) {
-                Ok(_) => {
-                    tracing::info!("a revocation that a reorganisation took away is written again")
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a lost revocation could not be written again")
-                }
-            }
-        }
-        *mended = Some(Instant::now());
     }
 }
 
@@ -452,7 +462,7 @@ pub fn deploy(
         Err(FollowError::Fault(fault)) => return Err(fault.into()),
         Err(FollowError::Ledger(_)) => return Err(DeployError::NotMade),
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEPLOYED_WITHIN;
     while Instant::now() < deadline {
         let receipt = source.receipt(&sent.hash)?;
         if !receipt.is_null() {
@@ -507,7 +517,7 @@ mod tests {
             for author in others {
                 scope.spawn(|| ledger.submit(&author.release(2)).expect("accepted"));
             }
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + DEPLOYED_WITHIN;
             while ledger.waiting.lock().len() < others.len() {
                 assert!(Instant::now() < deadline, "waited in vain");
                 thread::sleep(LOOK_AGAIN);

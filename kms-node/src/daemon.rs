@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kms_client::connect::{DhtName, DhtNameError};
 use kms_crypto::key::{NodeSecret, PublicKey};
@@ -25,6 +26,7 @@ use kms_net::{ClientConfig, NetClient, NetError, NetServer, ServerConfig};
 use kms_proto::codec;
 use kms_proto::ledger::{Head, Ledger, LedgerError};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::audit::AuditLog;
 use crate::config::Config;
@@ -142,14 +144,21 @@ impl Daemon {
         node.set_addresses(server.addresses().to_vec());
         let addresses_file = config.data_dir.join(ADDRESSES_FILE);
         write_line(&addresses_file, &server.addresses().join("\n"))?;
-        match upkeep::register(&node, server.addresses(), config.lifetime).await {
-            Ok(()) => {}
+        let mut registering =
+            upkeep::begin_registration(&node, server.addresses(), config.lifetime);
+        let first = match timeout(REGISTERED_WITHIN, &mut registering).await {
+            Ok(Ok(())) => None,
             // Those who have to take it may be starting, too. Until they have, this node takes no fragments.
-            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Busy)) => {
+            Ok(Err(error @ (LedgerError::Unavailable(_) | LedgerError::Busy))) => {
                 tracing::warn!(%error, "not registered yet");
+                None
             }
-            Err(error) => return Err(error.into()),
-        }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                tracing::info!("the registration is on its way into the ledger");
+                Some(registering)
+            }
+        };
         if let Some(path) = &config.pid_file {
             write_line(path, &std::process::id().to_string())?;
         }
@@ -157,6 +166,7 @@ impl Daemon {
             Arc::clone(&node),
             server.addresses().to_vec(),
             config.lifetime,
+            first,
         ));
         let leaving = tokio::spawn(leaving::run(
             Arc::clone(&node),
@@ -245,6 +255,9 @@ fn since(at: u64) -> String {
         .and_then(|at| jiff::Timestamp::from_second(at).ok());
     moment.map_or_else(|| "before".to_owned(), |moment| format!("at {moment}"))
 }
+
+/// A chain may take longer to confirm a registration than anybody wants to wait for a start.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The file in the data directory that names some of the nodes met.
 const PEERS_FILE: &str = "peers";

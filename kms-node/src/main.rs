@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use kms_node::cli::{
@@ -63,8 +64,13 @@ fn start(
                 "the machine may be short of threads or files",
             )
         })?;
-    runtime.block_on(program)
+    let ended = runtime.block_on(program);
+    // What still waits for a chain is not waited for.
+    runtime.shutdown_timeout(ENDS_WITHIN);
+    ended
 }
+
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 async fn run(config: Config, supervised: bool) -> Result<(), Failure> {
     harden();

@@ -8,6 +8,7 @@ mod ledger;
 mod policy;
 #[cfg(feature = "signing")]
 mod signing;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ use zeroize::Zeroizing;
 
 pub use self::handover::Retirement;
 use self::handover::{Forwarded, Offer};
+use self::writing::Writing;
 use crate::view::{LEASE, LedgerView};
 use crate::work::{WorkError, Workshop};
 
@@ -289,13 +291,10 @@ impl Node {
 pub struct Service {
     node: Arc<Node>,
     calculations: Workshop,
-    appends: Workshop,
+    writing: Writing,
 }
 
 const WAITING_CALCULATIONS: usize = 1024;
-/// Appending waits for a lock between processes, or for a block of a chain; what waits for that together is written together.
-const APPENDS_AT_ONCE: usize = 16;
-const WAITING_APPENDS: usize = 64;
 
 impl Service {
     /// Serves a node.
@@ -304,7 +303,7 @@ impl Service {
         Self {
             node,
             calculations: Workshop::new(cores, WAITING_CALCULATIONS),
-            appends: Workshop::new(APPENDS_AT_ONCE, WAITING_APPENDS),
+            writing: Writing::default(),
         }
     }
 
@@ -341,13 +340,7 @@ impl Service {
             Step::Take(offer) => self.take(*offer).await,
             Step::Note(removals) => self.node.note_removals(removals).await,
             Step::Retire(wish) => self.node.retire(wish).await,
-            Step::Submit(entry) => {
-                let node = Arc::clone(&self.node);
-                self.appends
-                    .run(move || node.submit(&entry))
-                    .await
-                    .unwrap_or_else(|error| Err(work_refusal(error)))
-            }
+            Step::Submit(entry) => self.writing.write(&self.node.view, *entry).await,
         };
         answer.unwrap_or_else(Response::Refused)
     }

@@ -110,7 +110,8 @@ enum Task {
     Finish(PublicKey),
 }
 
-const AT_ONCE: usize = 8;
+/// A chain takes its time for each handover.
+const AT_ONCE: usize = 32;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const DEADLINE_SECONDS: u64 = 30;
 /// An entry is made this long after the receipt at most: the other side waits an hour for it.

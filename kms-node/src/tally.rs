@@ -16,6 +16,7 @@ impl Tally {
             Response::Status(_) => "status",
             Response::Records(_) => "records",
             Response::Submitted { .. } => "submitted",
+            Response::Accepted => "accepted",
             Response::Arranged(_) => "arranged",
             Response::Stored { .. } => "stored",
             Response::Reencrypted { .. } => "reencrypted",

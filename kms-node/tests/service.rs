@@ -8,7 +8,7 @@ mod policy;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use kms_crypto::id::PolicyId;
 use kms_crypto::key::{IdentitySecret, NodeSecret, PublicKey};
@@ -33,6 +33,10 @@ struct Distant {
     away: Mutex<bool>,
     /// How many records were read from it.
     read: AtomicUsize,
+    /// Whether it takes its time to write.
+    slow: AtomicBool,
+    /// How many entries it was given.
+    submitted: AtomicUsize,
 }
 
 impl Distant {
@@ -50,6 +54,10 @@ impl Ledger for Distant {
         self.reach()?.head()
     }
     fn submit(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
+        self.submitted.fetch_add(1, Ordering::Relaxed);
+        while self.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         self.reach()?.submit(entry)
     }
     fn policy(&self, id: &PolicyId) -> Result<PolicyState, LedgerError> {
@@ -80,6 +88,8 @@ impl World {
                 ledger,
                 away: Mutex::new(false),
                 read: AtomicUsize::new(0),
+                slow: AtomicBool::new(false),
+                submitted: AtomicUsize::new(0),
             }),
             time,
             nodes: Vec::new(),
@@ -689,4 +699,47 @@ async fn removals_of_what_nobody_knows_are_remembered_in_bounded_number() {
     world.ask(0, granted.grant(vec![key])).await;
     let removed = world.ask(0, granted.remove(&key)).await;
     assert!(matches!(removed, Response::Removed(_)), "{removed:?}");
+}
+
+#[tokio::test]
+async fn an_entry_that_is_on_its_way_is_sent_once_however_often_it_is_asked_for() {
+    let world = World::new(1);
+    let policy = policy(1, 1);
+    let grant = policy.grant(world.keys());
+    world.ledger.slow.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(world.ask(0, grant.clone()).await, Response::Accepted);
+    }
+    world.ledger.slow.store(false, Ordering::SeqCst);
+    let written = loop {
+        match world.ask(0, grant.clone()).await {
+            Response::Accepted => {}
+            other => break other,
+        }
+    };
+    assert_eq!(written, Response::Submitted { height: 1 });
+    assert_eq!(world.ledger.submitted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn whoever_was_told_that_an_entry_is_on_its_way_hears_why_it_did_not_arrive() {
+    let world = World::new(1);
+    let policy = policy(1, 1);
+    world.ask(0, policy.revoke(2)).await;
+    let (before, grant) = (
+        world.ledger.submitted.load(Ordering::Relaxed),
+        policy.grant(world.keys()),
+    );
+    world.ledger.slow.store(true, Ordering::SeqCst);
+    assert_eq!(world.ask(0, grant.clone()).await, Response::Accepted);
+    world.ledger.slow.store(false, Ordering::SeqCst);
+    let refusal = loop {
+        match world.ask(0, grant.clone()).await {
+            Response::Accepted => {}
+            Response::Refused(refusal) => break refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(refusal, Refusal::Ledger(_)), "{refusal:?}");
+    assert_eq!(world.ledger.submitted.load(Ordering::Relaxed), before + 1);
 }

@@ -9,7 +9,7 @@ mod entry;
 mod record;
 mod state;
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use kms_crypto::{id::PolicyId, key::PublicKey};
 use serde::{Deserialize, Serialize};
@@ -209,6 +209,11 @@ pub trait Ledger: Send + Sync {
     fn cost(&self, _entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
         Ok(None)
     }
+
+    /// How long it usually takes until an entry counts that is submitted now; nothing where that is at once.
+    fn settles_within(&self, _entry: &Entry) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
@@ -246,5 +251,9 @@ impl<L: Ledger + ?Sized> Ledger for std::sync::Arc<L> {
 
     fn cost(&self, entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
         (**self).cost(entry)
+    }
+
+    fn settles_within(&self, entry: &Entry) -> Duration {
+        (**self).settles_within(entry)
     }
 }

@@ -287,6 +287,7 @@ fn responses(found: &mut Snapshots) {
             }),
         ),
         ("submitted", Response::Submitted { height: 78 }),
+        ("accepted", Response::Accepted),
         (
             "arranged",
             Response::Arranged(Arranged {
@@ -335,6 +336,7 @@ fn responses(found: &mut Snapshots) {
             Response::Status(_)
             | Response::Records(_)
             | Response::Submitted { .. }
+            | Response::Accepted
             | Response::Arranged(_)
             | Response::Stored { .. }
             | Response::Reencrypted { .. }

@@ -363,6 +363,9 @@ pub struct RevokeArgs {
     pub path: PathBuf,
     /// A contact, a key, or a @group; `*` is everybody
     pub who: String,
+    /// Only say whose access would end, and what it costs
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `kmsfs shares`

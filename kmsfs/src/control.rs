@@ -44,8 +44,17 @@ pub enum Request {
         /// Who, what, how long, how many.
         value: String,
     },
+    /// How long the ledger usually takes to confirm what is written.
+    Pace,
     /// Withdraw access; the value is that of `user.kms.revoke`.
     Revoke {
+        /// The path inside the mount.
+        path: Vec<u8>,
+        /// Who.
+        value: String,
+    },
+    /// Say what withdrawing it would be and cost, and change nothing.
+    EstimateRevoke {
         /// The path inside the mount.
         path: Vec<u8>,
         /// Who.

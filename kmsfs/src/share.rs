@@ -27,7 +27,7 @@ pub use self::{
     people::People,
     recipient::{Parts as RecipientParts, Recipient},
     refusal::Refused,
-    revoke::Withdrawn,
+    revoke::{Toll, Withdrawn},
 };
 pub(crate) use self::{
     grant::kind_name,

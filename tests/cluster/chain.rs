@@ -1,14 +1,16 @@
 //! The same session with the ledger on a chain: nothing but the ledger's name is another.
 
+use std::time::Duration;
+
 use kms_ledger_evm::anvil::Anvil;
-use kms_tests::{Devnet, Person};
+use kms_tests::five_minutes::appears;
+use kms_tests::{Devnet, Person, TIMEOUT, eventually};
+use serde_json::json;
 
 use crate::{Scene, five_minutes};
 
-/// A block a second; a grant counts when there is another one on top of its own.
-#[test]
-fn the_first_five_minutes_on_a_chain() {
-    let anvil = Anvil::start(&["--block-time", "1"]);
+/// Five nodes with accounts of their own, and people without any, on a new contract.
+fn on_chain(anvil: &Anvil, confirmations: u64) -> (Scene, Vec<String>) {
     let root = tempfile::tempdir().unwrap();
     let (url, key) = (anvil.url(), Anvil::key_file(root.path()));
     let deploy = [
@@ -21,18 +23,27 @@ fn the_first_five_minutes_on_a_chain() {
     ];
     let made = Person::new(root.path(), "operator").run(&[&deploy[..], &["--json"]].concat());
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
-    let ledger = format!("{}&confirmations=1", made["ledger"].as_str().unwrap());
-    let ledgers: Vec<_> = (1..=5)
-        .map(|number| {
-            let key = root.path().join(format!("account-{number}"));
-            anvil.rich_key_file(&key, [number; 32]);
-            format!("{ledger}&key={}", key.display())
-        })
-        .collect();
+    let ledger = format!(
+        "{}&confirmations={confirmations}",
+        made["ledger"].as_str().unwrap()
+    );
+    let (mut ledgers, mut accounts) = (Vec::new(), Vec::new());
+    for number in 1..=5 {
+        let key = root.path().join(format!("account-{number}"));
+        accounts.push(anvil.rich_key_file(&key, [number; 32]));
+        ledgers.push(format!("{ledger}&key={}", key.display()));
+    }
     let mut net = Devnet::with_ledgers(root.path(), &ledgers);
     // People have no account: nodes write for them.
     net.ledger = ledger;
-    let scene = Scene::on(net, root);
+    (Scene::on(net, root), accounts)
+}
+
+/// A block a second; a grant counts when there is another one on top of its own.
+#[test]
+fn the_first_five_minutes_on_a_chain() {
+    let anvil = Anvil::start(&["--block-time", "1"]);
+    let (scene, _) = on_chain(&anvil, 1);
     let letter = scene.secure.at("letter");
     std::fs::write(&letter, "x").unwrap();
     let letter = letter.to_str().unwrap();
@@ -46,4 +57,67 @@ fn the_first_five_minutes_on_a_chain() {
     assert!(status.contains("is at block"), "{status}");
     scene.alice.run(&["ledger", "verify"]);
     five_minutes::replay(&scene);
+}
+
+/// Grants and revokes where an entry takes so many seconds for a block and counts three blocks later: more than any node
+/// lets its clients wait for an answer, and more than a client gives its nodes. Each entry is paid for once.
+fn shares_on_slow_blocks(seconds: u64) {
+    let anvil = Anvil::start(&["--block-time", &seconds.to_string()]);
+    let (scene, accounts) = on_chain(&anvil, 3);
+    let paid = || -> u64 {
+        let count = |account: &String| {
+            let count = anvil.rpc("eth_getTransactionCount", json!([account, "pending"]));
+            u64::from_str_radix(count.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+        };
+        accounts.iter().map(count).sum()
+    };
+    // Registrations are entries like others.
+    let registered_within = TIMEOUT + Duration::from_secs(12 * seconds);
+    eventually("the nodes to be registered", registered_within, || {
+        let nodes = scene.alice.kmsfs(&["nodes", "--json"]).output().unwrap();
+        let nodes: serde_json::Value = serde_json::from_slice(&nodes.stdout).ok()?;
+        (nodes["nodes"].as_array()?.len() == 5).then_some(())
+    });
+    let letter = scene.secure.at("letter");
+    std::fs::write(&letter, "x").unwrap();
+    let letter = letter.to_str().unwrap();
+    let share = |args: &[&str], words: &str| {
+        let before = paid();
+        let output = scene.alice.kmsfs(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        assert!(said.contains(words), "{said}");
+        assert_eq!(paid() - before, 1, "one node pays for one entry: {said}");
+    };
+    share(
+        &["grant", letter, "bob"],
+        &format!("usually takes {} s", 4 * seconds),
+    );
+    let bobs = scene.bobs();
+    let theirs = bobs.at("letter");
+    appears(&theirs);
+    assert_eq!(std::fs::read(&theirs).unwrap(), b"x");
+    let told = scene.alice.run(&["revoke", "--dry-run", letter, "bob"]);
+    assert!(
+        told.contains("Nothing was changed") && told.contains("gas"),
+        "{told}"
+    );
+    share(&["revoke", letter, "bob"], "");
+    let shares = scene.alice.run(&["shares", "--json"]);
+    assert!(shares.contains("withdrawn"), "{shares}");
+    eventually("the revocation to bite", TIMEOUT, || {
+        std::fs::read(&theirs).err()
+    });
+}
+
+#[test]
+fn slow_blocks_are_waited_for_and_every_entry_is_paid_for_once() {
+    shares_on_slow_blocks(3);
+}
+
+/// As on the chain that most people know.
+#[test]
+#[ignore = "takes minutes: scripts/soak chain"]
+fn blocks_of_12_seconds_are_waited_for() {
+    shares_on_slow_blocks(12);
 }

@@ -9,6 +9,7 @@
     reason = "a test says what it expects by unwrapping it"
 )]
 
+mod compaction;
 mod system;
 mod work;
 

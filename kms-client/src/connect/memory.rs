@@ -11,7 +11,8 @@ use kms_crypto::id::PolicyId;
 use kms_crypto::kdf;
 use kms_proto::codec;
 use kms_proto::ledger::{
-    Cost, Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt, SignedEntry,
+    Cost, Entry, Head, Ledger, LedgerError, LedgerSource, NodeRecord, PolicyState, Receipt,
+    SignedEntry,
 };
 use parking_lot::Mutex;
 
@@ -166,5 +167,9 @@ impl<L: Ledger> Ledger for Remembered<L> {
 
     fn cost(&self, entry: &SignedEntry) -> Result<Option<Cost>, LedgerError> {
         self.ledger.cost(entry)
+    }
+
+    fn settles_within(&self, entry: &Entry) -> Duration {
+        self.ledger.settles_within(entry)
     }
 }

@@ -27,6 +27,8 @@ pub struct FakeNode {
     pub(super) conduct: Mutex<Conduct>,
     pub(super) calls: Counter,
     asked: Counter,
+    entries: Counter,
+    accepted: Mutex<Vec<SignedEntry>>,
     gate: Gate,
     ledger: Arc<dyn Ledger>,
     clock: Clock,
@@ -48,6 +50,8 @@ impl FakeNode {
             conduct: Mutex::default(),
             calls: Counter::default(),
             asked: Counter::default(),
+            entries: Counter::default(),
+            accepted: Mutex::default(),
             gate: Gate::new(FAKE_NETWORK, key),
             ledger,
             clock,
@@ -71,6 +75,12 @@ impl FakeNode {
     #[must_use]
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// How many entries it was asked to write, each counted once.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries.load(Ordering::SeqCst)
     }
 
     /// Puts a fragment there, in place of what there is: what owners that went wrong have left behind.
@@ -126,6 +136,9 @@ impl FakeNode {
             }
             Query::LedgerSubmit { entry } => {
                 let entry = SignedEntry::from_bytes(&entry).map_err(|_| Refusal::BadRequest)?;
+                if !self.is_written_now(&entry) {
+                    return Ok(Response::Accepted);
+                }
                 match self.ledger.submit(&entry) {
                     Ok(receipt) => Ok(Response::Submitted {
                         height: receipt.height,
@@ -136,6 +149,27 @@ impl FakeNode {
             }
             Query::LedgerRead { from, max } => self.read(from, max),
         }
+    }
+
+    /// Whether it is written while the asker waits; otherwise it is written later, or never.
+    fn is_written_now(&self, entry: &SignedEntry) -> bool {
+        let mut accepted = self.accepted.lock();
+        if accepted.contains(entry) {
+            return false;
+        }
+        self.entries.fetch_add(1, Ordering::SeqCst);
+        let Conduct::Accepts(after) = *self.conduct.lock() else {
+            return true;
+        };
+        accepted.push(entry.clone());
+        if let Some(after) = after {
+            let (ledger, entry) = (Arc::clone(&self.ledger), entry.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(ledger.submit(&entry));
+            });
+        }
+        false
     }
 
     fn read(&self, from: u64, max: u32) -> Result<Response, Refusal> {

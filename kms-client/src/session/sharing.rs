@@ -21,7 +21,7 @@ use crate::sealed::FIRST_GENERATION;
 use crate::ticket::TicketText;
 
 /// After so long a grant that is still being made was interrupted: no operation may take as long.
-const INTERRUPTED_AFTER_SECONDS: u64 = 300;
+const INTERRUPTED_AFTER_SECONDS: u64 = 1800;
 
 /// A grant that was made.
 #[derive(Clone, Debug, Serialize)]

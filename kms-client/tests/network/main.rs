@@ -8,6 +8,7 @@ mod revoke;
 mod schemes;
 mod sealed;
 mod session;
+mod slow_ledger;
 
 use std::sync::Arc;
 

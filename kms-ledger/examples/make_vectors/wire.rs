@@ -485,6 +485,7 @@ fn responses(area: &Area) {
             }),
         ),
         ("submitted", Response::Submitted { height: 4 }),
+        ("accepted", Response::Accepted),
         ("noted", Response::Noted),
         (
             "retiring",

@@ -12,10 +12,14 @@ use kms_proto::{
     transport::Transport,
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::{DhtLedger, Keeper, TooFew, unavailable};
 
 /// How long a keeper may take to make an entry durable.
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
+/// The pause before one is asked again who has accepted it.
+const ASKED_AGAIN: Duration = Duration::from_millis(100);
 
 /// What one keeper said to an entry.
 enum Said {
@@ -104,16 +108,22 @@ async fn tell(transport: &dyn Transport, keeper: &Keeper, entry: &SignedEntry) -
     let query = Query::LedgerSubmit {
         entry: entry.to_bytes(),
     };
-    let answer = transport.call(&keeper.key, &keeper.addrs, query.to_bytes(), TAKEN_WITHIN);
-    let answer = match answer.await {
-        Ok(answer) => answer,
-        Err(fault) => return Said::Fault(fault.to_string()),
+    let deadline = Instant::now() + TAKEN_WITHIN;
+    let answer = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = transport.call(&keeper.key, &keeper.addrs, query.to_bytes(), left);
+        match answer.await.map(|it| Response::from_bytes(&it)) {
+            // It is at it, and will say so when it has it.
+            Ok(Ok(Response::Accepted)) if left > ASKED_AGAIN => sleep(ASKED_AGAIN).await,
+            Ok(answer) => break answer,
+            Err(fault) => return Said::Fault(fault.to_string()),
+        }
     };
     let has_a_later_one = |refusal: &EntryRefusal| {
         matches!(refusal, EntryRefusal::Outnumbered { .. })
             && entry.claim().entry.revoked().is_some()
     };
-    match Response::from_bytes(&answer) {
+    match answer {
         Ok(Response::Submitted { .. }) => Said::Taken,
         Ok(Response::Refused(Refusal::Ledger(refusal))) if has_a_later_one(&refusal) => Said::Taken,
         Ok(Response::Refused(Refusal::Ledger(refusal))) => Said::Refused(refusal),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kms_crypto::id::PolicyId;
 use kms_proto::codec;
 use kms_proto::ledger::{Entry, EntryStatement, LedgerError, PolicyState, RegisterNode};
@@ -19,6 +20,8 @@ use crate::work::blocking;
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How many times the ledger is followed between two sweeps over all fragments.
 const FOLLOWS_PER_SWEEP: u64 = 60;
+/// The same as a time, after which the registration is looked at again.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a fragment may wait for its grant.
 const UNGRANTED_SECONDS: u64 = 60 * 60;
 /// How long a fragment is kept after its policy's end: the end may yet be moved.
@@ -70,6 +73,10 @@ fn register_now(node: &Node, addresses: &[String], term: Term) -> Result<u64, Le
         .into_iter()
         .find(|record| record.key == node.key());
     let promised = known.as_ref().map(|known| known.available_until);
+    // What it has promised before holds while a new promise is on its way.
+    if let Some(until) = promised {
+        node.promise(until);
+    }
     let until = match (term, node.retirement()) {
         (Term::Until(until), _) => until,
         (Term::Lifetime(_), Some(leaving)) if leaving.done => leaving.until,
@@ -104,35 +111,72 @@ fn register_now(node: &Node, addresses: &[String], term: Term) -> Result<u64, Le
     Ok(until)
 }
 
-/// Looks after a node until it is dropped.
-pub async fn run(node: Arc<Node>, addresses: Vec<String>, lifetime: Duration) {
+/// A registration that is under way.
+pub type Registering = BoxFuture<'static, Result<(), LedgerError>>;
+
+/// [`register`], to be gone on with by [`run`].
+pub(super) fn begin_registration(
+    node: &Arc<Node>,
+    addresses: &[String],
+    lifetime: Duration,
+) -> Registering {
+    let (node, addresses) = (Arc::clone(node), addresses.to_vec());
+    Box::pin(async move { register(&node, &addresses, lifetime).await })
+}
+
+/// Looks after a node until it is dropped; `first` is a registration that has begun.
+pub async fn run(
+    node: Arc<Node>,
+    addresses: Vec<String>,
+    lifetime: Duration,
+    first: Option<Registering>,
+) {
+    // A chain may take minutes to confirm a registration; a revocation must not wait for that.
+    tokio::join!(
+        keep_registered(&node, &addresses, lifetime, first),
+        keep_clean(&node)
+    );
+}
+
+async fn keep_registered(
+    node: &Arc<Node>,
+    addresses: &[String],
+    lifetime: Duration,
+    mut first: Option<Registering>,
+) {
+    loop {
+        let registered = match first.take() {
+            Some(begun) => begun.await,
+            None => register(node, addresses, lifetime).await,
+        };
+        let pause = match registered {
+            Ok(()) => SWEEP_INTERVAL,
+            // It has left, and somebody names it all the same: at the next sweep again.
+            Err(error) if is_still_needed(&error).is_some() => SWEEP_INTERVAL,
+            Err(error) => {
+                tracing::warn!(%error, "the registration could not be looked at or renewed");
+                FOLLOW_INTERVAL
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn keep_clean(node: &Arc<Node>) {
     let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut height = None;
     let mut round: u64 = 0;
-    let mut registered = false;
     loop {
         interval.tick().await;
-        let swept = round.is_multiple_of(FOLLOWS_PER_SWEEP);
-        if swept {
-            sweep(&node).await;
+        if round.is_multiple_of(FOLLOWS_PER_SWEEP) {
+            sweep(node).await;
         }
-        if swept || !registered {
-            registered = match register(&node, &addresses, lifetime).await {
-                Ok(()) => true,
-                // It has left, and somebody names it all the same: at the next sweep again.
-                Err(error) if is_still_needed(&error).is_some() => true,
-                Err(error) => {
-                    tracing::warn!(%error, "the registration could not be looked at or renewed");
-                    false
-                }
-            };
-        }
-        let at = Arc::clone(&node);
+        let at = Arc::clone(node);
         // A second of it is what a power cut may take.
         let _ = blocking(move || at.audit().sync(at.view().now())).await;
         round = round.wrapping_add(1);
-        height = follow(&node, height).await.or(height);
+        height = follow(node, height).await.or(height);
     }
 }
 

@@ -6,6 +6,7 @@ use kms_proto::message::{MAX_READ, Records, Refusal, Response};
 use serde_bytes::ByteBuf;
 
 use super::{Node, Step};
+use crate::view::LedgerView;
 
 /// Room for everything in a response beside the records.
 const OVERHEAD_BYTES: usize = 512;
@@ -51,29 +52,30 @@ impl Node {
         entry.admit(&self.network).map_err(Refusal::Ledger)?;
         Ok(Step::Submit(Box::new(entry)))
     }
+}
 
-    pub(super) fn submit(&self, entry: &SignedEntry) -> Result<Response, Refusal> {
-        let receipt = self.take(entry).map_err(ledger_refusal)?;
-        Ok(Response::Submitted {
-            height: receipt.height,
-        })
-    }
+/// Writes an entry for whoever brings it. May block for as long as the ledger takes.
+pub(super) fn submit(view: &LedgerView, entry: &SignedEntry) -> Result<Response, Refusal> {
+    let receipt = take(view, entry).map_err(ledger_refusal)?;
+    Ok(Response::Submitted {
+        height: receipt.height,
+    })
+}
 
-    fn take(&self, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
-        let ledger = self.view.ledger();
-        let Some(replica) = ledger.replica() else {
-            return ledger.submit(entry);
-        };
-        match replica.submit(entry) {
-            // What it needs may be on its way here.
-            Err(LedgerError::Refused(
-                EntryRefusal::NotHolder | EntryRefusal::NotTheSecret | EntryRefusal::Unserved,
-            )) => {
-                drop(ledger.head());
-                replica.submit(entry)
-            }
-            taken => taken,
+fn take(view: &LedgerView, entry: &SignedEntry) -> Result<Receipt, LedgerError> {
+    let ledger = view.ledger();
+    let Some(replica) = ledger.replica() else {
+        return ledger.submit(entry);
+    };
+    match replica.submit(entry) {
+        // What it needs may be on its way here.
+        Err(LedgerError::Refused(
+            EntryRefusal::NotHolder | EntryRefusal::NotTheSecret | EntryRefusal::Unserved,
+        )) => {
+            drop(ledger.head());
+            replica.submit(entry)
         }
+        taken => taken,
     }
 }
 

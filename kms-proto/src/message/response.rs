@@ -24,6 +24,8 @@ pub enum Response {
         /// The record's height.
         height: u64,
     },
+    /// To `Query::LedgerSubmit`: on its way, and not there yet. Asked again, the node says how far it is, and sends nothing more.
+    Accepted,
     /// To `Command::Arrange`: yes.
     Arranged(Arranged),
     /// To `Command::StoreRekey`: verified and durable.

@@ -6,12 +6,20 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{AuditArgs, Common, HealthArgs, output};
-use crate::{control::Request, failure::Failure, mount::running::Inside};
+use crate::{
+    control::Request,
+    failure::Failure,
+    mount::running::{self, Inside},
+};
 
 pub(super) fn health(args: &HealthArgs, common: &Common) -> Result<ExitCode, Failure> {
     let inside = Inside::find(&args.path)?;
     let (path, reissue) = (inside.bytes(), args.reissue);
-    let grants = grants(&inside.ask(&Request::Health { path, reissue })?);
+    let patience = match reissue {
+        true => super::sharing::patience(&inside, "grant", common),
+        false => running::PATIENCE,
+    };
+    let grants = grants(&inside.ask_within(&Request::Health { path, reissue }, patience)?);
     let mut lines = Vec::new();
     let mut is_well = true;
     for grant in &grants {

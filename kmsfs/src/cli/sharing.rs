@@ -1,7 +1,7 @@
 //! `kmsfs grant`, `revoke`, `shares` and `why` (CLI 7): the attributes' verbs
 //! with a sentence as the answer.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,8 @@ pub(super) fn grant(args: &GrantArgs, common: &Common) -> Result<ExitCode, Failu
         output::answer(common, &document(&answer), &text(&answer));
         return Ok(ExitCode::SUCCESS);
     }
-    let answer = inside.ask(&Request::Grant { path, value })?;
+    let patience = patience(&inside, "grant", common);
+    let answer = inside.ask_within(&Request::Grant { path, value }, patience)?;
     let text = format!(
         "{}\nUndo: kmsfs revoke {} {}",
         text(&answer),
@@ -47,7 +48,13 @@ pub(super) fn revoke(args: &RevokeArgs, common: &Common) -> Result<ExitCode, Fai
     let inside = Inside::find(&args.path)?;
     let path = inside.bytes();
     let value = args.who.clone();
-    let answer = inside.ask(&Request::Revoke { path, value })?;
+    if args.dry_run {
+        let answer = inside.ask(&Request::EstimateRevoke { path, value })?;
+        output::answer(common, &document(&answer), &text(&answer));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let patience = patience(&inside, "revoke", common);
+    let answer = inside.ask_within(&Request::Revoke { path, value }, patience)?;
     let mut text = text(&answer);
     if answer.get("changed") == Some(&Value::Bool(true)) {
         let people = names(answer.get("from"));
@@ -59,6 +66,22 @@ pub(super) fn revoke(args: &RevokeArgs, common: &Common) -> Result<ExitCode, Fai
     output::result(common, &document(&answer), &text);
     Ok(ExitCode::SUCCESS)
 }
+
+/// How long the mount may take, which is what the ledger takes and some more. Where that is long, it is said.
+pub(super) fn patience(inside: &Inside, what: &str, common: &Common) -> Duration {
+    let pace = inside.ask(&Request::Pace).ok();
+    let usual = pace.as_ref().and_then(|it| it.get(what)?.as_u64());
+    let usual = usual.unwrap_or_default();
+    if usual >= WORTH_SAYING && !common.quiet && !common.json {
+        output::warning(&format!(
+            "Waiting for the ledger to confirm it, which usually takes {usual} s …"
+        ));
+    }
+    running::PATIENCE + Duration::from_secs(usual.saturating_mul(4).min(1200))
+}
+
+/// Seconds after which people wonder.
+const WORTH_SAYING: u64 = 3;
 
 pub(super) fn why(args: &WhyArgs, common: &Common) -> Result<ExitCode, Failure> {
     let inside = Inside::find_untouched(&args.path)?;
@@ -98,7 +121,8 @@ pub(super) fn shares(args: &SharesArgs, common: &Common) -> Result<ExitCode, Fai
         .filter(|share| {
             // What has ended is history to the owner, and news to the reader.
             let field = |name: &str| share.get(name).and_then(Value::as_str).unwrap_or_default();
-            ["live", "revoking"].contains(&field("state")) || field("role") == "recipient"
+            ["granting", "live", "revoking"].contains(&field("state"))
+                || field("role") == "recipient"
         })
         .map(row)
         .collect();

@@ -160,6 +160,27 @@ impl Answers {
         }))
     }
 
+    fn estimate_revoke(&self, path: &[u8], value: &str) -> Result<Value, Failure> {
+        let owner = self.owner()?;
+        let toll = owner.estimate_revoke(self.resolve(path)?, value.as_bytes())?;
+        let names = self.names(&toll.who);
+        Ok(json!({
+            "text": toll.sentence(&names),
+            "path": self.point.join(&toll.path).to_string_lossy(),
+            "from": self.people(&toll.who),
+            "entries": toll.entries,
+            "gas": toll.cost.map(|cost| cost.gas),
+            "wei": toll.cost.map(|cost| cost.wei.to_string()),
+        }))
+    }
+
+    /// Seconds; nothing where what is written counts at once, or nothing is known.
+    fn pace(&self) -> Value {
+        let client = self.network.client().ok();
+        let usual = client.map(|client| client.usual_pace()).unwrap_or_default();
+        json!({ "grant": usual.grant.as_secs(), "revoke": usual.revoke.as_secs() })
+    }
+
     fn names(&self, keys: &[PublicKey]) -> String {
         let book = self.book();
         let names: Vec<String> = keys.iter().map(|key| book.display(key)).collect();
@@ -323,8 +344,15 @@ impl Answers {
     }
 }
 
+/// So long a grant may be under way.
+const GRANTING_SECONDS: u64 = 30 * 60;
+
 fn record_row(record: &OwnerRecord, book: &Book, now: u64) -> Value {
     let state = match &record.status {
+        // It waits for nodes, or for the ledger to confirm it.
+        Status::Preparing if now < record.created.saturating_add(GRANTING_SECONDS) => {
+            "granting".to_owned()
+        }
         Status::Preparing => "unfinished".to_owned(),
         Status::Live { .. } if record.expiry <= now => "expired".to_owned(),
         Status::Live { .. } => "live".to_owned(),
@@ -362,7 +390,9 @@ impl Answer for Answers {
             })),
             Request::Grant { path, value } => self.grant(&path, &value),
             Request::Estimate { path, value } => self.estimate(&path, &value),
+            Request::Pace => Ok(self.pace()),
             Request::Revoke { path, value } => self.revoke(&path, &value),
+            Request::EstimateRevoke { path, value } => self.estimate_revoke(&path, &value),
             Request::Shares => Ok(self.shares()),
             Request::Why { path } => Ok(self.why(&path, uid)),
             Request::Health { path, reissue } => self.health(&path, reissue),

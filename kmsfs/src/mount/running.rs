@@ -62,15 +62,32 @@ impl Inside {
 
     /// Asks the mount.
     pub fn ask(&self, request: &Request) -> Result<serde_json::Value, Failure> {
-        ask(&self.point, request)
+        self.ask_within(request, PATIENCE)
+    }
+
+    /// The same for what may take longer than usual.
+    pub fn ask_within(
+        &self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<serde_json::Value, Failure> {
+        ask_within(&self.point, request, patience)
     }
 }
 
 /// Asks the mount at `point`.
 pub fn ask(point: &Path, request: &Request) -> Result<serde_json::Value, Failure> {
+    ask_within(point, request, PATIENCE)
+}
+
+fn ask_within(
+    point: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<serde_json::Value, Failure> {
     let home = Home::of_process()?;
     match Client::connect(&home.runtime, point) {
-        Some(mut client) => client.ask(request, PATIENCE),
+        Some(mut client) => client.ask(request, patience),
         None => Err(Failure::new(
             Exit::Unavailable,
             format!("The mount at {} does not answer.", point.display()),

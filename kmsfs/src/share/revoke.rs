@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use kms_client::{
-    OwnerRecord, RevokeSpec,
+    Cost, OwnerRecord, RevokeSpec,
     blocking::Client,
     record::{Status, next_sequence},
     revoke::RevokeRequest,
@@ -31,6 +31,19 @@ pub struct Withdrawn {
     pub path: PathBuf,
     /// The label's epoch from now on; `None` when nobody had access.
     pub epoch: Option<u32>,
+}
+
+/// What withdrawing would be, and cost.
+#[derive(Clone, Debug)]
+pub struct Toll {
+    /// The people who have access.
+    pub who: Vec<PublicKey>,
+    /// The path in the store.
+    pub path: PathBuf,
+    /// How many entries the ledger would get.
+    pub entries: u64,
+    /// What they cost at most, if anything: what the same node writes at the same time is cheaper together.
+    pub cost: Option<Cost>,
 }
 
 /// What came of ending policies.
@@ -79,15 +92,7 @@ impl Owner {
         };
         let lock = self.hold(info.label);
         let _held = lock.lock();
-        let ending: Vec<OwnerRecord> = self
-            .records_of(&info.label)
-            .into_iter()
-            .filter(OwnerRecord::is_pending_or_live)
-            .filter(|record| {
-                who.as_ref()
-                    .is_none_or(|keys| keys.contains(&record.params.recipient))
-            })
-            .collect();
+        let ending = self.named_in(&info, who.as_deref());
         if ending.is_empty() {
             return Ok(nobody(who));
         }
@@ -100,6 +105,55 @@ impl Owner {
             path,
             epoch: Some(ended.epoch),
         })
+    }
+
+    /// What withdrawing would be and cost; changes nothing.
+    pub fn estimate_revoke(&self, ino: Ino, value: &[u8]) -> Result<Toll, Refused> {
+        let who = match revoke_spec(value)? {
+            RevokeSpec::Everybody => None,
+            RevokeSpec::These(people) => Some(self.people.keys(&people)?),
+        };
+        let now = crate::time::now();
+        let vfs = self.vfs()?;
+        let path = path_of(&place(&vfs, ino)?);
+        self.refuse_inherited(&vfs, ino, who.as_deref(), now)?;
+        let ending = match vfs.label_of(ino)? {
+            Some(info) => self.named_in(&info, who.as_deref()),
+            None => Vec::new(),
+        };
+        let mut toll = Toll {
+            who: recipients(&ending),
+            path,
+            entries: 0,
+            cost: None,
+        };
+        for record in ending.iter().filter(|record| record.expiry > now) {
+            let request = RevokeRequest {
+                ledger_key: &self.key.ledger_key(&record.params.salt),
+                params: record.params,
+                threshold: record.threshold()?,
+                nodes: &record.nodes,
+                epoch: self.known_epoch(&record.label).saturating_add(1),
+            };
+            let cost = self.network.client()?.revocation_cost(&request)?;
+            toll.entries = toll.entries.saturating_add(1);
+            if let Some(cost) = cost {
+                let sum = toll.cost.get_or_insert(Cost { gas: 0, wei: 0 });
+                sum.gas = sum.gas.saturating_add(cost.gas);
+                sum.wei = sum.wei.saturating_add(cost.wei);
+            }
+        }
+        Ok(toll)
+    }
+
+    /// The grants of an object that are to end when it is withdrawn from these people, or from everybody.
+    fn named_in(&self, info: &LabelInfo, who: Option<&[PublicKey]>) -> Vec<OwnerRecord> {
+        let mut records = self.records_of(&info.label);
+        records.retain(|record| {
+            let named = who.is_none_or(|keys| keys.contains(&record.params.recipient));
+            named && record.is_pending_or_live()
+        });
+        records
     }
 
     fn still_withdrawing(&self, path: &Path, who: &[PublicKey], why: &Refused) -> Refused {
@@ -310,6 +364,31 @@ impl Owner {
                 .now(format!("Withdraw it there: kmsfs revoke {dir} {names}")));
         }
         Ok(())
+    }
+}
+
+impl Toll {
+    /// What would happen, and what would be paid.
+    pub fn sentence(&self, names: &str) -> String {
+        let path = shown(&self.path);
+        if self.who.is_empty() {
+            return format!("Nothing was changed. Nobody named has access to {path}.");
+        }
+        let entries = match self.entries {
+            1 => "1 entry".to_owned(),
+            many => format!("{many} entries"),
+        };
+        let cost = match &self.cost {
+            None => "It costs nothing.".to_owned(),
+            Some(cost) => format!(
+                "It costs at most {} gas, {} gwei now, which the nodes that write it pay; less if one of them writes several together.",
+                cost.gas,
+                cost.wei / 1_000_000_000
+            ),
+        };
+        format!(
+            "Nothing was changed. It would be: {names} can no longer open {path} ({entries} in the ledger).\n{cost}"
+        )
     }
 }
 

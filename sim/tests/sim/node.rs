@@ -185,7 +185,12 @@ impl SimNode {
             *state = State::Down;
             return false;
         }
-        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&node), self.addresses(), LIFETIME));
+        let upkeep = tokio::spawn(upkeep::run(
+            Arc::clone(&node),
+            self.addresses(),
+            LIFETIME,
+            None,
+        ));
         *state = State::Up(Running {
             service: Arc::new(Service::new(Arc::clone(&node))),
             node,
