@@ -92,7 +92,8 @@ impl Client {
         }
     }
 
-    /// The same client whose operations take at most so long, each of them all in all.
+    /// The same client whose operations take at most so long, each of them all in all; what goes into the ledger besides as
+    /// long as a chain takes to confirm it (WIRE §3.5).
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self {

@@ -128,7 +128,8 @@ impl Session {
         })
     }
 
-    /// The same session whose operations on the network take at most so long, each of them all in all.
+    /// The same session whose operations on the network take at most so long, each of them all in all; granting and
+    /// revoking besides as long as a chain takes to confirm an entry.
     ///
     /// ```
     /// # fn with(session: kms_client::Session) {

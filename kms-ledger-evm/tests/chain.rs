@@ -207,6 +207,36 @@ fn a_revocation_by_the_secret_outlives_the_reorganisation_of_its_grant() {
 }
 
 #[test]
+fn revocations_that_one_reorganisation_takes_away_are_written_again_together() {
+    let scene = Scene::new();
+    let node = scene.writer(8);
+    let authors: [Author; 5] = std::array::from_fn(|_| Author::new());
+    scene.mining(|| {
+        for author in &authors {
+            let grant = author.sealed_grant(1, in_an_hour(), 2);
+            node.submit(&grant).unwrap();
+        }
+    });
+    for author in &authors {
+        node.submit(&author.release(2)).unwrap();
+    }
+    let written = || {
+        let every = json!([{ "fromBlock": "0x0", "toBlock": "latest", "address": scene.contract }]);
+        let logs = scene.anvil.rpc("eth_getLogs", every);
+        logs.as_array().unwrap().len()
+    };
+    let before = written();
+    scene.anvil.reorganise(5);
+    assert_eq!(written(), before - authors.len(), "they are gone");
+    eventually("all to be there again", || {
+        assert!(authors.iter().all(|author| revoked(&node, author)));
+        let fresh = scene.reader(0);
+        authors.iter().all(|author| revoked(&fresh, author))
+    });
+    assert_eq!(written(), before - authors.len() + 1, "one transaction");
+}
+
+#[test]
 fn a_chain_without_what_was_confirmed_is_refused() {
     let scene = Scene::new();
     let ledger = scene.writer(0);

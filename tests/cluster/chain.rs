@@ -1,10 +1,11 @@
 //! The same session with the ledger on a chain: nothing but the ledger's name is another.
 
+use std::process::Command;
 use std::time::Duration;
 
 use kms_ledger_evm::anvil::Anvil;
 use kms_tests::five_minutes::appears;
-use kms_tests::{Devnet, Person, TIMEOUT, eventually};
+use kms_tests::{Devnet, Person, TIMEOUT, eventually, program};
 use serde_json::json;
 
 use crate::{Scene, five_minutes};
@@ -74,9 +75,17 @@ fn shares_on_slow_blocks(seconds: u64) {
     // Registrations are entries like others.
     let registered_within = TIMEOUT + Duration::from_secs(12 * seconds);
     eventually("the nodes to be registered", registered_within, || {
-        let nodes = scene.alice.kmsfs(&["nodes", "--json"]).output().unwrap();
-        let nodes: serde_json::Value = serde_json::from_slice(&nodes.stdout).ok()?;
-        (nodes["nodes"].as_array()?.len() == 5).then_some(())
+        let knows = |number| {
+            let config = scene.net.node_dir(number).join("config.toml");
+            let mut status = Command::new(program("kms-node"));
+            status.args(["status", "--json", "--config"]).arg(config);
+            let status = status.output().unwrap().stdout;
+            let status: serde_json::Value = serde_json::from_slice(&status).ok()?;
+            status["available_until"]
+                .as_u64()
+                .filter(|until| *until > 0)
+        };
+        (1..=5).all(|number| knows(number).is_some()).then_some(())
     });
     let letter = scene.secure.at("letter");
     std::fs::write(&letter, "x").unwrap();
