@@ -4,6 +4,7 @@
 //! twice, by this node or by another, is harmless: the contract takes an entry once. It is not free, though, so what was
 //! sent is remembered, and replaced rather than sent beside.
 
+mod deploy;
 mod mend;
 mod pace;
 
@@ -23,21 +24,20 @@ use serde_json::{Value, json};
 
 use crate::{
     Account, EvmLedger,
-    account::Transaction,
+    account::{Transaction, keccak},
     contract,
     entry::{self, Promise},
     follow::{FollowError, Source},
     hex,
-    rpc::{Fault, Provider},
+    rpc::Fault,
 };
 
+pub use deploy::{DeployError, Deployed, deploy};
 pub(crate) use mend::Mending;
 pub(crate) use pace::Pace;
 
 /// After which time a transaction that was not even taken is sent again: another of this account had its number.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// How long a new contract may take until it is there.
-const DEPLOYED_WITHIN: Duration = Duration::from_secs(180);
 /// How often to look whether it is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a revocation waits for others that are to be written with it.
@@ -60,6 +60,9 @@ struct NotInTime;
 struct Sent {
     nonce: u64,
     hash: [u8; 32],
+    /// What it carries, by its hash, and the most gas that may take.
+    carries: [u8; 32],
+    gas: u64,
     /// How many times its fee was raised.
     raised: u32,
     at: Instant,
@@ -116,7 +119,7 @@ impl EvmLedger {
                 Standing::Unconfirmed => was_there = true,
                 Standing::Absent
                     if !was_there && sent.as_ref().is_some_and(|it| !self.is_over(it, pace)) => {}
-                Standing::Absent => match self.send(account, &entry, sent.take()) {
+                Standing::Absent => match self.send(account, &entry, sent.clone()) {
                     Ok(it) => {
                         self.sent.lock().note(&entry, it.clone());
                         (sent, was_there) = (Some(it), false);
@@ -315,6 +318,12 @@ impl Outlay<'_> {
             Some(before) => before.nonce,
             None => count("pending")?,
         };
+        let carries = keccak(&[self.data]);
+        // A provider may reckon with what waits, and then refuses the same again: what replaces it is not asked about.
+        let gas = match replaced {
+            Some(before) if before.carries == carries => before.gas,
+            _ => self.gas(source, &address)?,
+        };
         let raised = replaced.map_or(0, |before| before.raised.saturating_add(1));
         let (priority_fee, max_fee) = self.fees(source, raised)?;
         let transaction = Transaction {
@@ -322,7 +331,7 @@ impl Outlay<'_> {
             nonce,
             priority_fee,
             max_fee,
-            gas: self.gas(source, &address)?,
+            gas,
             to: self.to,
             data: self.data,
         };
@@ -343,6 +352,8 @@ impl Outlay<'_> {
         Ok(Sent {
             nonce,
             hash,
+            carries,
+            gas,
             raised,
             at: Instant::now(),
             taken,
@@ -413,144 +424,5 @@ impl Source<'_> {
     }
 }
 
-/// Why a contract was not made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeployError {
-    /// The contract has room for 1 to 23 bytes.
-    #[error("the network's name has 1 to 23 bytes on a chain")]
-    Network,
-    /// The provider is of no use.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// The chain does not take it.
-    #[error("the chain did not make the contract in time")]
-    NotMade,
-}
-
-/// A contract that was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Deployed {
-    /// The chain.
-    pub chain_id: u64,
-    /// Where it is.
-    pub contract: [u8; 20],
-    /// The block it was made in.
-    pub block: u64,
-}
-
-/// Makes a network's contract.
-pub fn deploy(
-    provider: &Provider,
-    account: &Account,
-    network: &str,
-) -> Result<Deployed, DeployError> {
-    let data = contract::deployment(network).ok_or(DeployError::Network)?;
-    let source = Source {
-        provider,
-        contract: &[0; 20],
-    };
-    let chain_id = hex::read_number(&provider.ask("eth_chainId", &json!([]))?)?;
-    let outlay = Outlay {
-        chain_id,
-        max_fee_gwei: u64::MAX / GWEI,
-        to: &[],
-        data: &data,
-    };
-    let sent = match outlay.send(&source, account, None) {
-        Ok(sent) => sent,
-        Err(FollowError::Fault(fault)) => return Err(fault.into()),
-        Err(FollowError::Ledger(_)) => return Err(DeployError::NotMade),
-    };
-    let deadline = Instant::now() + DEPLOYED_WITHIN;
-    while Instant::now() < deadline {
-        let receipt = source.receipt(&sent.hash)?;
-        if !receipt.is_null() {
-            let field = |name: &str| receipt.get(name).ok_or(Fault::Nonsense);
-            return Ok(Deployed {
-                chain_id,
-                contract: hex::read_array(field("contractAddress")?)?,
-                block: hex::read_number(field("blockNumber")?)?,
-            });
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
-    Err(DeployError::NotMade)
-}
-
 #[cfg(test)]
-mod tests {
-    use kms_ledger::conformance::{Author, NETWORK};
-    use kms_proto::ledger::{Ledger, PolicyState};
-
-    use super::*;
-    use crate::{EvmName, EvmOptions, anvil::Anvil};
-
-    #[test]
-    fn revocations_that_wait_at_the_same_time_are_one_transaction() {
-        let anvil = Anvil::start(&[]);
-        let contract = anvil.deploy(NETWORK);
-        let dir = tempfile::tempdir().expect("a directory");
-        let key = Anvil::key_file(dir.path());
-        let place = format!(
-            "31337/{contract}?rpc={}&confirmations=0&key={}",
-            anvil.url(),
-            key.display()
-        );
-        let name = EvmName::parse(&place).expect("a name");
-        let ledger = EvmLedger::open(name, EvmOptions::new(NETWORK)).expect("a ledger");
-        let authors: [Author; 6] = std::array::from_fn(|_| Author::new());
-        let expiry = kms_ledger::system_clock()() + 3600;
-        for author in &authors {
-            let grant = author.sealed_grant(1, expiry, 2);
-            ledger.submit(&grant).expect("accepted");
-        }
-        let logs = || {
-            let every = json!([{ "fromBlock": "0x0", "toBlock": "latest", "address": contract }]);
-            let logs = anvil.rpc("eth_getLogs", every);
-            logs.as_array().expect("a list").clone()
-        };
-        let before = logs().len();
-        thread::scope(|scope| {
-            let turn = ledger.turn.lock();
-            let (last, others) = authors.split_last().expect("six");
-            for author in others {
-                scope.spawn(|| ledger.submit(&author.release(2)).expect("accepted"));
-            }
-            let deadline = Instant::now() + DEPLOYED_WITHIN;
-            while ledger.waiting.lock().len() < others.len() {
-                assert!(Instant::now() < deadline, "waited in vain");
-                thread::sleep(LOOK_AGAIN);
-            }
-            drop(turn);
-            // And one for itself, meanwhile or later.
-            scope.spawn(|| ledger.submit(&last.release(2)).expect("accepted"));
-        });
-        for author in &authors {
-            let state = ledger.policy(&author.policy());
-            assert!(matches!(state, Ok(PolicyState::Revoked { .. })));
-        }
-        // Each event has what its transaction was called with. The sixth may have come first, alone.
-        let logs = logs().split_off(before);
-        let revoked =
-            |log: &Value| hex::parse(log["data"].as_str().expect("hex")).map(|it| it.len() / 52);
-        assert_eq!(logs.iter().filter_map(revoked).sum::<usize>(), 6);
-        let together = logs.iter().max_by_key(|log| revoked(log)).expect("some");
-        assert!(revoked(together) >= Some(5));
-        let hash = &together["transactionHash"];
-        let receipt = anvil.rpc("eth_getTransactionReceipt", json!([hash]));
-        let gas: u64 = hex::read_number(&receipt["gasUsed"]).expect("a number");
-        assert!(gas < 6 * 12_000, "{gas}");
-
-        // One that is there already spoils it for nobody.
-        let waiting = Waiting {
-            call: entry::call(&authors[0].release(2), Promise::Kept).expect("a call"),
-            sent: Arc::default(),
-        };
-        ledger.waiting.lock().push(waiting);
-        let author = Author::new();
-        let grant = author.sealed_grant(1, expiry, 2);
-        ledger.submit(&grant).expect("accepted");
-        ledger.submit(&author.release(2)).expect("accepted");
-    }
-}
+mod tests;

@@ -64,11 +64,13 @@ fn main() {
             Some(head),
             Some(&index),
         );
-        open(
-            &format!("{what} by who has an index"),
-            Some(head),
-            Some(&index),
-        );
+        for _ in 0..3 {
+            open(
+                &format!("{what} by who has an index"),
+                Some(head),
+                Some(&index),
+            );
+        }
         println!("the index has {} bytes", index.metadata().unwrap().len());
     };
     all("opening");

@@ -61,8 +61,8 @@ fn the_first_five_minutes_on_a_chain() {
 }
 
 /// Grants and revokes where an entry takes so many seconds for a block and counts three blocks later: more than any node
-/// lets its clients wait for an answer, and more than a client gives its nodes. Each entry is paid for once.
-fn shares_on_slow_blocks(seconds: u64) {
+/// lets its clients wait for an answer, and more than a client gives its nodes. Each entry is paid for once. A keeper `also_leaves`.
+fn shares_on_slow_blocks(seconds: u64, also_leaves: bool) {
     let anvil = Anvil::start(&["--block-time", &seconds.to_string()]);
     let (scene, accounts) = on_chain(&anvil, 3);
     let paid = || -> u64 {
@@ -99,13 +99,19 @@ fn shares_on_slow_blocks(seconds: u64) {
         assert_eq!(paid() - before, 1, "one node pays for one entry: {said}");
     };
     share(
-        &["grant", letter, "bob"],
+        &["grant", letter, "bob", "--threshold", "2/3"],
         &format!("usually takes {} s", 4 * seconds),
     );
     let bobs = scene.bobs();
     let theirs = bobs.at("letter");
     appears(&theirs);
     assert_eq!(std::fs::read(&theirs).unwrap(), b"x");
+    if also_leaves {
+        let before = paid();
+        let keeper = (1..=5).find(|number| scene.net.fragments(*number) > 0);
+        scene.net.retire(keeper.unwrap());
+        assert_eq!(paid() - before, 2, "a handover and a registration");
+    }
     let told = scene.alice.run(&["revoke", "--dry-run", letter, "bob"]);
     assert!(
         told.contains("Nothing was changed") && told.contains("gas"),
@@ -121,12 +127,12 @@ fn shares_on_slow_blocks(seconds: u64) {
 
 #[test]
 fn slow_blocks_are_waited_for_and_every_entry_is_paid_for_once() {
-    shares_on_slow_blocks(3);
+    shares_on_slow_blocks(3, false);
 }
 
 /// As on the chain that most people know.
 #[test]
 #[ignore = "takes minutes: scripts/soak chain"]
 fn blocks_of_12_seconds_are_waited_for() {
-    shares_on_slow_blocks(12);
+    shares_on_slow_blocks(12, true);
 }
