@@ -37,25 +37,32 @@ pub struct Anvil {
 impl Anvil {
     /// Starts a chain; `arguments` are anvil's own.
     pub fn start(arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
-        let process = spawn(port, &arguments);
-        let anvil = Self {
-            process,
-            port,
-            arguments,
-        };
-        anvil.wait();
-        anvil
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let mut anvil = Self {
+                process: spawn(port, &arguments),
+                port,
+                arguments: arguments.clone(),
+            };
+            if anvil.serves(deadline) {
+                return anvil;
+            }
+        }
     }
 
-    fn wait(&self) {
-        let deadline = Instant::now() + START_PATIENCE;
-        while let Err(fault) = self.provider().ask("eth_chainId", &json!([])) {
+    /// Waits until it answers; `false` if it ends instead, because somebody else has its port.
+    fn serves(&mut self, deadline: Instant) -> bool {
+        loop {
+            let answer = self.provider().ask("eth_chainId", &json!([]));
+            if self.process.try_wait().unwrap().is_some() {
+                assert!(Instant::now() < deadline, "anvil ends");
+                return false;
+            }
+            let Err(fault) = answer else { return true };
             assert!(Instant::now() < deadline, "anvil does not answer: {fault}");
             thread::sleep(Duration::from_millis(20));
         }
@@ -70,8 +77,11 @@ impl Anvil {
 
     /// Starts it again, at the same place and with the same arguments.
     pub fn restart(&mut self) {
+        let deadline = Instant::now() + START_PATIENCE;
         self.process = spawn(self.port, &self.arguments);
-        self.wait();
+        while !self.serves(deadline) {
+            self.process = spawn(self.port, &self.arguments);
+        }
     }
 
     /// Its address.

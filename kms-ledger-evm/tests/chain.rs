@@ -24,7 +24,7 @@ use kms_proto::ledger::{EntryRefusal, Ledger, LedgerError, PolicyState};
 use serde_json::json;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A chain with a contract, and a key to an account on it.
 struct Scene {

@@ -67,7 +67,7 @@ async fn three_of_five_processes_sign_whichever_two_are_killed_and_two_do_not_un
     }
     verify(&signers.group(), MESSAGE, &sign().await.unwrap()).unwrap();
     kill(devnet.pid(5), Signal::SIGKILL).unwrap();
-    let hurried = client.within(Duration::from_secs(3));
+    let hurried = client.within(Duration::from_secs(20));
     let failed = hurried.sign(&request, &signers.owner, MESSAGE).await;
     let Err(ClientError::NoQuorum(quorum) | ClientError::Timeout(quorum)) = failed else {
         panic!("{failed:?}");

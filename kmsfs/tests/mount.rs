@@ -75,7 +75,7 @@ impl Mounted {
         // A program another test is just starting has all our descriptors, the lock's as well, until it executes.
         let is_busy = |error: &VfsError| error.errno() == rustix::io::Errno::BUSY;
         let mut vfs = open();
-        for _ in 0..200 {
+        for _ in 0..6000 {
             if !vfs.as_ref().is_err_and(is_busy) {
                 break;
             }
@@ -447,7 +447,7 @@ fn serve_for_the_test_that_kills() {
 
 fn serve(dir: &Path) -> Child {
     let _ = fs::remove_file(dir.join("ready"));
-    let child = Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "serve_for_the_test_that_kills"])
         .env(SERVE, dir)
         .stdout(Stdio::null())
@@ -455,6 +455,7 @@ fn serve(dir: &Path) -> Child {
         .spawn()
         .unwrap();
     while !dir.join("ready").exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "it does not serve");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     child

@@ -1,15 +1,13 @@
 //! The network without the filesystem: `kmsd` and `kms-cli` on both sides, a Rust program beside them, five real nodes.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use kms_client::home::Home;
 use kms_client::ticket::TicketText;
 use kms_client::{Client, Code, Keyring, NetworkConfig, Opening, Session, SessionConfig};
-use kms_tests::{Devnet, Person, TIMEOUT, eventually, program, xattr};
+use kms_tests::{Devnet, Person, TIMEOUT, eventually, port, program, xattr};
 use serde_json::Value;
 
 use crate::Scene;
@@ -28,10 +26,10 @@ impl Kmsd {
 
     pub(crate) fn with(person: &Person, net: &Devnet, options: &[&str]) -> Self {
         person.key();
-        let port = format!("-rpcport={}", free_port());
+        let port = format!("-rpcport={}", port());
         let datadir = format!("-datadir={}", person.home().display());
         let process = Command::new(program("kmsd"))
-            .args([&datadir, &port, "-printtoconsole=0"])
+            .args([&datadir, &port, "-printtoconsole=0", "-timeout=60"])
             .args(options)
             .arg(format!("-ledger={}", net.ledger))
             .arg(format!("-bootstrap={}", net.bootstrap))
@@ -89,12 +87,6 @@ impl Drop for Kmsd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port()
 }
 
 pub(crate) fn text(path: &Path) -> &str {
@@ -163,11 +155,7 @@ fn two_people_share_a_large_file_through_their_daemons() {
         his.refused(&["decrypt_file", text(&sealed), text(&again), ticket]),
         Some(106)
     );
-    let refused = runtime.block_on(
-        session
-            .within(Duration::from_secs(5))
-            .decrypt_file(&sealed, &again, by),
-    );
+    let refused = runtime.block_on(session.within(TIMEOUT).decrypt_file(&sealed, &again, by));
     assert_eq!(refused.unwrap_err().code(), Code::Revoked);
     assert!(!again.exists());
 }
@@ -195,7 +183,7 @@ fn a_network_that_is_dead_is_an_error_of_the_catalogue_and_the_daemon_goes_on() 
     let root = tempfile::tempdir().unwrap();
     let net = Devnet::start(root.path(), 1);
     let alice = Person::on(&net, root.path(), "alice");
-    let hers = Kmsd::with(&alice, &net, &["-timeout=2"]);
+    let hers = Kmsd::with(&alice, &net, &["-timeout=10"]);
     // Bob is another identity of the same daemon.
     let bob = hers.cli(&["generate_key", "battery staple", "bob"]);
     hers.cli(&["unlock", "battery staple", "0", "bob"]);

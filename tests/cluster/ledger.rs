@@ -113,11 +113,9 @@ fn a_ledger_is_compacted_under_the_hands_of_nodes_and_people() {
     scene.net.kill(5);
     let config = scene.net.node_dir(5).join("config.toml");
     let text = fs::read_to_string(&config).unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (start, port) = text.split_once("/tcp/").unwrap();
     let end = port.find(|it: char| !it.is_ascii_digit()).unwrap();
-    let moved = free.local_addr().unwrap().port();
-    drop(free);
+    let moved = kms_tests::port();
     fs::write(&config, format!("{start}/tcp/{moved}{}", &port[end..])).unwrap();
     scene.net.restart(5);
     let height = || json(&scene.alice.run(&["ledger", "status", "--json"]))["height"].as_u64();

@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::Command;
 
 use kms_tests::browser::Browser;
-use kms_tests::{Devnet, Person};
+use kms_tests::{Devnet, Person, port};
 use serde_json::{Value, json};
 
 use self::site::{Site, post};
-use crate::api::{Kmsd, free_port, text};
+use crate::api::{Kmsd, text};
 
 /// What a page is given of somebody: the identity file and its passphrase.
 fn identity(person: &Person) -> Value {
@@ -54,7 +54,7 @@ fn a_page_opens_what_was_shared_through_a_gateway_until_it_is_withdrawn() {
     let content: Vec<u8> = (0..5u32 << 18).flat_map(u32::to_le_bytes).collect();
     fs::write(&plain, &content[..content.len() - 7]).unwrap();
 
-    let gateway = format!("127.0.0.1:{}", free_port());
+    let gateway = format!("127.0.0.1:{}", port());
     let (own, foreign) = (listener(), listener());
     let origin = format!("http://{}", own.local_addr().unwrap());
     let hers = Kmsd::with(

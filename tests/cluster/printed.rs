@@ -7,7 +7,6 @@ use std::process::{Command, Output, Stdio};
 
 use kms_tests::{Devnet, TIMEOUT, eventually, program};
 
-use crate::api::free_port;
 use crate::languages::packages;
 
 fn root() -> &'static Path {
@@ -99,7 +98,7 @@ fn the_programs_in_the_documents_share_and_withdraw_as_printed() {
         });
         scope.spawn(|| {
             let reader = reader("shell");
-            let port = format!("rpcport={}\n", free_port());
+            let port = format!("rpcport={}\n", kms_tests::port());
             fs::write(reader.dir.join("home/kmsd.conf"), port).unwrap();
             let text = printed("JSON-RPC.md", "bash");
             let said =

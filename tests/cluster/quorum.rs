@@ -73,12 +73,8 @@ fn a_large_file_and_a_large_tree_open_as_long_as_m_nodes_live() {
         Errno::HOSTUNREACH,
         "two of five are not"
     );
-    // The promise is an answer by the deadline (8 s); a loaded machine may need a moment more.
-    assert!(
-        start.elapsed() < Duration::from_secs(12),
-        "{:?}",
-        start.elapsed()
-    );
+    // The promise is an answer by the deadline (8 s); a loaded machine may need longer, and without one there is none.
+    assert!(start.elapsed() < TIMEOUT, "{:?}", start.elapsed());
     let why = scene
         .bob
         .run(&["why", bobs.at("big.bin").to_str().unwrap()]);

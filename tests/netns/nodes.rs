@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use kms_client::NetworkConfig;
 use kms_client::blocking::Client;
 use kms_crypto::key::PublicKey;
-use kms_tests::program;
+use kms_tests::{TIMEOUT, program};
 
 use crate::attack::Victim;
 use crate::namespace::Place;
@@ -114,8 +115,17 @@ impl Nodes {
         self.nodes.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
-    /// A client that has met nobody yet.
+    /// A client that has met nobody yet, and has more patience than a loaded machine needs.
     pub(crate) fn client(&self) -> Client {
+        self.client_within(TIMEOUT)
+    }
+
+    /// A client that has met nobody yet, and what it promises when nodes are silent.
+    pub(crate) fn usual_client(&self) -> Client {
+        self.client_within(NetworkConfig::default().timeout)
+    }
+
+    fn client_within(&self, timeout: Duration) -> Client {
         let addresses = self.nodes.iter().take(BOOTSTRAPS);
         Client::connect(&NetworkConfig {
             ledger: format!("file:{}", self.dir.path().join("ledger").display()),
@@ -125,6 +135,7 @@ impl Nodes {
                     format!("/ip4/{}/tcp/{PORT}/p2p/{id}", node.place.address())
                 })
                 .collect(),
+            timeout,
             ..NetworkConfig::default()
         })
         .unwrap()

@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use kms_tests::tree;
+use kms_tests::{TIMEOUT, tree};
 
+/// Less work than this says nothing.
+pub(crate) const ENOUGH: usize = 20;
 const FILES: u64 = 5;
 const SECTOR: usize = 512;
 const SECTORS: usize = 512;
@@ -225,7 +227,7 @@ impl Notes {
         }
     }
 
-    /// Works for a while; `position` tells how long the log is.
+    /// Works for a while, or longer where a disk is slow; `position` tells how long the log is.
     pub(crate) fn work(
         &mut self,
         at: &Path,
@@ -234,13 +236,26 @@ impl Notes {
         position: &(dyn Fn() -> u64 + Sync),
     ) {
         let stop = &AtomicBool::new(false);
+        // Each is noted where it stands in the log.
+        let acknowledged = AtomicUsize::new(0);
+        let position = &|| {
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+            position()
+        };
         let (overwritten, steps) = (&mut self.overwritten, &mut self.steps);
         std::thread::scope(|scope| {
             for file in overwritten {
                 scope.spawn(move || file.overwrite(at, seed, stop, position));
             }
             scope.spawn(move || *steps = name(at, stop, position).unwrap());
-            std::thread::sleep(length);
+            let begun = Instant::now();
+            let is_enough = |passed| {
+                let done = acknowledged.load(Ordering::Relaxed) > ENOUGH;
+                passed > length && done || passed > TIMEOUT
+            };
+            while !is_enough(begun.elapsed()) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             stop.store(true, Ordering::Relaxed);
         });
     }

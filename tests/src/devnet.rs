@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{TIMEOUT, eventually, program};
+use crate::{TIMEOUT, eventually, port, ports, program};
 
 /// `kms-node devnet`, and the nodes it started.
 pub struct Devnet {
@@ -26,21 +25,15 @@ impl Devnet {
     /// Starts as many nodes as there are ledgers, each with its own name for the one that they share; [`Self::ledger`] is
     /// for the caller to set.
     pub fn with_ledgers(dir: &Path, ledgers: &[String]) -> Self {
-        // Kept open until all ports are found.
-        let ports: Vec<_> = ledgers
-            .iter()
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        for (number, (ledger, port)) in (1..).zip(ledgers.iter().zip(&ports)) {
+        for (number, ledger) in (1..).zip(ledgers) {
             let node = dir.join(format!("nodes/node-{number}"));
             fs::create_dir_all(&node).unwrap();
-            let port = port.local_addr().unwrap().port();
             let config = format!(
-                "data_dir = \"data\"\npid_file = \"pid\"\nledger = \"{ledger}\"\nlisten = [\"/ip4/127.0.0.1/tcp/{port}\"]\n"
+                "data_dir = \"data\"\npid_file = \"pid\"\nledger = \"{ledger}\"\nlisten = [\"/ip4/127.0.0.1/tcp/{}\"]\n",
+                port()
             );
             fs::write(node.join("config.toml"), config).unwrap();
         }
-        drop(ports);
         Self::start(dir, ledgers.len())
     }
 
@@ -49,9 +42,11 @@ impl Devnet {
         let dir = dir.join("nodes");
         fs::create_dir_all(&dir).unwrap();
         let log = fs::File::create(dir.join("devnet.log")).unwrap();
+        let ports = ports(nodes.try_into().unwrap());
         let mut process = Command::new(program("kms-node"))
             .args(["devnet", "--nodes", &nodes.to_string(), "--dir"])
             .arg(&dir)
+            .args(["--listen-base", &ports.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

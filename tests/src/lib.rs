@@ -13,6 +13,7 @@ pub mod disk;
 pub mod five_minutes;
 pub mod packages;
 mod person;
+mod ports;
 pub mod power;
 mod root;
 pub mod tree;
@@ -21,6 +22,7 @@ pub mod xattr;
 
 pub use devnet::Devnet;
 pub use person::{Failure, Mount, Person};
+pub use ports::{port, ports};
 pub use root::done_by_root;
 pub use wait::{TIMEOUT, eventually};
 

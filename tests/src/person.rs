@@ -52,6 +52,8 @@ impl Person {
         person.network = vec![
             ("KMSFS_LEDGER".into(), net.ledger.clone()),
             ("KMSFS_BOOTSTRAP".into(), net.bootstrap.clone()),
+            // A loaded machine is no dead network.
+            ("KMSFS_NET_TIMEOUT".into(), "60s".to_owned()),
         ];
         person
     }

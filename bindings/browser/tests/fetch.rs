@@ -148,7 +148,7 @@ impl Scene {
         let (owner, label) = (wanted.owner(), wanted.label());
         let started = Instant::now();
         let now = || Duration::from_secs(self.network.now()) + started.elapsed();
-        let mut fetch = wanted.fetch(now(), Duration::from_secs(10))?;
+        let mut fetch = wanted.fetch(now(), Duration::from_secs(60))?;
         loop {
             let asks = fetch.poll(now(), &mut rng());
             if let Some(outcome) = fetch.take_outcome() {

@@ -466,7 +466,7 @@ async fn a_ledger_that_hangs_leaves_time_for_the_nodes() {
     let over = Arc::new((Mutex::new(false), Condvar::new()));
     let client = scene.network.client_with(|config| {
         config.ledger = Arc::new(Hanging(Arc::clone(&over)));
-        config.timeout = Duration::from_secs(3);
+        config.timeout = Duration::from_secs(8);
     });
     let secret = client.decrypt_key(&request, &scene.bob).await;
     *over.0.lock().unwrap() = true;

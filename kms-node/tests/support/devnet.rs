@@ -10,11 +10,12 @@ use kms_crypto::key::PublicKey;
 use kms_net::{ClientConfig, NetClient};
 use kms_proto::message::Response;
 use kms_proto::transport::{Transport, TransportError};
+use kms_tests::ports;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 pub const NETWORK: &str = kms_proto::DEFAULT_NETWORK;
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_kms-node"))
@@ -44,6 +45,7 @@ impl Devnet {
         let mut supervisor = program()
             .args(["devnet", "--nodes", &nodes.to_string(), "--dir"])
             .arg(dir.path())
+            .args(["--listen-base", &ports(nodes.into()).to_string()])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -181,7 +181,7 @@ impl World {
     }
 
     pub async fn ask(&self, node: &NodeAddress, message: Vec<u8>) -> Response {
-        let patience = Duration::from_secs(20);
+        let patience = Duration::from_secs(60);
         let answer = self
             .transport
             .call(&node.key, &node.addrs, message, patience);

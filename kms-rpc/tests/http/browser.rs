@@ -11,11 +11,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kms_tests::browser::{Browser, chromium};
+use kms_tests::port;
 use serde_json::{Map, Value, json};
 
 use self::site::Site;
 use self::tap::Tap;
-use crate::{Kmsd, free_port};
+use crate::Kmsd;
 
 /// How long a page may take for everything on a busy machine.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -64,7 +65,7 @@ fn got_nothing(page: &str, seen: &Value, may_see_refusals: bool) {
 #[test]
 fn no_page_gets_anything_out_of_it_by_its_readers_browser() {
     // The daemon is where the browser does not look, and the tap in its place.
-    let port = free_port();
+    let port = port();
     let tap = Tap::start(port);
     let kmsd = Kmsd::start_on(
         port,

@@ -1,8 +1,9 @@
 //! The gateway for pages, as far as that goes without a network of nodes: who is served, and with what.
 
 use kms_crypto::key::NodeSecret;
+use kms_tests::port;
 
-use crate::{Answer, Kmsd, Lines, free_port, raw, set, unset};
+use crate::{Answer, Kmsd, Lines, raw, set, unset};
 
 const PAGE: &str = "https://app.example";
 
@@ -14,7 +15,7 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
-        let port = free_port();
+        let port = port();
         let kmsd = Kmsd::start_with(&[
             &format!("-gateway=127.0.0.1:{port}"),
             &format!("-gatewayorigin={PAGE}"),
@@ -148,7 +149,7 @@ fn a_gateway_for_nobody_or_for_everybody_does_not_start() {
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let output = crate::kmsd(dir.path(), free_port())
+        let output = crate::kmsd(dir.path(), port())
             .args(options)
             .output()
             .unwrap();

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use kms_tests::port;
 use serde_json::{Value, json};
 
-use crate::{Kmsd, free_port, kmsd};
+use crate::{Kmsd, kmsd};
 
 #[test]
 fn a_second_daemon_is_refused_and_nothing_is_left_behind_by_the_first() {
@@ -16,7 +17,7 @@ fn a_second_daemon_is_refused_and_nothing_is_left_behind_by_the_first() {
     assert_eq!((mode(".cookie"), mode("kmsd.sock")), (0o600, 0o600));
     let pid = fs::read_to_string(first.at("kmsd.pid")).unwrap();
     assert_eq!(pid.trim(), first.process.id().to_string());
-    let second = kmsd(first.dir.path(), free_port()).output().unwrap();
+    let second = kmsd(first.dir.path(), port()).output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(said.contains("Cannot obtain a lock"), "{said}");
@@ -38,7 +39,7 @@ fn a_second_daemon_is_refused_and_nothing_is_left_behind_by_the_first() {
 fn options_that_mean_nothing_are_refused_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let fails = |args: &[&str]| {
-        let output = kmsd(dir.path(), free_port()).args(args).output().unwrap();
+        let output = kmsd(dir.path(), port()).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -94,7 +95,7 @@ fn a_ledger_that_is_not_there_yet_is_waited_for() {
 #[test]
 fn in_the_background_it_answers_when_the_command_returns() {
     let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = port();
     let output = kmsd(dir.path(), port).arg("-daemon").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "kmsd starting\n");
@@ -120,7 +121,7 @@ fn in_the_background_it_answers_when_the_command_returns() {
 fn a_daemon_that_cannot_start_ends_also_when_nobody_hears_why() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("words"), "correct horse\n").unwrap();
-    let mut child = kmsd(dir.path(), free_port())
+    let mut child = kmsd(dir.path(), port())
         .args(["-daemon", "-passfile=words"])
         .env("KMSD_IN_BACKGROUND", "1")
         .stdout(Stdio::piped())
@@ -140,7 +141,7 @@ fn a_directory_that_is_everybodys_is_refused_and_options_are_taken_back() {
     let conf = "rpcunix=kmsd.sock\npassfile=absent\npid=mine.pid\n";
     fs::write(dir.path().join("kmsd.conf"), conf).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let output = kmsd(dir.path(), free_port()).output().unwrap();
+    let output = kmsd(dir.path(), port()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("everybody can write into"), "{said}");
     let conf = format!("-conf={}", dir.path().join("kmsd.conf").display());
@@ -235,7 +236,7 @@ fn the_committed_manual_is_current() {
 #[test]
 fn who_waits_for_a_daemon_finds_the_cookie_it_writes_when_it_comes() {
     let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = port();
     let mut waiting = std::process::Command::new(env!("CARGO_BIN_EXE_kms-cli"))
         .arg(format!("-datadir={}", dir.path().display()))
         .arg(format!("-rpcport={port}"))

@@ -15,11 +15,12 @@ mod refusals;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use data_encoding::BASE64;
+use kms_tests::port;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -54,7 +55,7 @@ impl Kmsd {
 
     /// With more options; answers when it returns.
     fn start_with(options: &[&str]) -> Self {
-        Self::start_on(free_port(), options)
+        Self::start_on(port(), options)
     }
 
     fn start_on(port: u16, options: &[&str]) -> Self {
@@ -182,11 +183,6 @@ fn kmsd(dir: &Path, port: u16) -> Command {
 
 fn basic(credential: &str) -> String {
     format!("Basic {}", BASE64.encode(credential.as_bytes()))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn set(lines: &mut Lines, name: &str, value: &str) {

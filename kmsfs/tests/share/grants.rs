@@ -2,7 +2,7 @@
 
 use kms_client::fake::Conduct;
 
-use crate::Scene;
+use crate::{PATIENCE, Scene};
 
 #[test]
 fn a_grant_opens_one_file_for_one_person() {
@@ -39,7 +39,7 @@ fn what_cannot_be_granted_leaves_nothing_behind() {
     let refused = scene.grant("plan", "bob").unwrap_err();
     assert_eq!(refused.errno, libc::EHOSTUNREACH, "{refused:?}");
     assert!(refused.failure.why.contains('5'), "{refused:?}");
-    scene.owner.finish(std::time::Duration::from_secs(10));
+    scene.owner.finish(PATIENCE);
     assert_eq!(scene.net.fragments(), 0);
     assert!(scene.owner.all_records().is_empty());
     assert!(!scene.listed("plan"));
@@ -90,7 +90,7 @@ fn a_newer_grant_takes_the_place_of_the_older_one() {
     scene.grant("plan", "bob ttl=30d").unwrap();
     scene.grant("plan", "bob ttl=1h").unwrap();
     scene.reads(&scene.bob, "plan", "x");
-    scene.owner.finish(std::time::Duration::from_secs(10));
+    scene.owner.finish(PATIENCE);
     assert_eq!(scene.net.fragments(), 5, "the older fragments are gone");
     let records = scene.owner.all_records();
     assert_eq!(records.len(), 1);

@@ -80,7 +80,7 @@ impl Scene {
 
     /// Unmounts and mounts again.
     fn reopen(&mut self) {
-        self.owner.finish(Duration::from_secs(10));
+        self.owner.finish(PATIENCE);
         self.vfs.close().unwrap();
         // What holds the store has to go before it can be opened again.
         let nothing = Vfs::open_recipient(
@@ -217,7 +217,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        self.owner.finish(Duration::from_secs(10));
+        self.owner.finish(PATIENCE);
         let _ = self.vfs.close();
     }
 }
@@ -237,7 +237,7 @@ fn info(alice: &IdentitySecret) -> StoreInfo {
 }
 
 fn network(net: &Arc<FakeNetwork>) -> Network {
-    let client = net.client_with(|config| config.timeout = Duration::from_secs(2));
+    let client = net.client_with(|config| config.timeout = Duration::from_secs(8));
     Network::connected(Client::new(client).unwrap())
 }
 
@@ -267,12 +267,15 @@ fn open(
     (vfs, owner)
 }
 
+/// How long something in the background may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits for what happens in the background.
 #[track_caller]
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
         std::thread::yield_now();
     }
 }

@@ -1,10 +1,8 @@
 //! Withdrawing access, with nodes that do not help.
 
-use std::time::Duration;
-
 use kms_client::fake::Conduct;
 
-use crate::{Scene, eventually};
+use crate::{PATIENCE, Scene, eventually};
 
 #[test]
 fn the_one_is_cut_off_and_the_other_reads_on() {
@@ -71,7 +69,7 @@ fn a_withdrawal_that_was_not_confirmed_is_at_the_next_mount() {
     (0..5).for_each(|node| scene.net.set(node, Conduct::Dead));
     scene.revoke("plan", "bob").unwrap_err();
     scene.rename("plan", "elsewhere");
-    scene.owner.finish(Duration::from_secs(10));
+    scene.owner.finish(PATIENCE);
     (0..5).for_each(|node| scene.net.set(node, Conduct::Honest));
     scene.reads(&scene.bob, "elsewhere", "x");
     scene.reopen();
@@ -110,7 +108,7 @@ fn fragments_that_could_not_be_deleted_are_at_the_next_mount() {
     scene.grant("plan", "bob").unwrap();
     scene.net.set(3, Conduct::Dead);
     scene.revoke("plan", "bob").unwrap();
-    scene.owner.finish(Duration::from_secs(10));
+    scene.owner.finish(PATIENCE);
     assert_eq!(scene.net.fragments(), 1);
     scene.net.set(3, Conduct::Honest);
     scene.reopen();
