@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kms_tests::{TIMEOUT, errno, eventually, tree, xattr};
 use nix::sys::signal::{Signal, kill};
