@@ -225,6 +225,9 @@ fn named(method: Option<&Method>, words: Vec<String>) -> Result<Value, String> {
         match word.split_once('=') {
             Some((name, value)) if method.is_none() || param_of(name).is_some() => {
                 let is_text = param_of(name).is_none_or(|param| param.kind.is_text());
+                if map.contains_key(name) {
+                    return Err(method::doubled(name).to_string());
+                }
                 map.insert(name.to_owned(), converted(is_text, value.to_owned())?);
             }
             _ => {

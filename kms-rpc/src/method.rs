@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::daemon::Daemon;
 
-pub use self::args::named;
+pub use self::args::{doubled, named};
 
 /// What a parameter or a member of a result is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

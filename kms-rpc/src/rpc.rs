@@ -1,5 +1,7 @@
 //! JSON-RPC 1.1 and 2.0, without HTTP (API §4.3): from a body to a body and a status.
 
+mod json;
+
 use std::sync::Arc;
 
 use kms_client::{ApiError, Code};
@@ -8,6 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::auth::User;
 use crate::daemon::Daemon;
 use crate::method::{self, Method};
+
+use self::json::{Doubled, Json};
 
 /// The most requests in one batch.
 pub const MAX_BATCH: usize = 100;
@@ -40,7 +44,7 @@ struct Request {
     /// Nothing in a notification.
     id: Option<Value>,
     name: String,
-    params: Option<Value>,
+    params: Option<Json>,
 }
 
 /// Answers one body.
@@ -54,12 +58,12 @@ pub async fn answer(daemon: &Arc<Daemon>, user: &User, body: &[u8]) -> Reply {
             let fault = Fault::new(-32700, "Parse error");
             Reply::Json(500, fault.v1(Value::Null).to_string())
         }
-        Some(Value::Array(list)) => batch(daemon, user, list, MAX_BATCH_ANSWER_BYTES).await,
+        Some(Json::List(list)) => batch(daemon, user, list, MAX_BATCH_ANSWER_BYTES).await,
         Some(one) => single(daemon, user, one).await,
     }
 }
 
-async fn single(daemon: &Arc<Daemon>, user: &User, one: Value) -> Reply {
+async fn single(daemon: &Arc<Daemon>, user: &User, one: Json) -> Reply {
     let request = match Request::read(one) {
         Err((fault, id, is_v2)) => return fault.reply(id, is_v2),
         Ok(request) => request,
@@ -78,7 +82,7 @@ async fn single(daemon: &Arc<Daemon>, user: &User, one: Value) -> Reply {
     }
 }
 
-async fn batch(daemon: &Arc<Daemon>, user: &User, list: Vec<Value>, most: usize) -> Reply {
+async fn batch(daemon: &Arc<Daemon>, user: &User, list: Vec<Json>, most: usize) -> Reply {
     if list.len() > MAX_BATCH {
         let why = format!("A batch has at most {MAX_BATCH} requests");
         return Fault::new(-32600, &why).reply(None, false);
@@ -139,7 +143,8 @@ async fn call(daemon: &Arc<Daemon>, user: &User, request: Request) -> Result<Val
     if !method.early {
         daemon.check_ready()?;
     }
-    let args = method::named(method, request.params)?;
+    let params = request.params.map(Json::value).transpose()?;
+    let args = method::named(method, params)?;
     let _active = daemon.begin(method.name);
     // A task of its own: a defect in one call ends that call alone.
     let running = tokio::spawn((method.run)(Arc::clone(daemon), args));
@@ -168,9 +173,13 @@ impl<T> Drop for AbortOnDrop<T> {
 
 impl Request {
     /// Checks the outer form; what is wrong comes with the id and the version, as far as they can be told.
-    fn read(value: Value) -> Result<Self, (Fault, Option<Value>, bool)> {
+    fn read(request: Json) -> Result<Self, (Fault, Option<Value>, bool)> {
         let invalid = |why: &str| Fault::new(-32600, why);
-        let Value::Object(mut map) = value else {
+        let Json::Map(mut members) = request else {
+            return Err((invalid("Invalid Request object"), None, false));
+        };
+        let params = take_params(&mut members);
+        let Ok(Value::Object(mut map)) = Json::Map(members).value() else {
             return Err((invalid("Invalid Request object"), None, false));
         };
         let id = map.remove("id");
@@ -196,10 +205,9 @@ impl Request {
             None => return Err((invalid("Missing method"), shown(id, is_v2), is_v2)),
             Some(_) => return Err((invalid("Method must be a string"), shown(id, is_v2), is_v2)),
         };
-        let params = map.remove("params");
         let fits = matches!(
             params,
-            None | Some(Value::Null | Value::Array(_) | Value::Object(_))
+            None | Some(Json::Other(Value::Null) | Json::List(_) | Json::Map(_))
         );
         if !fits {
             let why = "Params must be an array or object";
@@ -212,6 +220,16 @@ impl Request {
             params,
         })
     }
+}
+
+/// Takes the parameters out, which are the method's; doubled ones are left in.
+fn take_params(members: &mut Vec<(String, Json)>) -> Option<Json> {
+    let is_params = |(name, _): &(String, Json)| name == "params";
+    if members.iter().filter(|member| is_params(member)).count() > 1 {
+        return None;
+    }
+    let at = members.iter().position(is_params)?;
+    Some(members.remove(at).1)
 }
 
 /// A request that is none is answered, also without an id.
@@ -272,6 +290,12 @@ impl Fault {
     }
 }
 
+impl From<Doubled> for Fault {
+    fn from(Doubled(name): Doubled) -> Self {
+        method::doubled(&name).into()
+    }
+}
+
 impl From<ApiError> for Fault {
     fn from(error: ApiError) -> Self {
         if error.code() == Code::Internal {
@@ -324,7 +348,8 @@ mod tests {
             log: None,
             place: crate::help::Place::default(),
         });
-        let list = vec![json!({"method": "rpc.discover", "id": 1}); 4];
+        let one = r#"{"method": "rpc.discover", "id": 1}"#;
+        let list = (0..4).map(|_| serde_json::from_str(one).unwrap()).collect();
         let Reply::Json(200, text) = batch(&daemon, &User::local(), list, 20_000).await else {
             panic!("no answer");
         };

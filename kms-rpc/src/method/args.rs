@@ -61,6 +61,13 @@ fn in_order(method: &'static Method, mut map: Map<String, Value>) -> Result<Vec<
     Ok(values)
 }
 
+/// What a name is told that comes twice.
+pub fn doubled(name: &str) -> ApiError {
+    let name = shortened(name);
+    let why = format!("Parameter {name} specified multiple times");
+    ApiError::new(Code::BadParameter, why).with("parameter", name)
+}
+
 fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
 }

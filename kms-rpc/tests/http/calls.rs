@@ -112,6 +112,33 @@ fn arguments_come_by_place_by_name_or_both() {
     assert_eq!(help(json!({"args": 7}))["error"]["code"], -3);
 }
 
+/// The last one counted, whatever had been looked at before it.
+#[test]
+fn a_name_that_comes_twice_is_refused() {
+    let kmsd = Kmsd::start();
+    let asked = |body: &str| kmsd.post(body, |_| ()).json();
+    let twice = r#"{"method": "help", "params": {"command": "a", "command": "stop"}, "id": 1}"#;
+    let refused = asked(twice);
+    assert_eq!(refused["error"]["code"], -8);
+    assert_eq!(refused["error"]["data"]["parameter"], "command");
+    assert_eq!(refused["id"], 1);
+    let inside = r#"{"method": "help", "params": [{"a": 1, "a": 2}]}"#;
+    assert_eq!(asked(inside)["error"]["code"], -8);
+    for none in [
+        r#"{"method": "uptime", "method": "stop", "id": 1}"#,
+        r#"{"method": "help", "params": ["stop"], "params": ["help"], "id": 1}"#,
+    ] {
+        assert_eq!(asked(none)["error"]["code"], -32600, "{none}");
+    }
+    let list = asked(&format!(r#"[{twice}, {{"method": "uptime", "id": 2}}]"#));
+    assert_eq!(list[0]["error"]["code"], -8);
+    assert!(list[1]["result"].is_u64(), "{list}");
+
+    let typed = kmsd.cli_fails(&["-named", "help", "command=stop", "command=uptime"]);
+    let said = String::from_utf8(typed.stderr).unwrap();
+    assert!(said.contains("command specified multiple times"), "{said}");
+}
+
 #[test]
 fn every_bad_argument_is_the_documented_error_and_no_secret_comes_back() {
     let kmsd = Kmsd::start();
