@@ -66,7 +66,9 @@ export interface Group { name: string, members: string[] }
 export interface Sealed { sealed: Buffer, label: string, size: number }
 /** A file that was encrypted. */
 export interface SealedFile { label: string, size: number, sealed_size: number }
-/** A file that was decrypted. */
+/** A file that was decrypted; one of a store has no label before it is shared. */
+export interface DecryptedFile { owner: string, label: string | null, size: number }
+/** A stream that was decrypted. */
 export interface OpenedFile { owner: string, label: string, size: number }
 /** Plaintext as it comes; what it was is known at its end. */
 export interface PlainStream extends Readable, Readonly<Partial<OpenedFile>> {}
@@ -189,7 +191,7 @@ export class Client {
   /** Encrypts a file of any size into a new one, which appears when it is complete. */
   encryptFile(source: Path, target: Path, options?: How & { cipher?: string }): Promise<SealedFile>
   /** Decrypts a file of any size into a new one, which appears when all of it has been verified. */
-  decryptFile(source: Path, target: Path, right?: Right): Promise<OpenedFile>
+  decryptFile(source: Path, target: Path, right?: Right): Promise<DecryptedFile>
   /** The plaintext of an encrypted file of any size; nothing comes that was not verified. */
   createReadStream(source: Path, right?: Right): PlainStream
   /** A new encrypted file of any size, which appears when all is written. */

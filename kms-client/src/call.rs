@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::catalogue::{ApiError, Code};
 use crate::params::{Params, bad};
 use crate::session::{
-    FileDone, Opening, Session, decrypt_file_with_key, in_background, inspect, release_with_key,
+    OpenedFile, Opening, Session, decrypt_file_with_key, in_background, inspect, release_with_key,
 };
 use crate::stream;
 use crate::ticket::TicketText;
@@ -252,7 +252,7 @@ async fn decrypt<R: Room>(
 async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Value, ApiError> {
     let (source, target) = (params.path("source")?, params.path("target")?);
     let right = Right::of(params)?;
-    let done: FileDone = match right.key()? {
+    let done: OpenedFile = match right.key()? {
         Some((secret, owner)) => decrypt_file_with_key(&source, &target, secret, owner).await?,
         None => {
             let opening = right.opening()?;
@@ -261,7 +261,7 @@ async fn decrypt_file(session: Found<'_>, params: &Params) -> Result<Value, ApiE
     };
     Ok(json!({
         "owner": done.owner.to_string(),
-        "label": done.label.to_string(),
+        "label": done.label.map(|label| label.to_string()),
         "size": done.sizes.plain,
     }))
 }

@@ -13,6 +13,7 @@ mod people;
 mod sharing;
 #[cfg(feature = "signing")]
 mod signing;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use crate::record::Records;
 use crate::sealed::{self, FIRST_GENERATION, Owner, Sealed};
 
 pub(crate) use self::files::in_background;
-pub use self::files::{FileDone, decrypt_file_with_key};
+pub use self::files::{FileDone, OpenedFile, decrypt_file_with_key};
 pub use self::lists::{
     AuditReport, AuditedNode, AuditedUse, GrantInfo, HealthReport, NodeHealth, StoredTicket,
     TicketInfo, inspect,

@@ -1,12 +1,14 @@
 //! The network without the filesystem: `kmsd` and `kms-cli` on both sides, a Rust program beside them, five real nodes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use kms_client::home::Home;
 use kms_client::ticket::TicketText;
 use kms_client::{Client, Code, Keyring, NetworkConfig, Opening, Session, SessionConfig};
+use kms_crypto::format::config::FILE_NAME;
+use kms_crypto::name::DIR_HEADER;
 use kms_tests::{Devnet, Person, TIMEOUT, eventually, port, program, xattr};
 use serde_json::Value;
 
@@ -249,4 +251,61 @@ fn a_file_of_a_store_is_opened_without_the_filesystem() {
             .then_some(())
     });
     assert_eq!(fs::read_to_string(&back).unwrap(), "launch friday\n");
+}
+
+/// What belongs to somebody opens without a mount, by the names that he knows.
+#[test]
+fn a_file_of_ones_own_store_is_opened_without_the_filesystem() {
+    let scene = Scene::new();
+    let long = "a name that is too long to stay one ".repeat(6);
+    fs::create_dir(scene.secure.at("dir")).unwrap();
+    fs::write(scene.secure.at("plan"), "launch friday\n").unwrap();
+    fs::write(scene.secure.at("dir").join(&long), "deep\n").unwrap();
+    fs::write(scene.secure.at("dir/empty"), "").unwrap();
+    fs::write(scene.secure.at("other"), "other").unwrap();
+    xattr::grant(&scene.secure.at("plan"), "bob").unwrap();
+    fs::File::open(scene.secure.at("dir"))
+        .unwrap()
+        .sync_all()
+        .unwrap();
+    let (hers, his) = (
+        Kmsd::of(&scene.alice, &scene.net),
+        Kmsd::of(&scene.bob, &scene.net),
+    );
+    let back = scene.root.path().join("back");
+    let opened = |path: &str| {
+        let source = scene.store.join(path);
+        let done = eventually("it to be in the store", TIMEOUT, || {
+            let output = hers.output(&["decrypt_file", text(&source), text(&back)]);
+            let told = || serde_json::from_slice::<Value>(&output.stdout).unwrap();
+            output.status.success().then(told)
+        });
+        let content = fs::read_to_string(&back).unwrap();
+        fs::remove_file(&back).unwrap();
+        (done["label"].is_string(), content)
+    };
+    assert_eq!(opened("plan"), (true, "launch friday\n".to_owned()));
+    assert_eq!(opened(&format!("dir/{long}")), (false, "deep\n".to_owned()));
+    assert_eq!(opened("dir/empty"), (false, String::new()));
+
+    let refused =
+        |kmsd: &Kmsd, path: &Path| kmsd.refused(&["decrypt_file", text(path), text(&back)]);
+    let code = |code: Code| Some(code.number().abs());
+    assert_eq!(refused(&hers, &scene.store.join("nothing")), code(Code::Io));
+    assert_eq!(refused(&hers, &scene.store.join("dir")), code(Code::Io));
+    assert_eq!(refused(&his, &scene.store.join("plan")), code(Code::Io));
+
+    // As it is stored; and with two files in each other's place.
+    let listed = his.cli(&["tickets", text(&scene.store)]);
+    let file = PathBuf::from(listed["tickets"][0]["file"].as_str().unwrap());
+    assert_eq!(opened(text(&file)), (true, "launch friday\n".to_owned()));
+    assert_eq!(refused(&his, &file), code(Code::NotOwner));
+    assert_eq!(opened("other"), (false, "other".to_owned()));
+    let store = scene.store.clone();
+    scene.secure.unmount();
+    let stored = fs::read_dir(&store).unwrap().map(|it| it.unwrap().path());
+    let not_a_file = [FILE_NAME, DIR_HEADER].map(|name| store.join(name));
+    let mut others = stored.filter(|it| it.is_file() && *it != file && !not_a_file.contains(it));
+    fs::rename(others.next().unwrap(), &file).unwrap();
+    assert_eq!(refused(&hers, &store.join("plan")), code(Code::Tampered));
 }

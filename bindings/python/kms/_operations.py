@@ -90,8 +90,16 @@ class Opened(TypedDict):
     size: int
 
 
+class DecryptedFile(TypedDict):
+    """A file that was decrypted; one of a store has no label before it is shared."""
+
+    owner: str
+    label: str | None
+    size: int
+
+
 class OpenedFile(TypedDict):
-    """A file or stream that was decrypted."""
+    """A stream that was decrypted."""
 
     owner: str
     label: str

@@ -10,6 +10,7 @@ from ._operations import (
     Contact,
     Contacts,
     Data,
+    DecryptedFile,
     Grant,
     GrantInfo,
     Header,
@@ -19,7 +20,6 @@ from ._operations import (
     Named,
     NodeAudit,
     Opened,
-    OpenedFile,
     Path,
     Revocation,
     Sealed,
@@ -81,9 +81,9 @@ class Operations(ABC):
 
     def decrypt_file(
         self, source: Path, target: Path, *, ticket: str | None = None, key: str | None = None, owner: str | None = None,
-    ) -> OpenedFile:
+    ) -> DecryptedFile:
         """Decrypts a file of any size into a new one, which appears when all of it has been verified."""
-        found: OpenedFile = self._call("decrypt_file", source=path(source), target=path(target), ticket=ticket, key=key, owner=owner)
+        found: DecryptedFile = self._call("decrypt_file", source=path(source), target=path(target), ticket=ticket, key=key, owner=owner)
         return found
 
     def inspect(self, sealed: Data) -> Header:

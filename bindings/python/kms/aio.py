@@ -16,6 +16,7 @@ from ._operations import (
     Contact,
     Contacts,
     Data,
+    DecryptedFile,
     Grant,
     GrantInfo,
     Header,
@@ -25,7 +26,6 @@ from ._operations import (
     Named,
     NodeAudit,
     Opened,
-    OpenedFile,
     Path,
     Revocation,
     Sealed,
@@ -132,9 +132,9 @@ class Client:
 
     async def decrypt_file(
         self, source: Path, target: Path, *, ticket: str | None = None, key: str | None = None, owner: str | None = None,
-    ) -> OpenedFile:
+    ) -> DecryptedFile:
         """Decrypts a file of any size into a new one, which appears when all of it has been verified."""
-        found: OpenedFile = await self._call("decrypt_file", source=path(source), target=path(target), ticket=ticket, key=key, owner=owner)
+        found: DecryptedFile = await self._call("decrypt_file", source=path(source), target=path(target), ticket=ticket, key=key, owner=owner)
         return found
 
     async def inspect(self, sealed: Data) -> Header:

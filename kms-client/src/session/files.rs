@@ -17,7 +17,18 @@ use crate::catalogue::{ApiError, Code};
 use crate::client::rng;
 use crate::stream::{self, Sizes, Stop, StreamError};
 
-/// A file that was encrypted or decrypted.
+/// A file that was decrypted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OpenedFile {
+    /// Its label; a file of a store has none before it is shared.
+    pub label: Option<LabelId>,
+    /// Who made it.
+    pub owner: PublicKey,
+    /// How large it is.
+    pub sizes: Sizes,
+}
+
+/// A file that was encrypted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FileDone {
     /// Its label.
@@ -91,7 +102,8 @@ impl Session {
     }
 
     /// Decrypts a file into a new one, which appears when all of it has been verified and is on the disk. Dropping the
-    /// future leaves nothing behind.
+    /// future leaves nothing behind. One's own is also what lies in a store of `kmsfs`, by the name that a mount shows
+    /// or the one it is stored under.
     ///
     /// # Errors
     /// [`Code::Io`], [`Code::Exists`] if `target` does, and those of API §2.5.
@@ -111,8 +123,15 @@ impl Session {
         source: &Path,
         target: &Path,
         by: Opening<'_>,
-    ) -> Result<FileDone, ApiError> {
+    ) -> Result<OpenedFile, ApiError> {
         refuse_existing(target)?;
+        if matches!(by, Opening::Own) {
+            let (this, from, to) = (self.clone(), source.to_owned(), target.to_owned());
+            let stored = in_background(move |stop| this.decrypt_stored(&from, &to, stop));
+            if let Some(done) = stored.await? {
+                return Ok(done);
+            }
+        }
         let from = source.to_owned();
         let (file, header) = in_background(move |_| {
             let mut file = open_plain(&from)?;
@@ -134,7 +153,7 @@ pub async fn decrypt_file_with_key(
     target: &Path,
     secret: &kms_crypto::key::LabelSecret,
     owner: &PublicKey,
-) -> Result<FileDone, ApiError> {
+) -> Result<OpenedFile, ApiError> {
     refuse_existing(target)?;
     let mut file = open_plain(source)?;
     let header = stream::inspect(&mut file).map_err(|error| about(error, source, source))?;
@@ -147,15 +166,15 @@ async fn open_file(
     source: &Path,
     target: &Path,
     key: ReleasedKey,
-) -> Result<FileDone, ApiError> {
+) -> Result<OpenedFile, ApiError> {
     let (source, target) = (source.to_owned(), target.to_owned());
     in_background(move |stop| {
         let mut to = Partial::create(&target)?;
         let sizes = key.open_stream(&mut from, to.file(), stop);
         let sizes = sizes.map_err(|error| about(error, &source, &target))?;
         to.finish()?;
-        Ok(FileDone {
-            label: key.label,
+        Ok(OpenedFile {
+            label: Some(key.label),
             owner: key.owner,
             sizes,
         })

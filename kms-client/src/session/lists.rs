@@ -408,7 +408,7 @@ fn shown(path: &[Step]) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
-fn read_config(store: &Path) -> Result<StoreConfig, ApiError> {
+pub(super) fn read_config(store: &Path) -> Result<StoreConfig, ApiError> {
     let path = store.join(FILE_NAME);
     let bytes = read_plain(&path, LEN_MAX).map_err(|error| ApiError::io("read", &path, &error))?;
     let bad = |why: String| {

@@ -86,9 +86,17 @@ pub(super) const METHODS: &[Method] = &[
     Method {
         name: "decrypt_file",
         category: "Data",
-        about: "Decrypts a file of any size into a new one, which appears when all of it has been verified.",
+        about: "Decrypts a file of any size into a new one, which appears when all of it has been verified. Your own is also what lies in a store of kmsfs that is yours: name it as the mount does, below the store's directory.",
         params: &[SOURCE, TARGET, TICKET, KEY, OWNER, IDENTITY],
-        gives: Gives::Map(&OPENED),
+        gives: Gives::Map(&[
+            OPENED[0],
+            member(
+                "label",
+                Kind::Id,
+                "Its label; null for a file of a store that is not shared",
+            ),
+            OPENED[2],
+        ]),
         example: r#"["/home/bob/plan.sealed", "/home/bob/plan.txt", "kms-ticket-1-…"]"#,
         early: false,
         run: |daemon, params| operation("decrypt_file", daemon, params),

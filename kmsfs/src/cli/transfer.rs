@@ -40,7 +40,7 @@ pub(super) fn import(args: &ImportArgs, common: &Common) -> Result<ExitCode, Fai
         let session = Session::open(SessionConfig::new(Keyring::new(home), client), secret)?;
         session.decrypt_file(&args.file, &args.path, by).await
     })?;
-    let (owner, label) = (done.owner.to_string(), done.label.to_string());
+    let (owner, label) = (done.owner.to_string(), done.label.map(|it| it.to_string()));
     let text = format!(
         "Imported {} ({} bytes) as {}.",
         args.file.display(),
