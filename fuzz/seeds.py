@@ -72,6 +72,21 @@ def umbral():
         write("umbral", str(number), binary(frag))
 
 
+def signing():
+    """What is in a key fragment of a signing key: its split, without what is of one node; a signature; two points."""
+    _, payload = read(VECTORS / "frost" / "key-frag-0.txt")
+    data = binary(payload)
+    at = data.index(bytes([3, 5]))
+    write("key_frag", "frost", data)
+    write("signing", "split", data[at : at + 2 + 3 * 33 + 64])
+    write("signing", "commitment", data[at + 2 : at + 2 + 2 * 33])
+    _, payload = read(VECTORS / "frost" / "signature.txt")
+    write("signing", "signature", binary(payload))
+    for path in ("command-sign-commit", "command-sign-share"):
+        _, payload = read(VECTORS / "messages" / f"{path}.txt")
+        write("request", path, binary(payload))
+
+
 def main():
     for old in HERE.glob("corpus/*/vector-*"):
         old.unlink()
@@ -92,6 +107,7 @@ def main():
             write(target, path.stem, data)
     ledger()
     umbral()
+    signing()
     for target, inputs in BY_HAND.items():
         for name, data in inputs.items():
             write(target, name, data)

@@ -11,6 +11,7 @@ use kms_crypto::kdf::derive32;
 use kms_crypto::key::{FileKey, IdentitySecret, NameKey, PublicKey};
 use kms_crypto::name::{BackingName, NameCipher, NameTag, StoredLink};
 use kms_crypto::policy::Threshold;
+use kms_crypto::scheme::signing::{self, Commitment, Split};
 use kms_crypto::scheme::{Capsule, CapsuleFrag, KeyFrag};
 use kms_crypto::sign::Signature;
 use kms_crypto::umbral;
@@ -23,7 +24,7 @@ use kms_proto::signed::SignedRequest;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("capsule", capsule),
     ("capsule_frag", capsule_frag),
     ("config", config),
@@ -40,6 +41,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("response", response),
     ("secret_key", secret_key),
     ("signature", signature),
+    ("signing", signing),
     ("threshold", threshold),
     ("umbral", umbral),
     ("words", words),
@@ -194,6 +196,20 @@ pub fn signature(data: &[u8]) {
     if let Ok(signature) = Signature::from_bytes(data) {
         assert_eq!(signature.to_bytes(), data);
     }
+}
+
+/// SCHEMES §14: commitments, splits and signatures, which differ in length. Shares are fragments of keys.
+pub fn signing(data: &[u8]) {
+    if let Ok(commitment) = Commitment::from_bytes(data) {
+        assert_eq!(commitment.as_bytes().as_slice(), data);
+    }
+    if let Ok(split) = Split::from_bytes(data) {
+        assert_eq!(split.to_bytes(), data);
+        assert!(2 <= split.threshold().needed());
+    }
+    let nobody = derive32(&[7; 32], "kms/fuzz/1", &[]);
+    let nobody = IdentitySecret::from_bytes(&nobody).expect("a hash is a key, as hashes go");
+    assert!(signing::verify(&nobody.public(), b"never signed", data).is_err());
 }
 
 /// SCHEMES §7: `3/5`.

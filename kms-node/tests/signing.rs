@@ -142,6 +142,23 @@ async fn a_node_killed_between_the_rounds_has_no_nonces_to_use_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_signs_at_the_node_that_it_was_handed_over_to() {
+    let devnet = Devnet::start(4);
+    let client = client(&devnet).await;
+    let signers = Signers::new(NETWORK, now() + 7 * 24 * 3600, 3, 3);
+    let grant = client.grant(&signers.grant_request()).await.unwrap();
+    let request = signers.request(&grant.nodes);
+    let sign = || client.sign(&request, &signers.owner, MESSAGE);
+    verify(&signers.group(), MESSAGE, &sign().await.unwrap()).unwrap();
+    let leaves = grant.nodes[1].key;
+    let number = devnet.keys().iter().position(|key| *key == leaves).unwrap() + 1;
+    devnet.retire(number);
+    kill(devnet.pid(number), Signal::SIGKILL).unwrap();
+    // All three are needed, and one of them was not there when the key was made.
+    verify(&signers.group(), MESSAGE, &sign().await.unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_liar_is_named_and_replaced_by_an_honest_node() {
     let world = World::new().await;
     let client = client(&world.devnet).await;

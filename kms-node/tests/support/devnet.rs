@@ -111,6 +111,15 @@ impl Devnet {
         self.try_ask(client, index, message).await.unwrap()
     }
 
+    /// Has a node hand over all it keeps.
+    pub fn retire(&self, number: usize) {
+        let config = self.node_dir(number).join("config.toml");
+        let done = program().args(["retire", "--config"]).arg(config).output();
+        let done = done.unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{said}");
+    }
+
     /// Starts a node again, as its user would.
     pub fn restart(&self, number: usize) -> Single {
         let child = program()
