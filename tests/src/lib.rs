@@ -18,6 +18,7 @@ pub mod power;
 mod root;
 pub mod tree;
 mod wait;
+pub mod web;
 pub mod xattr;
 
 pub use devnet::Devnet;

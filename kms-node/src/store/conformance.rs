@@ -142,6 +142,17 @@ fn on_disk(dir: &Path, needle: &[u8]) -> bool {
     })
 }
 
+/// A vault of no file.
+fn in_memory() -> Vault {
+    Vault::open(
+        Box::new(MemoryStore::default()),
+        Slots::in_memory(),
+        &storage_key(1),
+        NOW,
+    )
+    .unwrap()
+}
+
 #[tokio::test]
 async fn a_fragment_is_sealed_survives_reopening_and_needs_the_storage_key() {
     let dir = tempfile::tempdir().unwrap();
@@ -253,13 +264,7 @@ async fn removals_in_any_number_are_forgotten_a_few_at_a_time() {
 
 #[tokio::test]
 async fn an_end_that_somebody_else_names_is_believed_for_a_year() {
-    let vault = Vault::open(
-        Box::new(MemoryStore::default()),
-        Slots::in_memory(),
-        &storage_key(1),
-        NOW,
-    )
-    .unwrap();
+    let vault = in_memory();
     let end = Memory::Until(u64::MAX);
     vault.remove(policy(1), NOW, end).await.unwrap();
     let stone = vault.removal(&policy(1)).unwrap().unwrap();
@@ -268,13 +273,7 @@ async fn an_end_that_somebody_else_names_is_believed_for_a_year() {
 
 #[tokio::test]
 async fn removing_what_was_never_there_says_so() {
-    let vault = Vault::open(
-        Box::new(MemoryStore::default()),
-        Slots::in_memory(),
-        &storage_key(1),
-        NOW,
-    )
-    .unwrap();
+    let vault = in_memory();
     assert_eq!(
         vault.remove(policy(9), NOW, Memory::Long).await.unwrap(),
         Removal {

@@ -1,7 +1,7 @@
 //! A web server with a page that does what it is told, and beside it a gateway that lies.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use kms_proto::message::{Refusal, Response};
+use kms_tests::web::{Request, answer};
 use serde_json::Value;
 
 /// How long the page may take for one thing on a busy machine.
@@ -30,11 +31,6 @@ struct Served {
     /// What the page is to do next; asked for by one page.
     next: Arc<Mutex<Receiver<Value>>>,
     told: Sender<Value>,
-}
-
-struct Request {
-    path: String,
-    body: Vec<u8>,
 }
 
 impl Site {
@@ -78,8 +74,8 @@ impl Site {
 }
 
 impl Served {
-    fn answer(&self, mut stream: &TcpStream) -> std::io::Result<()> {
-        let Some(request) = read(stream)? else {
+    fn answer(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let Some(request) = Request::read(stream)? else {
             return Ok(());
         };
         let (kind, body) = match request.path.as_str() {
@@ -90,18 +86,13 @@ impl Served {
                 let next = self.next.lock().unwrap().recv().unwrap_or_default();
                 ("application/json", next.to_string().into_bytes())
             }
-            "/sealed" => ("application/octet-stream", fs::read(&self.sealed)?),
+            "/sealed" | "/film.sealed" => ("application/octet-stream", fs::read(&self.sealed)?),
             path => match path.strip_prefix("/lying/") {
                 Some(path) => ("application/octet-stream", self.lie(path, &request)),
                 None => file(path),
             },
         };
-        let len = body.len();
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
-        )?;
-        stream.write_all(&body)
+        answer(stream, "200 OK", kind, &body)
     }
 
     /// `MANNER/v1/node/…`: what the honest gateway says, altered.
@@ -166,27 +157,4 @@ pub(super) fn post(to: &str, path: &str, origin: &str, body: &[u8]) -> (String, 
     let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
     (head, answer[end + 4..].to_vec())
-}
-
-fn read(stream: &TcpStream) -> std::io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut len = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            len = value.trim().parse().unwrap_or(0);
-        }
-    }
-    let mut body = Vec::new();
-    reader.take(len).read_to_end(&mut body)?;
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    Ok(Some(Request { path, body }))
 }

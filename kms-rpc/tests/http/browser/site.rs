@@ -1,7 +1,6 @@
 //! Somebody else's web server: it serves the pages, and hears what they have seen.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kms_tests::web::{Request, answer};
 use serde_json::Value;
 
 /// The files.
@@ -24,13 +24,6 @@ pub(super) struct Site {
     /// Where it listens.
     pub(super) address: SocketAddr,
     told: Receiver<(String, Value)>,
-}
-
-/// One request, as far as it matters here.
-struct Request {
-    path: String,
-    query: String,
-    body: Vec<u8>,
 }
 
 impl Site {
@@ -74,7 +67,7 @@ fn serve(
     tell: &Sender<(String, Value)>,
     is_rebound: &AtomicBool,
 ) -> std::io::Result<()> {
-    let Some(request) = read(stream)? else {
+    let Some(request) = Request::read(stream)? else {
         return Ok(());
     };
     let page = PAGES.iter().find(|(name, _)| *name == request.path);
@@ -93,41 +86,7 @@ fn serve(
         }
         _ => ("404 Not Found", "text/plain", ""),
     };
-    let len = text.len();
-    let mut stream = stream;
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{text}"
-    )
-}
-
-fn read(stream: &TcpStream) -> std::io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut len = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        let line = line.to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            len = value.trim().parse().unwrap_or(0);
-        }
-    }
-    let mut body = Vec::new();
-    reader.take(len).read_to_end(&mut body)?;
-    let target = first.split(' ').nth(1).unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Ok(Some(Request {
-        path: path.to_owned(),
-        query: query.to_owned(),
-        body,
-    }))
+    answer(stream, status, kind, text.as_bytes())
 }
 
 fn become_daemon(stream: &TcpStream, port: u16) {
