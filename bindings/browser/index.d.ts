@@ -7,6 +7,10 @@ export type Code =
 /** An error of the catalogue that all languages have. */
 export class KmsError extends Error {
   readonly code: Code;
+  /** Its number in JSON-RPC. */
+  readonly number: number;
+  /** As Node.js has it: negative. */
+  readonly errno: number;
   /** What the catalogue has besides: `at` (seconds since 1970), `needed`, `good`, `nodes`, `owner`, `parameter`. */
   readonly data: Record<string, unknown>;
 }

@@ -8,12 +8,38 @@ const DEFAULT_TIMEOUT = 8;
 /** What a gateway's status says of the node. */
 const FAULTS = { 408: 'local', 429: 'local', 503: 'local', 504: 'timeout' };
 
+/** Each error's number in JSON-RPC, and its errno on Linux. */
+const NUMBERS = {
+  INTERNAL: [-32603, 5],
+  BAD_TYPE: [-3, 22],
+  BAD_KEY: [-5, 22],
+  BAD_PARAMETER: [-8, 22],
+  NO_NETWORK: [-9, 113],
+  LOCKED: [-13, 126],
+  WRONG_PASSPHRASE: [-14, 13],
+  BAD_DATA: [-22, 74],
+  TAMPERED: [-25, 5],
+  NO_QUORUM: [-102, 113],
+  TIMEOUT: [-103, 110],
+  BAD_PROOFS: [-104, 129],
+  NOT_GRANTED: [-105, 13],
+  REVOKED: [-106, 128],
+  EXPIRED: [-107, 127],
+  NOT_OWNER: [-113, 1],
+  NOT_FOR_YOU: [-114, 13],
+  WRONG_KEY: [-115, 129],
+  BUSY: [-120, 16],
+};
+
 /** An error of the catalogue that all languages have. */
 export class KmsError extends Error {
   constructor(code, message, data = {}) {
     super(message);
     this.name = 'KmsError';
     this.code = code;
+    const [number, errno] = NUMBERS[code];
+    this.number = number;
+    this.errno = -errno;
     this.data = data;
   }
 }

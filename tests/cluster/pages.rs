@@ -12,10 +12,12 @@ use std::process::Command;
 
 use kms_tests::browser::Browser;
 use kms_tests::{Devnet, Person, port};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use self::site::{Site, post};
 use crate::api::{Kmsd, text};
+use crate::printed::printed;
 
 /// What a page is given of somebody: the identity file and its passphrase.
 fn identity(person: &Person) -> Value {
@@ -100,10 +102,20 @@ fn a_page_opens_what_was_shared_through_a_gateway_until_it_is_withdrawn() {
         assert_eq!(opened["hash"], expected, "{opened}");
     }
 
+    let program = printed("BROWSER.md", "js").replace("https://gateway.example", &url);
+    let who = identity(&bob);
+    let given =
+        json!({"identityFile": who["file"], "passphrase": who["passphrase"], "ticket": ticket});
+    let shown = site.does(json!({"deed": "printed", "program": program, "given": given}));
+    let said = format!("{} bytes by {}", done["size"], alice.key());
+    assert_eq!(shown, json!({"hash": expected, "said": [said]}));
+
     // Who may not, and what was altered.
     let mut wrong = open(&url);
     wrong["who"]["passphrase"] = "another".into();
-    assert_eq!(site.does(wrong)["error"], "WRONG_PASSPHRASE");
+    let refused = site.does(wrong);
+    assert_eq!(refused["error"], "WRONG_PASSPHRASE");
+    assert_eq!(refused["errno"], -(Errno::ACCESS.raw_os_error()));
     let not_his = with(open(&url), "who", identity(&alice));
     assert_eq!(site.does(not_his)["error"], "NOT_FOR_YOU");
     for change in ["flipped", "cut", "longer"] {

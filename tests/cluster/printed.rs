@@ -14,7 +14,7 @@ fn root() -> &'static Path {
 }
 
 /// The first program in a document.
-fn printed(document: &str, language: &str) -> String {
+pub(crate) fn printed(document: &str, language: &str) -> String {
     let text = fs::read_to_string(root().join("docs").join(document)).unwrap();
     let fence = format!("```{language}\n");
     let (_, rest) = text.split_once(&fence).unwrap();
@@ -50,6 +50,8 @@ impl<'a> Reader<'a> {
         command
             .current_dir(&self.dir)
             .env("PATH", path)
+            // Where the machine has no such language, a shell complains.
+            .env("LC_ALL", "C")
             .env("KMSFS_HOME", self.dir.join("home"))
             .env("KMSFS_LEDGER", &self.net.ledger)
             .env("KMSFS_BOOTSTRAP", &self.net.bootstrap)

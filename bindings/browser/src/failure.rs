@@ -211,6 +211,17 @@ mod tests {
         same(IdentityError::Malformed);
         same(DecodeError::Scheme(SchemeId(9)));
         same(OpenError::Mixed);
+        let page = include_str!("../index.mjs");
+        let types = include_str!("../index.d.ts");
+        for code in kms_client::Code::ALL {
+            let (name, number, errno) = (code.name(), code.number(), code.errno());
+            let row = format!("  {name}: [{number}, {errno}],\n");
+            assert_eq!(
+                types.contains(&format!("'{name}'")),
+                page.contains(&row),
+                "{row}"
+            );
+        }
         let names = [
             "BAD_PARAMETER",
             "NO_NETWORK",

@@ -24,6 +24,7 @@ test('a secret key and an identity file that are none are refused, and not repea
   for (const wrong of ['', 'KMS-SECRET-KEY-1QQQQ', 'kms1qqqq']) {
     assert.throws(() => kms.identityFromSecret(wrong), code('BAD_KEY'), wrong);
   }
+  assert.throws(() => kms.identityFromSecret(''), { number: -5, errno: -22 });
   const attempt = () => kms.identityFromFile('c2VjcmV0', 'hunter2');
   assert.throws(attempt, (error) => code('BAD_DATA')(error) && !error.message.includes('hunter2'));
 });

@@ -19,6 +19,6 @@ try {
 } catch (error) {
   if (error instanceof KmsError) {
     const code: Code = error.code
-    console.log(code, error.data.at, size, bytes, pieces)
+    console.log(code, error.number + error.errno, error.data.at, size, bytes, pieces)
   }
 }

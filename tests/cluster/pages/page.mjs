@@ -54,6 +54,19 @@ const deeds = {
     return { resolved: Boolean(await opening) };
   },
 
+  /** A program as it is printed, with what it takes for given; what it showed and said. */
+  async printed({ program, given }) {
+    const [pieces, said, log] = [[], [], console.log];
+    Object.assign(globalThis, given, { show: (piece) => pieces.push(piece) });
+    console.log = (line) => said.push(line);
+    try {
+      await import(URL.createObjectURL(new Blob([program], { type: 'text/javascript' })));
+    } finally {
+      console.log = log;
+    }
+    return { hash: await sha256(await new Blob(pieces).arrayBuffer()), said };
+  },
+
   async knock({ url, ...init }) {
     const response = await fetch(url, init);
     return { status: response.status, text: await response.text() };
@@ -67,6 +80,6 @@ for (;;) {
   try {
     told = await deeds[next.deed](next);
   } catch (error) {
-    told = { error: error.code ?? error.name, message: error.message, data: error.data };
+    told = { error: error.code ?? error.name, errno: error.errno, message: error.message, data: error.data };
   }
 }
