@@ -1,11 +1,14 @@
 //! Addresses: reading them from text, and deciding which of the ones peers claim are worth keeping.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::NetError;
+use crate::names::Name;
 
 /// How many addresses are kept for one peer.
 pub(crate) const ADDRESSES_PER_PEER: usize = 8;
@@ -31,18 +34,39 @@ impl AddressScope {
             Self::Public
         }
     }
+}
 
-    /// Whether an address announced by a peer is kept.
-    pub(crate) fn admits(self, address: &Multiaddr) -> bool {
+/// The scope, of which more may be learnt: that a name in our own configuration stands for a private address.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope(Arc<AtomicBool>);
+
+impl Scope {
+    pub(crate) fn new(scope: AddressScope) -> Self {
+        Self(Arc::new(AtomicBool::new(scope == AddressScope::Any)))
+    }
+
+    /// One of our own addresses is private.
+    pub(crate) fn is_private(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn admits_ip(&self, ip: IpAddr) -> bool {
+        !ip.is_unspecified() && (self.0.load(Ordering::Relaxed) || is_public(ip))
+    }
+
+    /// Whether an address announced by a peer is kept: a number or a name, and a port. What the name stands for is seen when
+    /// it is called.
+    pub(crate) fn admits(&self, address: &Multiaddr) -> bool {
+        let mut parts = address.iter().skip(1);
+        if !matches!(
+            (parts.next(), parts.next()),
+            (Some(Protocol::Tcp(1..)), None)
+        ) {
+            return false;
+        }
         match ip(address) {
-            Some(ip) if ip.is_unspecified() => false,
-            Some(ip) => self == Self::Any || is_public(ip),
-            None => address.iter().any(|part| {
-                matches!(
-                    part,
-                    Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)
-                )
-            }),
+            Some(ip) => self.admits_ip(ip),
+            None => Name::of(address).is_some(),
         }
     }
 }
@@ -56,7 +80,7 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             !(ip.is_loopback()
@@ -111,7 +135,7 @@ mod tests {
     use super::*;
 
     fn admitted(scope: AddressScope, text: &str) -> bool {
-        scope.admits(&text.parse().unwrap())
+        Scope::new(scope).admits(&text.parse().unwrap())
     }
 
     #[test]
@@ -140,7 +164,17 @@ mod tests {
 
     #[test]
     fn an_unspecified_or_strange_address_is_never_kept() {
-        for address in ["/ip4/0.0.0.0/tcp/1", "/memory/7", "/unix/tmp"] {
+        for address in [
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/9.9.9.9/tcp/0",
+            "/ip4/9.9.9.9/udp/1",
+            "/ip4/9.9.9.9/tcp/1/ws",
+            "/dnsaddr/node.example",
+            "/dnsaddr/node.example/tcp/1",
+            "/memory/7",
+            "/memory/7/dns4/node.example/tcp/1",
+            "/unix/tmp",
+        ] {
             assert!(!admitted(AddressScope::Any, address), "{address}");
         }
     }

@@ -1,22 +1,23 @@
 //! What both sides of the network are made of, with every queue and table bounded.
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use libp2p::core::upgrade;
+use libp2p::core::{Transport, upgrade};
 use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad, memory_connection_limits, noise,
-    ping, request_response, tcp, yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, kad,
+    memory_connection_limits, noise, ping, request_response, tcp, yamux,
 };
 
 use crate::NetError;
+use crate::address::Scope;
 use crate::bounds::{Bounds, Limits};
 use crate::codec::{Manners, RawCodec};
+use crate::names::Names;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -81,25 +82,37 @@ const KAD_PEER_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where the network may be called.
+pub(crate) struct Reach<'a> {
+    pub(crate) scope: Scope,
+    /// The addresses of our own configuration.
+    pub(crate) own: Vec<&'a Multiaddr>,
+}
+
 pub(crate) fn swarm(
     keypair: Keypair,
     protocols: &Protocols,
     shape: Shape,
+    reach: Reach<'_>,
 ) -> Result<Swarm<Behaviour>, NetError> {
-    match build_with_dns(keypair.clone(), protocols, shape) {
-        // A machine without a resolver configuration can still use numeric addresses.
-        Err(BuildError::Dns(error)) => {
-            tracing::warn!(%error, "no name resolution: only numeric addresses can be used");
-            build(keypair, protocols, shape)
-        }
-        Err(BuildError::Net(error)) => Err(error),
-        Ok(swarm) => Ok(swarm),
-    }
-}
-
-enum BuildError {
-    Dns(io::Error),
-    Net(NetError),
+    let numeric = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let named = Names::new(numeric, reach.scope, reach.own);
+    let built = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_other_transport(|keypair| {
+            let secured = named
+                .upgrade(upgrade::Version::V1Lazy)
+                .authenticate(noise::Config::new(keypair)?)
+                .multiplex(yamux_config());
+            Ok(secured)
+        })
+        .map_err(transport_error)?
+        .with_behaviour(|keypair| behaviour(keypair, protocols, shape))
+        .map_err(transport_error)?
+        .with_swarm_config(swarm_config)
+        .with_connection_timeout(shape.dial_timeout)
+        .build();
+    Ok(built)
 }
 
 fn transport_error(error: impl std::fmt::Display) -> NetError {
@@ -118,50 +131,6 @@ fn swarm_config(config: libp2p::swarm::Config) -> libp2p::swarm::Config {
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         // A stream has one protocol to choose from: what is asked goes along with its name, and a journey is saved.
         .with_substream_upgrade_protocol_override(upgrade::Version::V1Lazy)
-}
-
-fn build_with_dns(
-    keypair: Keypair,
-    protocols: &Protocols,
-    shape: Shape,
-) -> Result<Swarm<Behaviour>, BuildError> {
-    let built = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux_config,
-        )
-        .map_err(|error| BuildError::Net(transport_error(error)))?
-        .with_dns()
-        .map_err(BuildError::Dns)?
-        .with_behaviour(|keypair| behaviour(keypair, protocols, shape))
-        .map_err(|error| BuildError::Net(transport_error(error)))?
-        .with_swarm_config(swarm_config)
-        .with_connection_timeout(shape.dial_timeout)
-        .build();
-    Ok(built)
-}
-
-fn build(
-    keypair: Keypair,
-    protocols: &Protocols,
-    shape: Shape,
-) -> Result<Swarm<Behaviour>, NetError> {
-    let built = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux_config,
-        )
-        .map_err(transport_error)?
-        .with_behaviour(|keypair| behaviour(keypair, protocols, shape))
-        .map_err(transport_error)?
-        .with_swarm_config(swarm_config)
-        .with_connection_timeout(shape.dial_timeout)
-        .build();
-    Ok(built)
 }
 
 fn behaviour(keypair: &Keypair, protocols: &Protocols, shape: Shape) -> Behaviour {

@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::NetError;
-use crate::address::{self, ADDRESSES_PER_PEER, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
+use crate::address::{self, ADDRESSES_PER_PEER, AddressScope, Scope};
+use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Reach, Shape, swarm};
 use crate::codec::{Manners, REQUEST_LIMIT};
 use crate::peer::{key_of, peer};
 use crate::routing::Routing;
@@ -78,12 +78,15 @@ impl NetClient {
             max_memory_bytes: None,
             manners,
         };
+        let own = || bootstrap.iter().map(|(_, address)| address);
+        let scope = Scope::new(AddressScope::of(own()));
+        let reach = Reach {
+            scope: scope.clone(),
+            own: own().collect(),
+        };
         let driver = Driver {
-            swarm: swarm(Keypair::generate_secp256k1(), &protocols, shape)?,
-            routing: Routing::new(
-                protocols,
-                AddressScope::of(bootstrap.iter().map(|(_, address)| address)),
-            ),
+            swarm: swarm(Keypair::generate_secp256k1(), &protocols, shape, reach)?,
+            routing: Routing::new(protocols, scope),
             impostors: HashMap::new(),
             bootstrap,
             calls: HashMap::new(),

@@ -14,6 +14,7 @@ mod bounds;
 mod client;
 mod codec;
 mod limit;
+mod names;
 mod peer;
 mod routing;
 mod server;

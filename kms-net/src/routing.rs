@@ -9,7 +9,7 @@ use libp2p::core::PeerRecord;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm, identify};
 
-use crate::address::{ADDRESSES_PER_PEER, AddressScope, without_peer};
+use crate::address::{ADDRESSES_PER_PEER, Scope, without_peer};
 use crate::behaviour::{Behaviour, Protocols};
 use crate::peer::key_of;
 
@@ -20,7 +20,7 @@ pub type Members = Option<Arc<HashSet<PublicKey>>>;
 #[derive(Debug)]
 pub(crate) struct Routing {
     protocols: Protocols,
-    scope: AddressScope,
+    scope: Scope,
     members: Members,
     /// Nodes by their own word, whom the ledger did not know when they were met. Connected ones only.
     waiting: HashMap<PeerId, Vec<Multiaddr>>,
@@ -32,7 +32,7 @@ const FAILURES_ALLOWED: u8 = 3;
 const FAILURES_REMEMBERED: usize = 1024;
 
 impl Routing {
-    pub(crate) fn new(protocols: Protocols, scope: AddressScope) -> Self {
+    pub(crate) fn new(protocols: Protocols, scope: Scope) -> Self {
         Self {
             protocols,
             scope,
@@ -42,8 +42,8 @@ impl Routing {
         }
     }
 
-    pub(crate) fn scope(&self) -> AddressScope {
-        self.scope
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// A peer has said who it is.

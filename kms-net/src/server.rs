@@ -18,10 +18,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::NetError;
-use crate::address::{self, AddressScope};
-use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Shape, swarm};
+use crate::address::{self, AddressScope, Scope, is_public};
+use crate::behaviour::{Behaviour, BehaviourEvent, Protocols, Reach, Shape, swarm};
 use crate::codec::Manners;
 use crate::limit::RateLimit;
+use crate::names::Name;
 use crate::peer::{PeerKey, keypair};
 use crate::routing::{self, Members, Routing};
 
@@ -123,12 +124,16 @@ impl NetServer {
             .iter()
             .map(|text| address::parse_with_peer(text))
             .collect::<Result<Vec<_>, _>>()?;
-        let scope = AddressScope::of(
-            listen
-                .iter()
-                .chain(&external)
-                .chain(bootstrap.iter().map(|(_, a)| a)),
-        );
+        let own = || {
+            let begun = bootstrap.iter().map(|(_, address)| address);
+            listen.iter().chain(&external).chain(begun)
+        };
+        let scope = Scope::new(AddressScope::of(own()));
+        look_up_own(&external, &scope).await;
+        let reach = Reach {
+            scope: scope.clone(),
+            own: own().collect(),
+        };
         let shape = Shape {
             mode: kad::Mode::Server,
             request_timeout: REQUEST_TIMEOUT,
@@ -137,7 +142,7 @@ impl NetServer {
             max_memory_bytes: Some(config.max_memory_bytes),
             manners: Manners::Proper,
         };
-        let mut swarm = swarm(keypair(secret)?, &protocols, shape)?;
+        let mut swarm = swarm(keypair(secret)?, &protocols, shape, reach)?;
         let own = *swarm.local_peer_id();
         let (listeners, bound) = bind(&mut swarm, listen).await?;
         let announced = if external.is_empty() { bound } else { external };
@@ -196,6 +201,17 @@ impl NetServer {
     }
 }
 
+/// Whether our own names stand for private addresses. Others are called by theirs, and looked up then.
+async fn look_up_own(external: &[Multiaddr], scope: &Scope) {
+    for name in external.iter().filter_map(Name::of) {
+        match tokio::time::timeout(LOOK_UP_TIMEOUT, name.look_up()).await {
+            Ok(Ok(found)) if found.iter().any(|ip| !is_public(*ip)) => scope.is_private(),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => tracing::warn!(?name, "this node's own name is not known here"),
+        }
+    }
+}
+
 impl Drop for NetServer {
     fn drop(&mut self) {
         drop(self.stop.take());
@@ -205,6 +221,7 @@ impl Drop for NetServer {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const BIND_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whoever asks waits no longer.
 const DRAIN_TIMEOUT: Duration = REQUEST_TIMEOUT;
 /// How long connections stay open for the last answers.

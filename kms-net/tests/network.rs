@@ -462,6 +462,62 @@ async fn only_nodes_of_the_ledger_are_in_a_table() {
     eventually(|| is_found(&first, &fourth)).await;
 }
 
+/// An address of this machine by its name.
+fn named(address: &str) -> String {
+    address.replace("/ip4/127.0.0.1/", "/dns4/localhost/")
+}
+
+#[tokio::test]
+async fn a_network_is_found_by_the_names_of_its_nodes() {
+    let first = start(50, vec![]).await;
+    let begin = vec![named(&first.addresses()[0])];
+    let free = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let name = format!("/dns4/localhost/tcp/{port}");
+    // This one knows of private addresses by the names alone.
+    let config = ServerConfig {
+        bootstrap: begin.clone(),
+        external: vec![name.clone()],
+        ..ServerConfig::new(NETWORK, vec![format!("/ip4/0.0.0.0/tcp/{port}")])
+    };
+    let echo = Arc::new(Echo::default());
+    let second = NetServer::start(config, &secret(51), echo).await.unwrap();
+    assert!(second.addresses()[0].starts_with(&name));
+    let third = start(52, begin.clone()).await;
+    eventually(|| async {
+        let client = client(begin.clone());
+        let found = client.closest([7; 32], 20, PATIENCE).await.unwrap();
+        let of = |key| found.iter().find(|it| it.node == key);
+        let (second, third) = (of(secret(51).public()), of(third.key));
+        let (second, third) = (second.ok_or(0)?, third.ok_or(1)?);
+        assert!(second.addresses.contains(&name), "{second:?}");
+        assert!(third.addresses[0].starts_with("/ip4/127.0.0.1/"));
+        let answer = client.call(&third.node, &[], b"hello".to_vec(), PATIENCE);
+        answer.await.map_err(|_| 2)
+    })
+    .await;
+}
+
+/// A name was called wherever it led: a peer could have had everybody knock at doors in their own buildings.
+#[tokio::test]
+async fn a_name_that_somebody_else_gives_leads_into_no_private_network() {
+    let node = start(53, vec![]).await;
+    let by_name = vec![named(&node.addresses()[0])];
+    let call = |bootstrap, addresses: Vec<String>| {
+        let client = client(bootstrap);
+        let node = node.key;
+        async move {
+            let asked = client.call(&node, &addresses, b"hello".to_vec(), PATIENCE);
+            asked.await
+        }
+    };
+    let refused = call(vec![], by_name.clone()).await;
+    assert_eq!(refused, Err(TransportError::Unreachable));
+    assert!(call(vec![], node.addresses()).await.is_ok());
+    assert!(call(by_name.clone(), by_name).await.is_ok(), "our own name");
+}
+
 /// A peer that says it is a node, and speaks no more of its protocols than it has to.
 #[derive(libp2p::swarm::NetworkBehaviour)]
 struct Claimant {
