@@ -146,11 +146,20 @@ impl LedgerView {
     /// Reads what was appended after record `after`. May block.
     pub fn follow(&self, after: u64) -> Result<News, LedgerError> {
         let news = self.read_after(after);
-        self.distrusted.store(
-            news.as_ref().is_err_and(|error| !is_absence(error)),
-            Ordering::Relaxed,
-        );
+        self.note(&news);
         news
+    }
+
+    /// The ledger's head now. May block.
+    pub fn look(&self) -> Result<Head, LedgerError> {
+        let head = self.ledger.head();
+        self.note(&head);
+        head
+    }
+
+    fn note<T>(&self, seen: &Result<T, LedgerError>) {
+        let distrusted = seen.as_ref().is_err_and(|error| !is_absence(error));
+        self.distrusted.store(distrusted, Ordering::Relaxed);
     }
 
     fn read_after(&self, after: u64) -> Result<News, LedgerError> {

@@ -64,7 +64,7 @@ pub async fn register_for(
 
 fn register_now(node: &Node, addresses: &[String], term: Term) -> Result<u64, LedgerError> {
     // Sets the head as well, by which the node tells the time.
-    node.view().follow(node.view().ledger().head()?.height)?;
+    node.view().follow(node.view().look()?.height)?;
     let now = node.view().now();
     let known = node
         .view()
@@ -186,7 +186,7 @@ async fn follow(node: &Arc<Node>, after: Option<u64>) -> Option<u64> {
     let followed = blocking(move || {
         let after = match after {
             Some(after) => after,
-            None => at.view().ledger().head()?.height,
+            None => at.view().look()?.height,
         };
         let mut news = at.view().follow(after)?;
         news.revoked.retain(|policy| at.vault().holds(policy));
