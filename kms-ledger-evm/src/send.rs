@@ -314,10 +314,9 @@ impl Outlay<'_> {
             Some(before) if count("latest")? <= before.nonce => Some(before),
             _ => None,
         };
-        let nonce = match replaced {
-            Some(before) => before.nonce,
-            None => count("pending")?,
-        };
+        // A reorganisation may have taken those before it as well: behind a gap it would wait for ever.
+        let next = count("pending")?;
+        let nonce = replaced.map_or(next, |before| before.nonce.min(next));
         let carries = keccak(&[self.data]);
         // A provider may reckon with what waits, and then refuses the same again: what replaces it is not asked about.
         let gas = match replaced {

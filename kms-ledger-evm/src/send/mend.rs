@@ -102,7 +102,8 @@ impl EvmLedger {
             call.extend_from_slice(one.get(skipped..)?);
         }
         // What one transaction of one's own was to carry is replaced by another; of several, the first.
-        let before = entries.iter().find_map(|(_, before)| before.as_ref());
+        let before = entries.iter().filter_map(|(_, before)| before.as_ref());
+        let before = before.min_by_key(|sent| sent.nonce);
         match self.send_call(account, &call, before) {
             Ok(sent) => {
                 let count = entries.len();
