@@ -23,8 +23,8 @@ use crate::store::database::Handle;
 
 /// So many entries of one policy are kept at most: its share.
 const SHARE: u64 = 1 << 14;
-/// So many of all policies. When there are more, everybody's share is halved.
-const ENTRIES: u64 = 1 << 22;
+/// So many of all policies, about 1.4 GiB on the disk. When there are more, everybody's share is halved.
+const ENTRIES: u64 = 1 << 21;
 /// How long entries are kept after their policy's end.
 pub(crate) const KEPT_SECONDS: u64 = 90 * 24 * 60 * 60;
 /// So many may wait for the disk.
