@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
+#[path = "service/bounds.rs"]
+mod bounds;
+#[path = "service/ledger.rs"]
+mod ledger;
+#[path = "service/owner.rs"]
+mod owner;
 #[path = "support/policy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 mod policy;
@@ -321,39 +327,6 @@ async fn an_expired_policy_is_refused_by_the_clock() {
 }
 
 #[tokio::test]
-async fn a_node_promises_no_more_than_it_can_keep() {
-    let mut world = World::new(1);
-    world.add(None, 1);
-    let key = world.keys()[0];
-    assert!(matches!(
-        world.ask(0, policy(1, 1).arrange(&key)).await,
-        Response::Arranged(_)
-    ));
-    let long = Policy::new(NETWORK, START, UNTIL + 1, 1, 1);
-    assert_eq!(
-        world.refusal(0, long.arrange(&key)).await,
-        Refusal::Outlives {
-            available_until: UNTIL
-        }
-    );
-    assert_eq!(
-        world.refusal(0, long.store(&key, 0)).await,
-        Refusal::Outlives {
-            available_until: UNTIL
-        }
-    );
-    let small = world.keys()[1];
-    assert!(matches!(
-        world.ask(1, policy(1, 1).store(&small, 0)).await,
-        Response::Stored { .. }
-    ));
-    assert_eq!(
-        world.refusal(1, policy(1, 1).arrange(&small)).await,
-        Refusal::Full
-    );
-}
-
-#[tokio::test]
 async fn a_fragment_that_is_not_the_policys_is_not_acknowledged() {
     let world = World::new(1);
     let key = world.keys()[0];
@@ -428,32 +401,6 @@ async fn one_bad_capsule_does_not_spoil_the_others() {
 }
 
 #[tokio::test]
-async fn a_node_that_has_lost_sight_of_the_ledger_refuses_what_it_has_not_just_asked() {
-    let world = World::new(1);
-    let (asked, not_asked) = (policy(1, 1), policy(1, 1));
-    world.grant(&asked).await;
-    world.grant(&not_asked).await;
-    world.reencrypt(&asked, 0).await;
-    *world.ledger.away.lock() = true;
-    assert!(
-        matches!(
-            world.reencrypt(&asked, 0).await,
-            Response::Reencrypted { .. }
-        ),
-        "within the lease"
-    );
-    let fresh = policy(1, 1);
-    assert_eq!(
-        world.refusal(0, fresh.arrange(&world.keys()[0])).await,
-        Refusal::LedgerStale
-    );
-    assert_eq!(
-        world.refusal(0, fresh.grant(world.keys())).await,
-        Refusal::LedgerStale
-    );
-}
-
-#[tokio::test]
 async fn garbage_is_answered_with_a_refusal() {
     let world = World::new(1);
     let valid = policy(1, 1).store(&world.keys()[0], 0);
@@ -472,49 +419,6 @@ async fn garbage_is_answered_with_a_refusal() {
     }
     .to_bytes();
     assert_eq!(world.refusal(0, bad_entry).await, Refusal::BadRequest);
-}
-
-#[tokio::test]
-async fn the_ledger_is_read_through_a_node_in_pieces_that_fit() {
-    let world = World::new(1);
-    for _ in 0..100 {
-        world.ask(0, policy(1, 1).grant(world.keys())).await;
-    }
-    // Fifteen nodes make a record too large for a hundred of them to fit into one answer.
-    for _ in 0..100 {
-        let nodes: Vec<_> = (0..15)
-            .map(|_| NodeSecret::generate(&mut rng()).public())
-            .collect();
-        world.ask(0, policy(1, 15).grant(nodes)).await;
-    }
-    world.ledger.read.store(0, Ordering::Relaxed);
-    let mut read = 0;
-    while read < 200 {
-        let message = Query::LedgerRead {
-            from: read + 1,
-            max: 1024,
-        }
-        .to_bytes();
-        let response = world.ask(0, message).await;
-        assert!(response.to_bytes().len() <= kms_proto::codec::MAX_RESPONSE_BYTES);
-        let Response::Records(records) = response else {
-            panic!()
-        };
-        assert!(!records.records.is_empty());
-        assert_eq!(records.head.height, 200);
-        read += u64::try_from(records.records.len()).unwrap();
-        let looked_at = world.ledger.read.swap(0, Ordering::Relaxed);
-        assert!(
-            looked_at <= records.records.len() + 16,
-            "{looked_at} records read: anybody may ask for this"
-        );
-    }
-    assert_eq!(read, 200);
-    let few = Query::LedgerRead { from: 5, max: 3 }.to_bytes();
-    let Response::Records(few) = world.ask(0, few).await else {
-        panic!()
-    };
-    assert_eq!(few.records.len(), 3);
 }
 
 #[tokio::test]
@@ -570,176 +474,4 @@ async fn a_request_is_done_once_even_if_the_node_was_restarted_in_between() {
         matches!(again, Response::Refused(Refusal::TooLate { .. })),
         "{again:?}"
     );
-}
-
-#[tokio::test]
-async fn one_policy_cannot_keep_a_node_busy_alone() {
-    let world = World::new(1);
-    let (loud, quiet) = (policy(1, 1), policy(1, 1));
-    let key = world.keys()[0];
-    let mut refused = 0;
-    for _ in 0..400 {
-        let answer = world.ask(0, loud.arrange(&key)).await;
-        refused += usize::from(answer == Response::Refused(Refusal::Busy));
-    }
-    assert!(refused > 0, "nothing was refused");
-    let answer = world.ask(0, quiet.arrange(&key)).await;
-    assert!(matches!(answer, Response::Arranged(_)), "{answer:?}");
-}
-
-#[tokio::test]
-async fn fragments_that_are_never_granted_fill_a_tenth_of_the_room_at_most() {
-    let world = World::new(1);
-    let key = world.keys()[0];
-    // The node keeps 100 at most.
-    for _ in 0..10 {
-        let stored = world.ask(0, policy(1, 1).store(&key, 0)).await;
-        assert!(matches!(stored, Response::Stored { .. }), "{stored:?}");
-    }
-    let more = policy(1, 1);
-    assert_eq!(world.refusal(0, more.store(&key, 0)).await, Refusal::Full);
-    world.ask(0, more.grant(vec![key])).await;
-    let stored = world.ask(0, more.store(&key, 0)).await;
-    assert!(matches!(stored, Response::Stored { .. }), "{stored:?}");
-}
-
-#[tokio::test]
-async fn an_owner_learns_who_asked_and_a_stranger_leaves_no_trace() {
-    let world = World::new(1);
-    let mut policy = policy(1, 1);
-    world.grant(&policy).await;
-    let key = world.keys()[0];
-    let stranger = IdentitySecret::generate(&mut rng());
-    world
-        .ask(0, policy.reencrypt_as(&key, &stranger, vec![vec![1]]))
-        .await;
-    world.reencrypt(&policy, 0).await;
-    world.ask(0, policy.revoke(2)).await;
-    world.reencrypt(&policy, 0).await;
-    let Response::Audited(report) = world.ask(0, policy.audit(&key)).await else {
-        panic!("no report")
-    };
-    let report = report.verify().unwrap();
-    let entries = report.entries_after(&[0; 32]).unwrap().entries;
-    let told: Vec<_> = entries
-        .iter()
-        .map(|it| (it.recipient, it.outcome.as_str(), it.capsules))
-        .collect();
-    let bob = policy.recipient.public();
-    assert_eq!(told, [(bob, "ok", 1), (bob, "revoked", 1)]);
-    assert_eq!((report.total, report.node), (2, key));
-    // Long after the end of a policy nobody knows any more whether it was used, and nobody says that it was not.
-    let mut never_used = self::policy(1, 1);
-    world.grant(&never_used).await;
-    world.ask(0, never_used.revoke(2)).await;
-    let soon = world.ask(0, never_used.audit(&key)).await;
-    assert!(matches!(soon, Response::Audited(_)), "{soon:?}");
-    let later = START + 91 * 24 * 60 * 60;
-    world.time.store(later, Ordering::Relaxed);
-    (policy.now, never_used.now) = (later, later);
-    let late = world.refusal(0, never_used.audit(&key)).await;
-    assert!(matches!(late, Refusal::Revoked { .. }), "{late:?}");
-    let late = world.ask(0, policy.audit(&key)).await;
-    assert!(matches!(late, Response::Audited(_)), "{late:?}");
-}
-
-#[tokio::test]
-async fn an_owner_learns_whether_a_node_would_serve_and_no_entry_is_made() {
-    let world = World::new(2);
-    let policy = policy(2, 2);
-    world.grant(&policy).await;
-    let (first, second) = (world.nodes[0].0, world.nodes[1].0);
-    let answers = [
-        world.ask(0, policy.canary(&first)).await,
-        world.ask(1, policy.canary(&second)).await,
-    ];
-    assert!(policy.open(&answers).is_some_and(|it| it == policy.secret));
-    let report = world.ask(0, policy.audit(&first)).await;
-    let Response::Audited(report) = report else {
-        panic!("{report:?}");
-    };
-    assert_eq!(report.verify().unwrap().total, 0);
-    // A stranger's policies have other ids.
-    let stranger = self::policy(2, 2);
-    let refused = world.refusal(0, stranger.canary(&first)).await;
-    assert_eq!(refused, Refusal::UnknownPolicy);
-
-    world.ask(0, policy.remove(&first)).await;
-    let refused = world.refusal(0, policy.canary(&first)).await;
-    assert_eq!(refused, Refusal::UnknownPolicy);
-    world.ask(0, policy.revoke(2)).await;
-    let refused = world.refusal(1, policy.canary(&second)).await;
-    assert!(matches!(refused, Refusal::Revoked { epoch: 2, .. }));
-}
-
-#[tokio::test]
-async fn removals_of_what_nobody_knows_are_remembered_in_bounded_number() {
-    // Each was kept for an hour, with its request: strangers filled the disk, and once a minute the memory with all of it.
-    let world = World::new(1);
-    let key = world.keys()[0];
-    let (held, granted) = (policy(1, 1), policy(1, 1));
-    world.grant(&held).await;
-    // The node keeps 100 at most; a tenth of that may be made up.
-    for _ in 0..10 {
-        let made_up = policy(1, 1);
-        for _ in 0..2 {
-            let removed = world.ask(0, made_up.remove(&key)).await;
-            assert!(matches!(removed, Response::Removed(_)), "{removed:?}");
-        }
-    }
-    for _ in 0..3 {
-        let refused = world.refusal(0, policy(1, 1).remove(&key)).await;
-        assert_eq!(refused, Refusal::Busy);
-    }
-    let removed = world.ask(0, held.remove(&key)).await;
-    let Response::Removed(receipt) = removed else {
-        panic!("{removed:?}");
-    };
-    assert!(receipt.claim().held, "who has something here is heard");
-    world.ask(0, granted.grant(vec![key])).await;
-    let removed = world.ask(0, granted.remove(&key)).await;
-    assert!(matches!(removed, Response::Removed(_)), "{removed:?}");
-}
-
-#[tokio::test]
-async fn an_entry_that_is_on_its_way_is_sent_once_however_often_it_is_asked_for() {
-    let world = World::new(1);
-    let policy = policy(1, 1);
-    let grant = policy.grant(world.keys());
-    world.ledger.slow.store(true, Ordering::SeqCst);
-    for _ in 0..2 {
-        assert_eq!(world.ask(0, grant.clone()).await, Response::Accepted);
-    }
-    world.ledger.slow.store(false, Ordering::SeqCst);
-    let written = loop {
-        match world.ask(0, grant.clone()).await {
-            Response::Accepted => {}
-            other => break other,
-        }
-    };
-    assert_eq!(written, Response::Submitted { height: 1 });
-    assert_eq!(world.ledger.submitted.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn whoever_was_told_that_an_entry_is_on_its_way_hears_why_it_did_not_arrive() {
-    let world = World::new(1);
-    let policy = policy(1, 1);
-    world.ask(0, policy.revoke(2)).await;
-    let (before, grant) = (
-        world.ledger.submitted.load(Ordering::Relaxed),
-        policy.grant(world.keys()),
-    );
-    world.ledger.slow.store(true, Ordering::SeqCst);
-    assert_eq!(world.ask(0, grant.clone()).await, Response::Accepted);
-    world.ledger.slow.store(false, Ordering::SeqCst);
-    let refusal = loop {
-        match world.ask(0, grant.clone()).await {
-            Response::Accepted => {}
-            Response::Refused(refusal) => break refusal,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert!(matches!(refusal, Refusal::Ledger(_)), "{refusal:?}");
-    assert_eq!(world.ledger.submitted.load(Ordering::Relaxed), before + 1);
 }
