@@ -1,4 +1,4 @@
-//! The command line (CLI 1): the commands here, what they take in [`args`], and one file
+//! The command line (CLI 1): the commands here, what they take in `args`, and one file
 //! for what each does. Manual pages and completions come from the same definitions.
 
 use std::{
