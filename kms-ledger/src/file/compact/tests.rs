@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kms_proto::ledger::{Ledger, PolicyState};
+use kms_proto::ledger::{Head, Ledger, PolicyState};
 
 use super::*;
 use crate::{
@@ -20,18 +20,20 @@ fn image(of: &Path) -> tempfile::TempDir {
     image
 }
 
+fn open(path: &Path, seen: Option<Head>, clock: &TestClock) -> FileLedger {
+    let options = FileOptions {
+        clock: clock.clock(),
+        seen,
+        ..FileOptions::new(NETWORK)
+    };
+    FileLedger::open_writer(path, options).expect("a ledger")
+}
+
 #[test]
 fn whoever_dies_while_compacting_leaves_one_whole_ledger() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = TestClock::default();
-    let open = |path: &Path, seen| {
-        let options = FileOptions {
-            clock: clock.clock(),
-            seen,
-            ..FileOptions::new(NETWORK)
-        };
-        FileLedger::open_writer(path, options).expect("a ledger")
-    };
+    let open = |path: &Path, seen| open(path, seen, &clock);
     let ledger = open(&dir.path().join("ledger"), None);
     let (over, revoked, live) = (Author::new(), Author::new(), Author::new());
     let year = 365 * 24 * 60 * 60;
@@ -150,14 +152,7 @@ fn cuts(step: Step, before: &Disk, now: &Disk) -> Vec<Disk> {
 fn a_power_cut_while_compacting_leaves_the_old_ledger_or_the_new_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = TestClock::default();
-    let open = |path: &Path, seen| {
-        let options = FileOptions {
-            clock: clock.clock(),
-            seen,
-            ..FileOptions::new(NETWORK)
-        };
-        FileLedger::open_writer(path, options).expect("a ledger")
-    };
+    let open = |path: &Path, seen| open(path, seen, &clock);
     let ledger = open(&dir.path().join("ledger"), None);
     let (over, revoked) = (Author::new(), Author::new());
     let year = 365 * 24 * 60 * 60;
